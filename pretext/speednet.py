@@ -1,0 +1,87 @@
+"""Speediness: does the clip play at its normal speed, or is it sped up?
+
+SpeedNet, Benaim et al., CVPR 2020 (arXiv 2004.06130). From one window of a video two clips of T frames are made: a normal one that
+skips few frames (rate f drawn from 1.0..1.2) and a sped-up one that skips about every other (f from 1.7..2.2). Both stand in the same
+batch, so content says nothing, and every frame is skipped by its own coin, so that no codec pattern has a period to be read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+
+from ssvid.training.task import (
+    Augment,
+    Backbone,
+    Clips,
+    PretextTask,
+    VideoRecord,
+    binary_accuracy,
+    binary_loss,
+    clip_vector,
+)
+
+NORMAL, SPED_UP = (1.0, 1.2), (1.7, 2.2)
+
+
+class SpeedNet(PretextTask):
+    """One logit on max over space, mean over time.
+
+    Max over space because a static background looks the same at every rate: the fastest region decides. The paper trains on 64 frames
+    and sizes of 64..336 px; the optimiser is not published.
+
+    frames: T of both clips.
+    size: (least, most) side N in px, one N a step, so that the size of a motion does not tell its speed and resizing blurs the codec.
+    segment: window length in units of `frames`; the paper takes 3, the two clips need about 1.2 and 2.2.
+    fps: clock in frames a second; None counts the video's own frames, which is right where all videos have one rate.
+    min_motion: least mean motion of a window, 0..255; a still window has no speed.
+    """
+
+    needs = ("time", "any_length")
+    backbone_options = {"temporal_stride": False}  # noqa: RUF012
+    controls = ("pan", "recode", "frame_rate", "padding")
+    chance = 0.5
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        frames: int = 16,
+        size: tuple[int, int] = (64, 112),
+        segment: float = 3.0,
+        fps: float | None = None,
+        min_motion: float = 0.1,
+    ) -> None:
+        augment = Augment(size=size, area=(0.5, 1.0), jitter=0.2, crop_scope="video", color_scope="video")
+        super().__init__(backbone, augment, span=int(np.ceil(segment * frames)), fps=fps, min_motion=min_motion)
+        self.frames = frames
+        self.head = nn.Linear(backbone.info.dim, 1)
+
+    def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
+        """Indices (2,T): normal and sped up, with target (0, 1)."""
+        window = self.window(video, rng, training)
+        if training:
+            picks = [skip_frames(self.span, self.frames, rng.uniform(*rates), rng) for rates in (NORMAL, SPED_UP)]
+        else:
+            picks = [np.arange(self.frames), np.arange(self.frames) * 2]
+        return Clips(window[np.stack(picks)], np.float32([0, 1]))
+
+    def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """clips (B,2,C,T,N,N), target (B,2) -> loss, accuracy of single clips, and of telling which of a pair is the sped-up one."""
+        B, V = clips.shape[:2]
+        features = self.backbone(clips.flatten(0, 1))  # (B*V,D,T,h,w)
+        logits = self.head(clip_vector(features, "max_space_mean_time")).view(B, V)
+        pair = (logits[:, 1] > logits[:, 0]).float()
+        return {"loss": binary_loss(logits, target), "accuracy": binary_accuracy(logits, target), "pair_accuracy": pair}
+
+
+def skip_frames(span: int, frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:
+    """Positions (frames,) in a window of `span`: each is skipped with probability 1 - 1/rate, and the first `frames` survivors stay.
+
+    In the rare draw that leaves too few, skips taken at random are undone.
+    """
+    kept = rng.random(span) < 1 / rate
+    missing = frames - int(kept.sum())
+    if missing > 0:
+        kept[rng.choice(np.flatnonzero(~kept), missing, replace=False)] = True
+    return np.flatnonzero(kept)[:frames]

@@ -1,0 +1,191 @@
+"""Settings of a run: dataclass defaults <- YAML file <- key=value, checked against types, with errors that help.
+
+Options of a task or a backbone are checked against the signature of its constructor, so a plugin needs no schema of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ssvid.errors import ConfigError, DataError
+
+
+@dataclasses.dataclass
+class PretrainConfig:
+    """Everything that decides a pretraining run.
+
+    task, backbone: names (ssvid list) or path/to/file.py[:name]. data: an index, or folders, lists and videos to scan.
+    out: run folder. steps: optimiser steps. batch: videos a step over all devices together. lr: peak learning rate.
+    warmup: share of the steps with rising rate. clip_grad: largest gradient norm, 0 for none.
+    precision: as Fabric names it (32-true, bf16-mixed, 16-mixed). workers: decoding processes a device, -1 chooses.
+    split: which rows of the index to train on; "auto" takes train where there is one, else all.
+    options: of the task. backbone_options: of the backbone. init: a run or weights file to start the backbone from.
+    log: extra loggers, of tensorboard and wandb.
+    """
+
+    task: str = "speednet"
+    backbone: str = "s3dg_tiny"
+    data: list[str] = dataclasses.field(default_factory=list)
+    out: str = ""
+    steps: int = 1000
+    batch: int = 16
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    optimizer: str = "adamw"
+    warmup: float = 0.05
+    clip_grad: float = 1.0
+    seed: int = 0
+    split: str = "auto"
+    workers: int = -1
+    devices: int = 1
+    nodes: int = 1
+    accelerator: str = "auto"
+    precision: str = "32-true"
+    compile: bool = False
+    channels_last: bool = False
+    log_every: int = 20
+    save_every: int = 200
+    init: str = ""
+    log: list[str] = dataclasses.field(default_factory=list)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    backbone_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def load_config(
+    path: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> PretrainConfig:
+    """Read a YAML file, then `values` (None means not given), then `key=value` words; later ones win.
+
+    A key that is no field of PretrainConfig is taken as an option of the task; `backbone.key=value` is one of the backbone.
+    Raises ConfigError for an unreadable file, an unknown key or a value of the wrong type.
+    """
+    fields = {field.name for field in dataclasses.fields(PretrainConfig)}
+    config = OmegaConf.structured(PretrainConfig)
+    try:
+        if path is not None:
+            config = OmegaConf.merge(config, _read_yaml(Path(path), fields))
+        given = {key: value for key, value in (values or {}).items() if value is not None}
+        config = OmegaConf.merge(config, OmegaConf.create(given))
+        for word in overrides:
+            key, separator, value = word.partition("=")
+            if not separator:
+                raise ConfigError(f"expected key=value, got {word!r}; for example steps=500")
+            place = key if key in fields else key.replace("backbone.", "backbone_options.", 1)
+            if place == key and key not in fields:
+                place = f"options.{key}"
+            config = OmegaConf.merge(config, OmegaConf.from_dotlist([f"{place}={value}"]))
+        result = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{getattr(error, 'full_key', None) or 'configuration'}: {_first_line(error)}") from error
+    assert isinstance(result, PretrainConfig)  # what a structured config is turned back into
+    return _checked(result)
+
+
+RESUMABLE = ("workers", "devices", "nodes", "accelerator", "log_every", "save_every")  # what does not change the result
+
+
+def resume_config(run: str | Path, overrides: Sequence[str] = (), devices: int | None = None) -> PretrainConfig:
+    """The settings of a run that is gone on with; only those that cannot change its result may be overridden.
+
+    Raises ConfigError for others, DataError when there is no run.
+    """
+    path = Path(run) / "config.yaml"
+    if not path.is_file():
+        raise DataError(f"{run} is not a run folder (no config.yaml in it); start one with: ssvid pretrain")
+    for word in overrides:
+        if word.partition("=")[0] not in RESUMABLE:
+            raise ConfigError(f"{word}: a resumed run keeps its settings; only {', '.join(RESUMABLE)} may be given")
+    return load_config(path, overrides, {"devices": devices, "out": str(run)})
+
+
+def default_out(config: PretrainConfig) -> str:
+    """The run folder when none is named: runs/TASK-BACKBONE-sSEED."""
+    return f"runs/{Path(config.task).stem}-{config.backbone.rpartition(':')[2]}-s{config.seed}"
+
+
+def to_yaml(config: PretrainConfig) -> str:
+    """The settings as YAML, every field stated."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def option_schema(constructor: Callable) -> dict[str, inspect.Parameter]:
+    """Keyword-only parameters of a task's or backbone's constructor: the options a user may set."""
+    parameters = inspect.signature(constructor).parameters
+    return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def check_options(constructor: Callable, options: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """The options as the constructor's annotations want them.
+
+    Raises ConfigError naming the closest option for an unknown one and the type for a wrong value.
+    """
+    schema = option_schema(constructor)
+    for name in options:
+        if name not in schema:
+            close = difflib.get_close_matches(name, [*schema, *PretrainConfig.__dataclass_fields__], 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ConfigError(f"{owner} has no option {name!r}{hint} Its options: {', '.join(schema) or 'none'}")
+    hints = typing.get_type_hints(constructor)
+    checked = {}
+    for name, value in options.items():
+        checked[name] = _convert(value, hints.get(name, Any), f"{owner}.{name}")
+    return checked
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """One value as its annotation wants it, by OmegaConf's rules; tuples come back as tuples."""
+    maker = dataclasses.make_dataclass("Option", [("value", hint)])
+    try:
+        result = OmegaConf.to_object(OmegaConf.structured(maker(value=value)))
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"{where}: {value!r} is not {_name(hint)}") from error
+    value = result.value  # type: ignore[union-attr]
+    if typing.get_origin(hint) is not tuple:
+        return value
+    if len(value) != len(typing.get_args(hint)):
+        raise ConfigError(f"{where}: {list(value)} must have {len(typing.get_args(hint))} values")
+    return tuple(value)
+
+
+def _read_yaml(path: Path, fields: set[str]) -> Any:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; the shipped settings are in configs/")
+    try:
+        loaded = OmegaConf.load(path)
+    except Exception as error:  # YAML's parser has its own family of errors
+        raise ConfigError(f"{path}: not valid YAML: {_first_line(error)}") from error
+    unknown = [key for key in loaded if key not in fields]
+    if unknown:
+        close = difflib.get_close_matches(str(unknown[0]), fields, 1)
+        hint = f"; did you mean {close[0]}?" if close else "; options of the task stand below `options:`"
+        raise ConfigError(f"{path}: unknown setting {unknown[0]!r}{hint}")
+    return loaded
+
+
+def _checked(config: PretrainConfig) -> PretrainConfig:
+    for name, least in {"steps": 1, "batch": 1, "devices": 1, "nodes": 1, "log_every": 1, "save_every": 1}.items():
+        if getattr(config, name) < least:
+            raise ConfigError(f"{name} must be at least {least}, not {getattr(config, name)}")
+    world = config.devices * config.nodes
+    if config.batch % world:
+        raise ConfigError(f"batch {config.batch} is the number of videos over all devices; make it a multiple of {world}")
+    if not 0 <= config.warmup < 1:
+        raise ConfigError(f"warmup is a share of the steps, 0 to 1, not {config.warmup}")
+    return config
+
+
+def _name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

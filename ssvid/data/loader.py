@@ -1,0 +1,125 @@
+"""From plans to batches: what to read is decided in the main process, the workers only decode.
+
+A plan holds everything that is random about a sample: frames, crop, colours. It depends on (seed, step, place in the global batch)
+alone, so the batches are the same for any number of workers and of processes, and a resumed run goes on with the very next plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ssvid.data.index import VideoRecord
+from ssvid.errors import VideoError
+from ssvid.video.reader import Video
+
+WORKER_LIMIT = 300.0  # seconds without a batch after which a worker counts as hung
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One sample, decided: which frames (V,T) of which video, where the square lies (0..1 along the long side), how it is augmented."""
+
+    video: int
+    indices: np.ndarray
+    target: np.ndarray
+    params: dict[str, np.ndarray]
+    offset: float
+    size: int
+
+
+@dataclass
+class Batch:
+    """A decoded batch: clips uint8 (B,V,T,S,S,3), target (B,...), augmentation parameters (B,V,T,...), output side, files."""
+
+    clips: torch.Tensor
+    target: torch.Tensor
+    params: dict[str, torch.Tensor]
+    size: int
+    paths: list[str]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        params = {key: value.to(device, non_blocking=True) for key, value in self.params.items()}
+        clips, target = self.clips.to(device, non_blocking=True), self.target.to(device, non_blocking=True)
+        return Batch(clips, target, params, self.size, self.paths)
+
+    def pin_memory(self) -> Batch:
+        """Called by the loader on a GPU machine."""
+        params = {key: value.pin_memory() for key, value in self.params.items()}
+        return Batch(self.clips.pin_memory(), self.target.pin_memory(), params, self.size, self.paths)
+
+
+def read_square(video: VideoRecord, indices: np.ndarray, side: int, offset: float = 0.5) -> np.ndarray:
+    """Frames (V,T,side,side,3) uint8: black bars cut off, short side resized to `side` while decoding, one square cut out.
+
+    indices: int (V,T) of the video's frames, read in one go. offset: where the square lies along the long side, 0..1.
+    """
+    source = video.source
+    top, bottom, left, right = video.shots.bars
+    across, down = video.info.width - left - right, video.info.height - top - bottom
+    scale = side / min(across, down)
+    height, width = max(side, round(video.info.height * scale)), max(side, round(video.info.width * scale))
+    frames = Video(source.path, source).frames(indices.ravel(), (height, width))
+    y = round(top * scale + offset * (down * scale - side))
+    x = round(left * scale + offset * (across * scale - side))
+    y, x = min(max(y, 0), height - side), min(max(x, 0), width - side)
+    return frames[:, y : y + side, x : x + side].reshape(*indices.shape, side, side, 3)
+
+
+class ClipReader(Dataset):
+    """Decodes plans. Holds records and paths only: decoders are opened per sample, in the worker that reads it."""
+
+    def __init__(self, videos: Sequence[VideoRecord], side: int) -> None:
+        self.videos = videos
+        self.side = side
+
+    def __getitem__(self, plan: Plan) -> tuple[Plan, str, np.ndarray | VideoError]:
+        video = self.videos[plan.video]
+        try:
+            return plan, video.path, read_square(video, plan.indices, self.side, plan.offset)
+        except VideoError as error:
+            return plan, video.path, error
+
+
+def collate(samples: list[tuple[Plan, str, np.ndarray | VideoError]]) -> Batch | VideoError:
+    """Stack decoded plans. A failure is passed on as a value, since the loader would bury its message in a worker's traceback."""
+    failed = [frames for _, _, frames in samples if isinstance(frames, VideoError)]
+    if failed:
+        return failed[0]
+    plans = [plan for plan, _, _ in samples]
+    params = {key: torch.from_numpy(np.stack([plan.params[key] for plan in plans])) for key in plans[0].params}
+    clips = torch.from_numpy(np.stack([frames for _, _, frames in samples]))  # type: ignore[arg-type]
+    target = torch.from_numpy(np.stack([plan.target for plan in plans]))
+    return Batch(clips, target, params, plans[0].size, [path for _, path, _ in samples])
+
+
+def load(
+    videos: Sequence[VideoRecord],
+    plans: Iterable[list[Plan]],
+    side: int,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterable[Batch]:
+    """Batches in the order of `plans` (one list of plans a batch), decoded by `workers` processes (0: in this one).
+
+    Raises VideoError naming the file that could not be read.
+    """
+    options: dict[str, Any] = {"timeout": WORKER_LIMIT} if workers else {}
+    batches = DataLoader(
+        ClipReader(videos, side),
+        batch_sampler=plans,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        **options,
+    )
+    for batch in batches:
+        if isinstance(batch, VideoError):
+            raise batch
+        yield batch

@@ -1,0 +1,97 @@
+"""Which frames make a clip: clocks, valid windows and test views, all as pure functions of a record and a generator.
+
+A *clock* is the row of frame indices a task counts in: every frame of the file, or the frames on screen at a common rate in
+seconds. Windows are drawn on the clock, never cross a cut and never leave the video, so no task has to pad or wrap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ssvid.data.index import VideoRecord
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What a task asks of one video: the frames of each clip and what the right answer is.
+
+    indices: int (V,T) frame indices of the file, in the order the backbone shall see them.
+    target: whatever array the task's loss needs for this video; batched along a new first axis.
+    """
+
+    indices: np.ndarray
+    target: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+
+def clock(video: VideoRecord, fps: float | None = None) -> np.ndarray:
+    """Frame indices (G,) of the video on an even clock.
+
+    fps None counts the video's own frames, which is only even in time where the file's frame rate is constant; a file with a
+    variable rate is put on its mean rate. A number gives the frame on screen every 1/fps seconds.
+    """
+    info = video.info
+    if fps is None and not info.variable:
+        return np.arange(info.frames)
+    rate = fps if fps is not None else info.fps
+    ticks = np.arange(0.0, info.duration - 0.5 / rate, 1.0 / rate) + 1e-6  # tolerance against rounding just below a frame
+    return np.clip(np.searchsorted(info.times, ticks, side="right") - 1, 0, info.frames - 1)
+
+
+def window_starts(video: VideoRecord, ticks: np.ndarray, span: int, min_motion: float = 0.0) -> np.ndarray:
+    """Positions s on the clock such that the `span` ticks from s lie in one shot and move enough.
+
+    min_motion is the least mean of the index's motion (mean absolute grey difference, 0..255) inside the window; a window that is
+    static or cut cannot be answered honestly by any temporal task.
+    """
+    if len(ticks) < span:
+        return np.zeros(0, int)
+    starts = np.arange(len(ticks) - span + 1)
+    first, last = ticks[starts], ticks[starts + span - 1]
+    is_cut = np.zeros(video.info.frames + 1, int)
+    is_cut[list(video.shots.cuts)] = 1
+    cuts_before = np.cumsum(is_cut)
+    whole = cuts_before[last] == cuts_before[first]
+    if min_motion > 0:
+        moved = np.concatenate([[0.0], np.cumsum(video.shots.motion, dtype=np.float64)])
+        whole &= (moved[last + 1] - moved[first + 1]) >= min_motion * np.maximum(last - first, 1)
+    return starts[whole]
+
+
+def even_views(frames: int, clips: int, length: int, stride: int = 1) -> np.ndarray:
+    """Test views: `clips` windows (clips, length) of frame indices, evenly spread over a video of `frames` frames.
+
+    A video shorter than length x stride is never dropped: the stride shrinks to what fits, and below one frame a step the indices
+    repeat evenly over the whole video, the same for every class.
+    """
+    reach = min((length - 1) * stride, frames - 1)
+    offsets = np.linspace(0, reach, length)
+    starts = np.linspace(0, frames - 1 - reach, clips) if clips > 1 else np.array([(frames - 1 - reach) / 2])
+    return np.round(starts[:, None] + offsets[None]).astype(int)
+
+
+def epoch_order(videos: int, seed: int, position: np.ndarray) -> np.ndarray:
+    """Which video stands at each global sample position: every epoch is its own permutation of (seed, epoch)."""
+    order = np.empty(len(position), int)
+    for epoch in np.unique(position // videos):
+        permutation = np.random.default_rng([seed, int(epoch)]).permutation(videos)
+        here = position // videos == epoch
+        order[here] = permutation[position[here] % videos]
+    return order
+
+
+def why_unusable(video: VideoRecord, **needs: Any) -> str | None:
+    """Reason why a video has no window of `span` ticks at `fps` with `min_motion`, or None when it has one."""
+    fps, span, min_motion = needs.get("fps"), needs["span"], needs.get("min_motion", 0.0)
+    if fps is not None and video.info.fps < 0.95 * fps:
+        return f"its rate is below {fps:g} fps"
+    ticks = clock(video, fps)
+    if len(ticks) < span:
+        return f"shorter than {span} frames"
+    if not len(window_starts(video, ticks, span)):
+        return f"no shot of {span} frames"
+    if not len(window_starts(video, ticks, span, min_motion)):
+        return "no motion"
+    return None

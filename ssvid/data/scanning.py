@@ -1,0 +1,173 @@
+"""Filling an index: scan videos in parallel, write training copies, go on where a killed call stopped.
+
+Every file is decoded once, in a guarded child process: one that crashes or hangs costs its own row and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from ssvid.data.index import Index
+from ssvid.data.layouts import read_layout
+from ssvid.errors import DataError, VideoError
+from ssvid.video.guard import Guard
+from ssvid.video.scan import STALL, scan
+from ssvid.video.transcode import transcode
+
+Progress = Callable[[str, int, int], None]  # what is being done, files done, files in all
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a scan leaves: usable and bad files in the index, and how many were looked at by this call."""
+
+    usable: int
+    bad: int
+    scanned: int
+
+
+def scan_videos(
+    sources: Sequence[str | os.PathLike[str]],
+    index: Index,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    limit: float = 600.0,
+    progress: Progress | None = None,
+) -> Summary:
+    """Enter the videos of all sources and scan those that are new, changed or left over.
+
+    sources: as `read_layout` takes them. workers: child processes (default: one a core). limit: seconds a file may take.
+    progress: called after every file.
+    """
+    for source in sources:
+        index.add(read_layout(source, root))
+    todo = index.todo()
+    for id, path, result in _guarded(_scan_one, todo, workers, limit, "scanning", progress):
+        if isinstance(result, VideoError):
+            index.set_bad(id, result.reason)
+        else:
+            index.set_scanned(id, *result)
+    return Summary(len(index), len(index.bad()), len(todo))
+
+
+def make_copies(
+    index: Index,
+    folder: str | os.PathLike[str],
+    *,
+    short_side: int = 160,
+    workers: int | None = None,
+    limit: float = 3600.0,
+    progress: Progress | None = None,
+) -> int:
+    """Write a small, quick-to-seek training copy of every usable video that has none; returns how many were written.
+
+    A copy holds the same frames at the same times; one that does not is refused and the original stays in use.
+    """
+    folder = Path(folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    records = {record.id: record for record in index.videos()}
+    jobs = [(id, path, str(folder / copy_name(path)), records[id].info, short_side) for id, path in index.without_copy()]
+    written = 0
+    for id, path, result in _guarded(_copy_one, jobs, workers, limit, "copying", progress):
+        if isinstance(result, VideoError):
+            raise result
+        info = result
+        if info.frames != records[id].info.frames or not info.seek:
+            raise VideoError(path, f"its copy {info.path} has {info.frames} frames instead of {records[id].info.frames}")
+        index.set_copy(id, info)
+        written += 1
+    return written
+
+
+def copy_name(path: str) -> str:
+    """File name of a training copy: readable, and unique for the original's whole path."""
+    digest = hashlib.sha256(path.encode()).hexdigest()[:10]
+    return f"{Path(path).stem}-{digest}.mp4"
+
+
+def open_data(sources: Sequence[str | os.PathLike[str]], progress: Progress | None = None) -> Index:
+    """The index that `sources` mean: an index file, or folders, lists and videos, scanned now into one that is kept in the cache.
+
+    Raises DataError when nothing usable is there.
+    """
+    if not sources:
+        raise DataError("no data given; name an index or a folder of videos with --data")
+    if len(sources) == 1 and Path(sources[0]).suffix in (".sqlite", ".db", ".index"):
+        index = Index(sources[0])
+    else:
+        key = hashlib.sha256(json.dumps([_absolute(source) for source in sources]).encode()).hexdigest()[:16]
+        index = Index(cache_folder() / "indexes" / f"{key}.sqlite", create=True)
+        scan_videos(sources, index, progress=progress)
+    if not len(index):
+        bad = index.bad()
+        reason = f", {len(bad)} bad files, the first: {bad[0].path}: {bad[0].reason}" if bad else ""
+        raise DataError(f"no usable video in {', '.join(map(str, sources))}{reason}")
+    return index
+
+
+def cache_folder() -> Path:
+    """Where indexes of folders and extracted features are kept: $SSVID_CACHE, else ssvid below the user's cache folder."""
+    named = os.environ.get("SSVID_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ssvid"
+
+
+def _absolute(source: str | os.PathLike[str]) -> str:
+    name, separator, rest = os.fspath(source).partition(":")
+    return f"{name}:{Path(rest).resolve()}" if separator and Path(rest).exists() else str(Path(source).resolve())
+
+
+def _scan_one(guard: Guard, job: tuple, limit: float) -> Any:
+    return scan(job[1], limit, guard=guard)
+
+
+def _copy_one(guard: Guard, job: tuple, limit: float) -> Any:
+    _, path, target, info, short_side = job
+    guard.run(transcode, path, target, info, short_side, limit=limit, stall=STALL)
+    return scan(target, limit, guard=guard)[0]
+
+
+def _guarded(
+    work: Callable[[Guard, tuple, float], Any],
+    jobs: Sequence[tuple],
+    workers: int | None,
+    limit: float,
+    what: str,
+    progress: Progress | None,
+) -> Iterator[tuple[int, str, Any]]:
+    """Run `work` on jobs (id, path, ...) in as many guarded processes as there are workers; yields (id, path, result or VideoError)."""
+    workers = min(workers or os.cpu_count() or 1, max(1, len(jobs)))
+    guards: SimpleQueue[Guard] = SimpleQueue()
+    owned = [Guard() for _ in range(workers)] if jobs else []
+    for guard in owned:
+        guards.put(guard)
+
+    def one(job: tuple) -> Any:
+        guard = guards.get()
+        try:
+            return work(guard, job, limit)
+        except VideoError as error:
+            return error
+        finally:
+            guards.put(guard)
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        futures = {pool.submit(one, job): job for job in jobs}
+        for done, future in enumerate(as_completed(futures), 1):
+            id, path = futures[future][:2]
+            yield id, path, future.result()
+            if progress:
+                progress(what, done, len(jobs))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for guard in owned:
+            guard.close()

@@ -1,0 +1,329 @@
+"""The motion world: labelled videos we make ourselves, in which only time tells the classes apart.
+
+Video number n of every class shows the same scene (background, shapes, colours, places, drift, all drawn from (seed, n)); the class
+decides who moves and how. So no single frame, colour or object count knows the class, and videos of one scene, one `group`, are always on
+the same side of the split. Every video is known to the pixel: masks, centres, the speed of the world clock, the progress of the action.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssvid.data.motions import BODIES, CLASSES, IRREVERSIBLE, PEBBLES, move, set_stage, world_clock
+from ssvid.data.scene import background_at, draw_sprite, make_scene, paint
+from ssvid.errors import ConfigError
+from ssvid.video.writer import write_video
+
+__all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render"]
+
+VERSION = 1  # goes up whenever the same seed gives other pixels
+DAVIS_SMALLEST = 0.005  # share of the first frame an object needs to count as an object of the DAVIS layout
+
+
+@dataclass(frozen=True)
+class SyntheticVideo:
+    """One video of the motion world with everything that is known about it.
+
+    frames: uint8 (T,H,W,3) RGB. masks: uint8 (T,H,W), 0 background, 1..N objects, the one in front where they overlap.
+    centres: float32 (T,N,2) x, y in pixels (the centre of the first pixel is 0, 0), NaN where no pixel of the object is seen.
+    speed: float32 (T,) speed of the world clock, 1 = normal. phase: float32 (T,) 0..1 progress of the action (see motions.move).
+    """
+
+    frames: np.ndarray
+    masks: np.ndarray
+    centres: np.ndarray
+    speed: np.ndarray
+    phase: np.ndarray
+    label: str
+    name: str
+
+
+def render(
+    label: str,
+    rng: np.random.Generator,
+    *,
+    frames: int = 64,
+    size: int = 128,
+    fps: float = 30.0,
+    varying_speed: bool = False,
+) -> SyntheticVideo:
+    """Make one video of class `label`, `frames` frames of size x size pixels.
+
+    Generators in the same state give the same scene for every class, and the same scene and motion at every size. With varying_speed the
+    world clock runs at a changing speed between 0.5 and 2.5, else at 1.
+
+    Raises:
+        ConfigError: an unknown class, less than one frame, a side below 16 px, or fps that is not positive.
+    """
+    if label not in CLASSES:
+        raise ConfigError(f"no class {label!r} in the motion world; choose one of {', '.join(CLASSES)}")
+    if frames < 1 or size < 16 or fps <= 0:
+        raise ConfigError(f"cannot render {frames} frames of {size} px at {fps} fps; use frames >= 1, size >= 16, fps > 0")
+    seed_stage, seed_scene, seed_motion = rng.integers(2**63, size=3)
+    stage = set_stage(np.random.default_rng(seed_stage))
+    scene = make_scene(np.random.default_rng(seed_scene), size, BODIES, PEBBLES)
+    own = np.random.default_rng([seed_motion, CLASSES.index(label)])
+    speed, time = world_clock(own, frames, fps, varying_speed)
+    poses, phase = move(label, stage, time, own)
+
+    order = [i for i in scene.order if poses.opacity[:, i].max() > 0]  # back to front
+    number = {i: k + 1 for k, i in enumerate(sorted(order))}
+    pictures = np.empty((frames, size, size, 3), np.uint8)
+    masks = np.zeros((frames, size, size), np.uint8)
+    centres = np.full((frames, len(order), 2), np.nan, np.float32)
+    drawn: dict[int, tuple[tuple[float, ...], object]] = {}
+    for t in range(frames):
+        canvas = background_at(scene, size, time[t])
+        for i in order:
+            if poses.opacity[t, i] == 0:
+                continue
+            x, y = poses.xy[t, i] * size - 0.5
+            pose = (x, y, poses.radius[t, i] * size, poses.angle[t, i])
+            if i not in drawn or drawn[i][0] != pose:  # who stands still is drawn once
+                drawn[i] = pose, draw_sprite(scene.looks[i], *pose, size)
+            paint(canvas, masks[t], drawn[i][1], poses.opacity[t, i], number[i])
+            centres[t, number[i] - 1] = x, y
+        pictures[t] = (np.clip(canvas, 0, 255) + 0.5).astype(np.uint8)
+        seen = np.bincount(masks[t].ravel(), minlength=len(order) + 1)[1:] > 0
+        centres[t, ~seen] = np.nan
+    return SyntheticVideo(pictures, masks, centres, speed.astype(np.float32), phase.astype(np.float32), label, label)
+
+
+@dataclass(frozen=True)
+class World:
+    """The options a folder was made with; only per_class may grow later."""
+
+    per_class: int
+    frames: int
+    size: int
+    fps: float
+    seed: int
+    test_share: float
+    varying_speed: float
+    masks: bool
+    davis: bool
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Item:
+    """One video of a world: its class and its number in the class."""
+
+    label: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """File name without extension."""
+        return f"{self.label}_{self.number:04d}"
+
+    def split(self, world: World) -> str:
+        """Share test_share of the numbers, evenly spread, is test, whatever the size of the world."""
+        before, after = (int(np.floor(n * world.test_share + 1e-9)) for n in (self.number, self.number + 1))
+        return "test" if after > before else "train"
+
+
+def make_world(
+    folder: str | os.PathLike[str],
+    *,
+    per_class: int = 20,
+    frames: int = 64,
+    size: int = 128,
+    fps: float = 30.0,
+    seed: int = 0,
+    test_share: float = 0.25,
+    varying_speed: float = 0.0,
+    masks: bool = False,
+    davis: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 0,
+) -> Path:
+    """Write a motion world and return the path of its list, `videos.csv` (header path,label,split,group; paths relative to it).
+
+    Written: videos/<class>/<name>.mp4, annotations/<name>.json, world.json (the options and counts), with `masks` also
+    masks/<name>/00000.png ... (indexed, DAVIS palette), with `davis` also the layout of DAVIS 2017 under davis/ (objects of at least 0.5 %
+    of the first frame). Video n depends on (seed, class, n) and the options only: a larger world contains the smaller one, whatever the
+    workers. Called again on the same folder it makes what is missing.
+
+    Args:
+        folder: where to; made if missing.
+        per_class: videos a class; may be raised in a later call.
+        frames, size, fps: of every video, as in `render`.
+        seed: the scenes are drawn from (seed, number).
+        test_share: share of the scenes in the test split.
+        varying_speed: share 0..1 of the scenes whose world clock changes its speed. The default 0 keeps "normal speed" true for all
+            videos, which pretraining on speed needs; make a second folder with 1.0 to test adaptive speed. Noted in every annotation.
+        masks, davis: what else to write.
+        progress: called with (done, total) after every video.
+        workers: processes; 0 takes one per 24 missing videos, at most one per core.
+
+    Raises:
+        ConfigError: options out of range, or a folder that holds something else or a world made with other options.
+    """
+    world = World(per_class, frames, size, float(fps), seed, float(test_share), float(varying_speed), masks, davis)
+    if per_class < 1 or seed < 0 or not (0 <= test_share < 1 and 0 <= varying_speed <= 1):
+        raise ConfigError("a motion world needs per_class >= 1, seed >= 0, 0 <= test_share < 1 and 0 <= varying_speed <= 1")
+    folder = Path(folder)
+    _claim(folder, world)
+    items = [Item(label, number) for label in CLASSES for number in range(per_class)]
+    missing = [item for item in items if not _finished(folder, item)]
+    done = len(items) - len(missing)
+    for _ in _map(partial(_make_video, folder, world), missing, workers):
+        done += 1
+        if progress is not None:
+            progress(done, len(items))
+    return _write_lists(folder, world, items)
+
+
+def _map(work: Callable[[Item], None], items: list[Item], workers: int) -> Iterator[None]:
+    workers = workers or min(os.cpu_count() or 1, -(-len(items) // 24))
+    if workers <= 1:
+        yield from map(work, items)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(work, items)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _claim(folder: Path, world: World) -> None:
+    """Check that the folder is empty or holds the same world, and note the options in it."""
+    note = folder / "world.json"
+    if note.exists():
+        try:
+            old = json.loads(note.read_text())["options"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{note} is damaged; remove {folder} or choose another folder") from error
+        other = [f"{k}={old.get(k)!r}, asked {v!r}" for k, v in asdict(world).items() if k != "per_class" and old.get(k) != v]
+        if old.get("per_class", 0) > world.per_class:
+            other.append(f"per_class={old['per_class']}, asked {world.per_class}")
+        if other:
+            raise ConfigError(f"{folder} holds a motion world made with {'; '.join(other)}; use its options, or choose another folder")
+    elif folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty and holds no motion world; choose another folder")
+    _write_text(note, json.dumps({"options": asdict(world)}, indent=1))
+
+
+def _finished(folder: Path, item: Item) -> bool:
+    # the annotation is written last
+    return (folder / "annotations" / f"{item.name}.json").exists() and _mp4(folder, item).exists()
+
+
+def _mp4(folder: Path, item: Item) -> Path:
+    return folder / "videos" / item.label / f"{item.name}.mp4"
+
+
+def _make_video(folder: Path, world: World, item: Item) -> None:
+    rng = np.random.default_rng([world.seed, item.number])
+    varying = bool(rng.random() < world.varying_speed)
+    video = render(item.label, rng, frames=world.frames, size=world.size, fps=world.fps, varying_speed=varying)
+    video = replace(video, name=item.name)
+    # one thread: the encoder's output must not depend on the machine
+    write_video(_mp4(folder, item), video.frames, world.fps, codec="libx264", crf=18, options={"threads": "1"})
+    if world.masks:
+        with _new_folder(folder / "masks" / item.name) as new:
+            _write_masks(new, video.masks)
+    if world.davis:
+        _write_davis(folder / "davis", video)
+    annotation = {
+        "name": video.name,
+        "class": video.label,
+        "split": item.split(world),
+        "group": _group(world, item),
+        "seed": world.seed,
+        "fps": world.fps,
+        "varying_speed": varying,
+        "irreversible": video.label in IRREVERSIBLE,
+        "speed": [round(float(v), 5) for v in video.speed],
+        "phase": [round(float(v), 6) for v in video.phase],
+        "centres": [[None if np.isnan(x) else [round(float(x), 2), round(float(y), 2)] for x, y in row] for row in video.centres],
+    }
+    _write_text(folder / "annotations" / f"{item.name}.json", json.dumps(annotation))
+
+
+def _group(world: World, item: Item) -> str:
+    return f"scene_{world.seed}_{item.number:04d}"
+
+
+def _write_lists(folder: Path, world: World, items: list[Item]) -> Path:
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["path", "label", "split", "group"])
+    for item in items:
+        rows.writerow([_mp4(folder, item).relative_to(folder).as_posix(), item.label, item.split(world), _group(world, item)])
+    _write_text(folder / "videos.csv", table.getvalue())
+    splits = [item.split(world) for item in items]
+    if world.davis:
+        for split, file in (("train", "train.txt"), ("test", "val.txt")):
+            names = [item.name for item, s in zip(items, splits, strict=True) if s == split]
+            _write_text(folder / "davis" / "ImageSets" / "2017" / file, "".join(f"{name}\n" for name in names))
+    counts = {"videos": len(items), "classes": len(CLASSES), "train": splits.count("train"), "test": splits.count("test")}
+    _write_text(folder / "world.json", json.dumps({"options": asdict(world), "counts": counts, "classes": list(CLASSES)}, indent=1))
+    return folder / "videos.csv"
+
+
+def _palette() -> list[int]:
+    """256 RGB colours of PASCAL VOC and DAVIS: the bits of the index, spread over the three channels from the top."""
+    index = np.arange(256)
+    bits = [sum(((index >> (3 * b + c)) & 1) << (7 - b) for b in range(8)) for c in range(3)]
+    return [int(v) for v in np.stack(bits, axis=-1).ravel()]
+
+
+def _write_masks(folder: Path, masks: np.ndarray) -> None:
+    palette = _palette()
+    for t, mask in enumerate(masks):
+        image = Image.fromarray(mask, mode="L").convert("P")
+        image.frombytes(mask.tobytes())
+        image.putpalette(palette)
+        image.save(folder / f"{t:05d}.png")
+
+
+def _write_davis(folder: Path, video: SyntheticVideo) -> None:
+    # as in DAVIS, the first frame shows every object that counts, numbered without gaps
+    share = np.bincount(video.masks[0].ravel(), minlength=256) / video.masks[0].size
+    kept = [i for i in range(1, 256) if share[i] >= DAVIS_SMALLEST]
+    renumber = np.zeros(256, np.uint8)
+    renumber[kept] = np.arange(1, len(kept) + 1)
+    with _new_folder(folder / "JPEGImages" / "480p" / video.name) as new:
+        for t, frame in enumerate(video.frames):
+            Image.fromarray(frame).save(new / f"{t:05d}.jpg", quality=95)
+    with _new_folder(folder / "Annotations" / "480p" / video.name) as new:
+        _write_masks(new, renumber[video.masks])
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder that appears under its name only when it is complete, and replaces what an interrupted run left there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield new
+        new.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_text(text)
+    new.replace(path)

@@ -1,0 +1,38 @@
+"""The errors a user can cause or meet, each with the exit code the command line gives it.
+
+1 a run failed, 2 wrong usage or configuration, 3 bad or missing data. Every message names what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+class SsvidError(Exception):
+    """A run failed. Parent of all errors that are shown to the user without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(SsvidError):
+    """Wrong usage: an unknown name, an option of the wrong type, options that contradict each other."""
+
+    exit_code = 2
+
+
+class DataError(SsvidError):
+    """Data that is missing or cannot be used."""
+
+    exit_code = 3
+
+
+class VideoError(DataError):
+    """One video file cannot be read: names the file and the reason, and survives pickling between processes."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(os.fspath(path), reason)
+        self.path = os.fspath(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"

@@ -1,0 +1,1 @@
+"""Measuring what a backbone has learnt: frozen features, metrics, tables."""

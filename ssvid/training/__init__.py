@@ -1,0 +1,1 @@
+"""Pretraining: the contract of a task, the loop, the run folder."""

@@ -1,0 +1,250 @@
+"""The loop: steps, not epochs; one visible function on Lightning Fabric, which brings device, precision and processes.
+
+    ssvid pretrain speednet --data VIDEOS                            one process
+    ssvid pretrain speednet --data VIDEOS --devices 2                two processes on this machine
+    torchrun --nproc_per_node 2 -m ssvid pretrain speednet --data VIDEOS
+
+Everything random depends on (seed, step, place in the global batch), so the state of a run is its step: it resumes bit for bit on a
+CPU, with any number of workers, and several processes follow the curve of one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightly.models.utils import get_weight_decay_parameters
+from lightly.utils.lars import LARS
+from lightly.utils.scheduler import cosine_warmup_schedule
+from lightning_fabric import Fabric
+from torch import nn
+
+from ssvid.config import PretrainConfig, check_options
+from ssvid.data.augment import apply
+from ssvid.data.index import Index, VideoRecord, fingerprint
+from ssvid.data.loader import Batch, load
+from ssvid.data.scanning import open_data
+from ssvid.errors import ConfigError, DataError, SsvidError
+from ssvid.plugins import load_task
+from ssvid.training.meter import Meter
+from ssvid.training.plans import PlanSampler
+from ssvid.training.run import Run, load_weights, package_version
+from ssvid.training.signals import Signals
+from ssvid.training.task import PretextTask, usable
+from ssvid.zoo import create_model, model_info
+
+Report = Callable[[dict[str, float]], None]
+
+
+class Interrupted(SsvidError):
+    """A signal ended the run after a whole step; everything is saved."""
+
+    exit_code = 130
+
+
+def pretrain(config: PretrainConfig, *, resume: bool = False, overwrite: bool = False, report: Report | None = None) -> Run:
+    """Pretrain a backbone with one task and leave a run folder; the whole job behind `ssvid pretrain`.
+
+    resume: go on with the run in config.out from its checkpoint. overwrite: replace the run there.
+    report: called on rank 0 with every logged line; the first one tells what is trained on ({"videos": ..., "left_out": ...}).
+    Raises ConfigError, DataError, Interrupted or SsvidError as the parts below do.
+    """
+    report = report or (lambda line: None)
+    fabric = make_fabric(config)
+    task = build_task(config)
+    index = open_data(config.data)
+    videos, left_out = training_videos(task, index, config.split)
+    run = None
+    if fabric.is_global_zero:
+        run = Run(config.out) if resume else Run.create(config, overwrite)
+        report({"videos": len(videos), **{f"left out: {reason}": count for reason, count in left_out.items()}})
+    fabric.barrier()
+    fit(task, videos, config, run or Run(config.out), fabric, report if fabric.is_global_zero else lambda line: None)
+    if fabric.is_global_zero:
+        Run(config.out).export(task.backbone, make_card(task, config, videos))
+    fabric.barrier()
+    return Run(config.out)
+
+
+def make_fabric(config: PretrainConfig) -> Fabric:
+    """Device, precision and processes, launched. Under torchrun or SLURM the processes are already there."""
+    launched = "LOCAL_WORLD_SIZE" in os.environ
+    devices = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else config.devices
+    nodes = int(os.environ["WORLD_SIZE"]) // devices if launched else config.nodes
+    strategy = "ddp" if devices * nodes > 1 else "auto"
+    fabric = Fabric(
+        accelerator=config.accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=cast(Any, config.precision)
+    )
+    fabric.launch()
+    if config.batch % fabric.world_size:
+        raise ConfigError(f"batch {config.batch} is counted over all devices; make it a multiple of {fabric.world_size}")
+    return fabric
+
+
+def build_task(config: PretrainConfig) -> PretextTask:
+    """The task with its backbone, fresh weights decided by config.seed, then those of config.init where given.
+
+    Raises ConfigError for unknown names and options, and where the backbone cannot give what the task needs.
+    """
+    maker = load_task(config.task)
+    options = check_options(maker, config.options, config.task)
+    backbone_options = supported(maker.backbone_options, config.backbone) | config.backbone_options
+    maker.check(model_info(config.backbone, **backbone_options))
+    torch.manual_seed(config.seed)
+    task = maker(create_model(config.backbone, **backbone_options), **options)
+    if config.init:
+        path = Path(config.init)
+        load_weights(task.backbone, path / "backbone.safetensors" if path.is_dir() else path)
+    return task
+
+
+def supported(options: dict[str, Any], backbone: str) -> dict[str, Any]:
+    """Those of a task's wishes that the backbone has an option for; `check` then judges what came of them."""
+    known = model_info(backbone).options
+    return {name: value for name, value in options.items() if name in known}
+
+
+def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[VideoRecord], dict[str, int]]:
+    """The videos to train on, and how many were left out for which reason.
+
+    Raises DataError when none is left.
+    """
+    if split == "auto":
+        videos = index.videos("train") or index.videos()
+    else:
+        videos = index.videos(None if split == "all" else split)
+    kept, reasons = usable(task, videos)
+    if not kept:
+        why = "; ".join(f"{count} {reason}" for reason, count in reasons.items()) or f"the index has no split {split!r}"
+        raise DataError(f"{index.path}: no video that {type(task).__name__} can use: {why}. Lower frames, or name other data")
+    return kept, reasons
+
+
+def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoRecord]) -> dict[str, Any]:
+    """What the exported backbone is and how it came to be."""
+    return {
+        "backbone": config.backbone,
+        "backbone_options": dict(task.backbone.info.options),
+        "task": config.task,
+        "options": config.options,
+        "steps": config.steps,
+        "batch": config.batch,
+        "seed": config.seed,
+        "data": {"sources": [Path(source).name for source in config.data], "videos": len(videos), "fingerprint": fingerprint(videos)},
+        "ssvid": package_version("ssvid"),
+    }
+
+
+def fit(task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, run: Run, fabric: Fabric, report: Report) -> None:
+    """Train `task` on `videos` from the run's checkpoint, or from the start, to config.steps.
+
+    run: the folder; rank 0 writes it, all read the checkpoint. report: called with every logged line, which tells step, loss, metrics,
+    lr, clips_per_second and wait (share of the time in which the loop waited for video).
+    Raises Interrupted after SIGTERM, SIGUSR1 or Ctrl-C, SsvidError when the loss is not finite; both leave a checkpoint.
+    """
+    mean, std = (torch.tensor(value, device=fabric.device) for value in (task.backbone.info.mean, task.backbone.info.std))
+    optimizer = make_optimizer(task, config)
+    model, stepper = fabric.setup(compiled(task, config), optimizer)
+    start = restore(task, optimizer, run.checkpoint())  # after setup, so that it lands on the device
+    plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
+    batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device.type == "cuda")
+    meter = Meter(config.batch)
+    model.train()
+    with Signals(fabric) as signals:
+        for step, batch in meter.waiting(enumerate(batches, start + 1)):
+            torch.manual_seed(_mix(config.seed, step, fabric.global_rank))  # dropout, the only draw left to torch's own state
+            batch = batch.to(fabric.device)
+            clips = apply(batch.clips, batch.params, batch.size, mean, std)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, config)
+            values = model(clips, batch.target)
+            stop_if_not_finite(values["loss"], step, batch)
+            stepper.zero_grad()
+            fabric.backward(values["loss"])
+            if config.clip_grad:
+                fabric.clip_gradients(model, stepper, max_norm=config.clip_grad, error_if_nonfinite=False)
+            stepper.step()
+            meter.add(values)
+            stopping = signals.seen()
+            if step % config.log_every == 0 or step == config.steps or stopping:
+                line = {"step": step, **meter.line(fabric), "lr": learning_rate(step, config)}
+                if fabric.is_global_zero:
+                    run.log(line)
+                report(line)
+            if fabric.is_global_zero and (step % config.save_every == 0 or step == config.steps or stopping):
+                run.save(snapshot(task, optimizer, step))
+            if stopping:
+                raise Interrupted(f"stopped at step {step} of {config.steps}; go on with: ssvid pretrain --resume {config.out}")
+
+
+def make_optimizer(task: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer:
+    """The optimiser by name: adamw, sgd (momentum 0.9) or lars; norms and biases are not decayed."""
+    decayed, free = get_weight_decay_parameters([task])
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
+    if config.optimizer == "lars":
+        return LARS(groups, lr=config.lr, momentum=0.9)
+    raise ConfigError(f"optimizer {config.optimizer!r} is not one of adamw, sgd, lars")
+
+
+def learning_rate(step: int, config: PretrainConfig) -> float:
+    """Learning rate of a step (1..steps): rises linearly over the warm-up, falls on a cosine to a thousandth."""
+    warmup = round(config.warmup * config.steps)
+    return config.lr * cosine_warmup_schedule(
+        step=step - 1, max_steps=config.steps, start_value=1.0, end_value=0.001, warmup_steps=warmup
+    )
+
+
+def compiled(task: PretextTask, config: PretrainConfig) -> PretextTask:
+    """The task with convolutions laid out channels-last and the backbone compiled, as configured."""
+    if config.channels_last:
+        for module in task.modules():
+            if isinstance(module, nn.Conv3d):
+                module.to(memory_format=cast(Any, torch.channels_last_3d))
+            elif isinstance(module, nn.Conv2d):
+                module.to(memory_format=cast(Any, torch.channels_last))
+    if config.compile:
+        task.backbone.compile()
+    return task
+
+
+def snapshot(task: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> dict[str, Any]:
+    """All that a run needs to go on: weights, optimiser state, step."""
+    return {"task": task.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+
+
+def restore(task: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any] | None) -> int:
+    """Put a snapshot back; returns the number of steps done."""
+    if state is None:
+        return 0
+    task.load_state_dict(state["task"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def stop_if_not_finite(loss: torch.Tensor, step: int, batch: Batch) -> None:
+    """Raise SsvidError naming the step and the files of the batch."""
+    if not torch.isfinite(loss):
+        raise SsvidError(
+            f"the loss is {loss.item()} at step {step}; lower lr or use precision=32-true. The batch was: {', '.join(batch.paths)}"
+        )
+
+
+def worker_count(config: PretrainConfig) -> int:
+    """Decoding processes a device: as configured, else one less than the cores it has, at least one, at most eight."""
+    if config.workers >= 0:
+        return config.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, cores // config.devices - 1))
+
+
+def _mix(*numbers: int) -> int:
+    """One seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,0 +1,53 @@
+"""What a log line is made of: means since the last one, speed, and the share of time spent waiting for video."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TypeVar
+
+import torch
+from lightning_fabric import Fabric
+
+Item = TypeVar("Item")
+
+
+class Meter:
+    """Means between two log lines, speed, and the share of time spent waiting for video."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.steps = 0
+        self.waited = 0.0
+        self.since = time.perf_counter()
+
+    def waiting(self, batches: Iterator[Item]) -> Iterator[Item]:
+        """The same batches, with the time it takes to get each one counted."""
+        while True:
+            began = time.perf_counter()
+            item = next(batches, None)
+            self.waited += time.perf_counter() - began
+            if item is None:
+                return
+            yield item
+
+    def add(self, values: dict[str, torch.Tensor]) -> None:
+        """Count one step's values; kept on the device, so that the step need not wait for it."""
+        for name, value in values.items():
+            value = value.detach().float().mean()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.steps += 1
+
+    def line(self, fabric: Fabric) -> dict[str, float]:
+        """The means since the last line, over all ranks."""
+        means = {name: total / self.steps for name, total in self.sums.items()}
+        means = fabric.all_reduce(means, reduce_op="mean") if fabric.world_size > 1 else means
+        line = {name: round(float(value), 6) for name, value in means.items()}
+        took = time.perf_counter() - self.since
+        line |= {"clips_per_second": round(self.batch * self.steps / took, 2), "wait": round(self.waited / took, 3)}
+        self._reset()
+        return line

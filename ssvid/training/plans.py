@@ -1,0 +1,56 @@
+"""Which sample stands where: the plans of every step, a function of (seed, step, place in the global batch) and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ssvid.config import PretrainConfig
+from ssvid.data.index import VideoRecord
+from ssvid.data.loader import Plan
+from ssvid.data.sampling import epoch_order
+from ssvid.training.task import PretextTask
+
+
+class PlanSampler:
+    """The plans of every step from `start` to the last, for one rank: what the loader hands to its workers."""
+
+    def __init__(
+        self, task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, start: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        self.task, self.videos, self.config = task, videos, config
+        self.start, self.rank, self.world = start, rank, world
+
+    def __iter__(self) -> Iterator[list[Plan]]:
+        for step in range(self.start, self.config.steps):
+            yield self.plans(step)
+
+    def __len__(self) -> int:
+        return self.config.steps - self.start
+
+    def plans(self, step: int) -> list[Plan]:
+        """This rank's share of the global batch of one step (counted from 0)."""
+        seed, batch = self.config.seed, self.config.batch
+        size = self.task.augment.draw_size(np.random.default_rng([seed, step]))
+        positions = step * batch + np.arange(self.rank * batch // self.world, (self.rank + 1) * batch // self.world)
+        order = epoch_order(len(self.videos), seed, positions)
+        return [self.plan(int(video), int(position), size) for video, position in zip(order, positions, strict=True)]
+
+    def plan(self, video: int, position: int, size: int) -> Plan:
+        """One sample; its generator depends on the seed and its position in the whole run."""
+        rng = np.random.default_rng([self.config.seed, position, 1])
+        clips = self.task.sample(self.videos[video], rng)
+        params = self.task.augment.draw(rng, *clips.indices.shape)
+        return Plan(video, clips.indices, clips.target, params, rng.random(), size)
+
+
+def test_plans(task: PretextTask, videos: Sequence[VideoRecord], batch: int) -> Iterator[list[Plan]]:
+    """Plans of one pass over held-out videos: the task's test sample of each, centre view, largest size."""
+    size = task.augment.size if isinstance(task.augment.size, int) else task.augment.size[1]
+    for first in range(0, len(videos), batch):
+        plans = []
+        for video in range(first, min(first + batch, len(videos))):
+            clips = task.sample(videos[video], np.random.default_rng([0, video]), training=False)
+            plans.append(Plan(video, clips.indices, clips.target, task.augment.centre(*clips.indices.shape), 0.5, size))
+        yield plans

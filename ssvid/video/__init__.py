@@ -1,0 +1,1 @@
+"""The only room that knows decoders: read, probe, scan and write video files."""

@@ -1,0 +1,75 @@
+"""The backbone contract, and the two adaptors with which a trunk keeps it.
+
+Every backbone maps a clip (B,3,T,H,W) to a space-time feature map (B,D,t,h,w) and says in `info` what to expect of it.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ssvid.errors import ConfigError
+from ssvid.zoo.info import BackboneInfo
+
+
+class Backbone(nn.Module):
+    """A trunk without a head that refuses clips it cannot encode.
+
+    Args:
+        trunk: (B,3,T,H,W) -> (B,D,t,h,w).
+        info: what holds of the trunk.
+    """
+
+    def __init__(self, trunk: nn.Module, info: BackboneInfo) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.info = info
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode clips: float (B,3,T,H,W), normalised with `info.mean` and `info.std`, -> (B,D,t,h,w).
+
+        Raises ConfigError for any other shape and for clips under `info.min_frames` or `info.min_size`.
+        """
+        info = self.info
+        if x.dim() != 5 or x.shape[1] != 3:
+            raise ConfigError(f"{info.name} takes clips of shape (B, 3, T, H, W), not {tuple(x.shape)}.")
+        T, H, W = x.shape[2:]
+        if info.min_frames > T:
+            raise ConfigError(f"{info.name} needs at least {info.min_frames} frames, not {T}. Sample longer clips.")
+        if min(H, W) < info.min_size:
+            raise ConfigError(
+                f"{info.name} needs at least {info.min_size} x {info.min_size} px, not {H} x {W}. Use larger frames."
+            )
+        return self.trunk(x)
+
+
+class PerFrame(nn.Module):
+    """An image network (N,3,H,W) -> (N,D,h,w) applied to every frame of a clip alone: (B,3,T,H,W) -> (B,D,T,h,w)."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode every frame."""
+        maps = self.net(x.transpose(1, 2).flatten(0, 1))
+        return maps.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+
+
+def remove_temporal_stride(trunk: nn.Module) -> None:
+    """Make a 3-D trunk keep the number of frames (t == T for any T), in place, as SpeedNet asks (arXiv:2004.06130).
+
+    Strides over time become 1 and kernels stay; a pool with an even, unpadded kernel cannot keep T and stops pooling time.
+    """
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv3d):
+            module.stride = (1, *module.stride[1:])
+        elif isinstance(module, nn.MaxPool3d | nn.AvgPool3d):
+            kernel, stride, padding = (_triple(size) for size in (module.kernel_size, module.stride, module.padding))
+            keeps = kernel[0] == 2 * padding[0] + 1
+            module.kernel_size = (kernel[0] if keeps else 1, *kernel[1:])
+            module.padding = (padding[0] if keeps else 0, *padding[1:])
+            module.stride = (1, *stride[1:])
+
+
+def _triple(size: int | tuple[int, int, int]) -> tuple[int, int, int]:
+    return (size, size, size) if isinstance(size, int) else size

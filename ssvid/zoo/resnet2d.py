@@ -1,0 +1,93 @@
+"""Image ResNets, applied to every frame alone (He et al., CVPR 2016, arXiv:1512.03385; networks of torchvision).
+
+They see no time: the right encoder where frames must be told apart (walks, colour propagation, frame alignment), and the
+control that a task about speed or direction must bring to chance.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+from torchvision.models import get_model
+from torchvision.models.resnet import BasicBlock, conv1x1
+
+from ssvid.zoo.backbone import PerFrame
+
+MODELS = {
+    "*": {
+        "temporal_stride": 1,
+        "spatial_stride": 32,
+        "frames": 16,
+        "size": 224,
+        "min_frames": 1,
+        "min_size": 1,
+        "temporal_rf": 1,
+        "sees_time": False,
+        "streams": True,
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "options": {"output_stride": 32},
+        "changes": {"output_stride": {16: {"spatial_stride": 16}, 8: {"spatial_stride": 8}}},
+        "source": "torchvision.models",
+        "licence": "BSD-3-Clause",
+    },
+    "resnet18": {
+        "description": "ResNet-18 per frame",
+        "dim": 512,
+        "published": [["ImageNet-1K", "supervised, 224 px", "top-1", 69.758, "torchvision IMAGENET1K_V1"]],
+    },
+    "resnet34": {
+        "description": "ResNet-34 per frame",
+        "dim": 512,
+        "published": [["ImageNet-1K", "supervised, 224 px", "top-1", 73.314, "torchvision IMAGENET1K_V1"]],
+    },
+    "resnet50": {
+        "description": "ResNet-50 per frame",
+        "dim": 2048,
+        "published": [["ImageNet-1K", "supervised, 224 px", "top-1", 76.130, "torchvision IMAGENET1K_V1"]],
+    },
+    "resnet18_tiny": {
+        "description": "Small ResNet per frame, for tests and laptops",
+        "dim": 64,
+        "spatial_stride": 8,
+        "size": 48,
+        "options": {},
+        "changes": {},
+    },
+}
+
+
+def build(name: str, output_stride: int = 32) -> nn.Module:
+    """Trunk of one of `MODELS`: (B,3,T,H,W) -> (B,D,T,h,w).
+
+    Args:
+        name: a key of `MODELS`.
+        output_stride: 32, or 16 or 8 for a finer map, made by dropping the stride of the last one or two stages (as walks
+            on patches use it, arXiv:2006.14613).
+    """
+    if name == "resnet18_tiny":
+        return PerFrame(_tiny())
+    net = get_model(name, weights=None)
+    # the names of torchvision are kept, so that its weights load
+    trunk = nn.Sequential(OrderedDict(list(net.named_children())[:-2]))
+    for stage, native in ((net.layer4, 32), (net.layer3, 16)):
+        if output_stride < native:
+            for module in stage.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.stride = (1, 1)
+    return PerFrame(trunk)
+
+
+def _tiny() -> nn.Module:
+    """Stem of stride 4 without a pool, then one block a stage at strides 1, 2, 1: 48 px give a 6 x 6 map."""
+    net = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 16, 7, 4, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)),
+        BasicBlock(16, 16),
+        BasicBlock(16, 32, 2, downsample=nn.Sequential(conv1x1(16, 32, 2), nn.BatchNorm2d(32))),
+        BasicBlock(32, 64, 1, downsample=nn.Sequential(conv1x1(32, 64, 1), nn.BatchNorm2d(64))),
+    )
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net

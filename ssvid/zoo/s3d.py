@@ -1,0 +1,126 @@
+"""S3D and S3D-G (Xie et al., ECCV 2018, arXiv:1712.04851; the S3D of torchvision, its blocks with our gates).
+
+S3D is an Inception whose k x k x k convolutions are split into space and time. S3D-G adds self-gating to each branch: a
+channel passes as far as the whole clip's mean asks for it, so S3D-G sees the whole clip at every step. SpeedNet uses it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.video.s3d import S3D, SepInceptionBlock3D, TemporalSeparableConv
+from torchvision.ops.misc import Conv3dNormActivation
+
+from ssvid.zoo.backbone import remove_temporal_stride
+
+MODELS = {
+    "*": {
+        "temporal_stride": 8,
+        "frames": 64,
+        "size": 224,
+        "min_frames": 5,
+        "sees_time": True,
+        "mean": (0.43216, 0.394666, 0.37645),
+        "std": (0.22803, 0.22145, 0.216989),
+        "options": {"temporal_stride": True},
+        "source": "torchvision.models.video",
+        "licence": "BSD-3-Clause",
+    },
+    "s3d": {
+        "description": "S3D: Inception with separable 3-D convolutions",
+        "dim": 1024,
+        "spatial_stride": 32,
+        "min_size": 17,
+        "temporal_rf": 99,
+        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "temporal_rf": 29, "min_frames": 1}}},
+        "published": [["Kinetics-400", "supervised, 1 clip of 128x224", "top-1", 68.368, "torchvision KINETICS400_V1"]],
+    },
+    "s3dg": {
+        "description": "S3D-G: S3D with self-gating, the network of SpeedNet",
+        "dim": 1024,
+        "spatial_stride": 32,
+        "min_size": 17,
+        "temporal_rf": None,
+        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "min_frames": 1}}},
+        "published": [["Kinetics-400", "supervised, clips of 64x224", "top-1", 74.7, "arXiv:1712.04851"]],
+    },
+    "s3d_tiny": {
+        "description": "Small S3D, for tests and laptops",
+        "dim": 128,
+        "spatial_stride": 16,
+        "frames": 16,
+        "size": 48,
+        "min_size": 9,
+        "temporal_rf": 51,
+        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "temporal_rf": 17, "min_frames": 1}}},
+    },
+    "s3dg_tiny": {
+        "description": "Small S3D-G, for tests and laptops",
+        "dim": 128,
+        "spatial_stride": 16,
+        "frames": 16,
+        "size": 48,
+        "min_size": 9,
+        "temporal_rf": None,
+        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "min_frames": 1}}},
+    },
+}
+
+# torchvision's momentum of 0.001 leaves the running statistics near their start through a short pretraining
+norm = partial(nn.BatchNorm3d, eps=1e-3, momentum=0.1)
+
+
+class SelfGating(nn.Module):
+    """y = sigmoid(W mean(x) + b) * x, channel by channel, the mean taken over the whole clip: (B,D,t,h,w) -> same."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale every channel of `x` by its gate."""
+        return torch.sigmoid(self.linear(x.mean((2, 3, 4))))[:, :, None, None, None] * x
+
+
+def build(name: str, temporal_stride: bool = True) -> nn.Module:
+    """Trunk of one of `MODELS`: (B,3,T,H,W) -> (B,D,t,h,w).
+
+    Args:
+        name: a key of `MODELS`.
+        temporal_stride: False keeps every frame (t == T), as SpeedNet does.
+    """
+    trunk = _tiny() if name.endswith("_tiny") else S3D(norm_layer=norm).features
+    if name.startswith("s3dg"):
+        _add_gates(trunk)
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv3d):
+            # torchvision leaves its S3D without one, and untrained features then vanish; fan-in keeps their scale
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    if not temporal_stride:
+        remove_temporal_stride(trunk)
+    return trunk
+
+
+def _add_gates(trunk: nn.Module) -> None:
+    """Append a gate to every branch of every Inception block; S3D's own weights keep their names."""
+    for block in trunk.modules():
+        if isinstance(block, SepInceptionBlock3D):
+            for branch in (block.branch0, block.branch1, block.branch2, block.branch3):
+                convs = [module for module in branch.modules() if isinstance(module, nn.Conv3d)]
+                branch.append(SelfGating(convs[-1].out_channels))
+
+
+def _tiny() -> nn.Sequential:
+    """S3D's parts, narrow and with three blocks, reaching 1/8 of the frame at once: time is spent on the early, large maps."""
+    return nn.Sequential(
+        Conv3dNormActivation(3, 16, (1, 7, 7), (1, 4, 4), norm_layer=norm),
+        Conv3dNormActivation(16, 16, (7, 1, 1), (2, 1, 1), norm_layer=norm),
+        TemporalSeparableConv(16, 32, 3, 1, 1, norm),
+        nn.MaxPool3d(3, 2, 1),
+        SepInceptionBlock3D(32, 16, 16, 32, 8, 8, 8, norm),
+        SepInceptionBlock3D(64, 24, 24, 48, 8, 12, 12, norm),
+        nn.MaxPool3d(2, 2),
+        SepInceptionBlock3D(96, 32, 32, 64, 8, 16, 16, norm),
+    )

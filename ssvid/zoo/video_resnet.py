@@ -1,0 +1,130 @@
+"""R3D, MC3 and R(2+1)D (Tran et al., CVPR 2018, arXiv:1711.11248; networks of torchvision).
+
+R3D convolves space and time together, R(2+1)D one after the other, MC3 mixes time in its first two stages only and keeps
+every frame. torchvision's R(2+1)D has 31.5 M parameters where the paper's has 33.4 M: it takes one middle width per block.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+from torchvision.models import get_model
+from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, Conv3DNoTemporal, Conv3DSimple
+
+from ssvid.zoo.backbone import remove_temporal_stride
+
+MODELS = {
+    "*": {
+        "spatial_stride": 16,
+        "frames": 16,
+        "size": 112,
+        "min_frames": 1,
+        "min_size": 1,
+        "sees_time": True,
+        "mean": (0.43216, 0.394666, 0.37645),
+        "std": (0.22803, 0.22145, 0.216989),
+        "options": {"temporal_stride": True},
+        "source": "torchvision.models.video",
+        "licence": "BSD-3-Clause",
+    },
+    "r3d_18": {
+        "description": "R3D-18: 3-D convolutions throughout",
+        "dim": 512,
+        "temporal_stride": 8,
+        "temporal_rf": 109,
+        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "temporal_rf": 35}}},
+        "published": [["Kinetics-400", "supervised, 5 clips of 16x112", "top-1", 63.200, "torchvision KINETICS400_V1"]],
+    },
+    "mc3_18": {
+        "description": "MC3-18: 3-D convolutions in the first two stages, keeps every frame",
+        "dim": 512,
+        "temporal_stride": 1,
+        "temporal_rf": 11,
+        "changes": {"temporal_stride": {False: {}}},
+        "published": [["Kinetics-400", "supervised, 5 clips of 16x112", "top-1", 63.960, "torchvision KINETICS400_V1"]],
+    },
+    "r2plus1d_18": {
+        "description": "R(2+1)D-18: space and time convolved one after the other",
+        "dim": 512,
+        "temporal_stride": 8,
+        "temporal_rf": 109,
+        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "temporal_rf": 35}}},
+        "published": [["Kinetics-400", "supervised, 5 clips of 16x112", "top-1", 67.463, "torchvision KINETICS400_V1"]],
+    },
+    "r3d_18_tiny": {
+        "description": "Small R3D, for tests and laptops",
+        "dim": 64,
+        "size": 48,
+        "temporal_stride": 4,
+        "temporal_rf": 25,
+        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "temporal_rf": 15}}},
+    },
+    "mc3_18_tiny": {
+        "description": "Small MC3, for tests and laptops, keeps every frame",
+        "dim": 64,
+        "size": 48,
+        "temporal_stride": 1,
+        "temporal_rf": 7,
+        "changes": {"temporal_stride": {False: {}}},
+    },
+    "r2plus1d_18_tiny": {
+        "description": "Small R(2+1)D, for tests and laptops",
+        "dim": 64,
+        "size": 48,
+        "temporal_stride": 4,
+        "temporal_rf": 25,
+        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "temporal_rf": 15}}},
+    },
+}
+
+Conv = type[Conv3DSimple] | type[Conv3DNoTemporal] | type[Conv2Plus1D]
+TINY: dict[str, tuple[Conv, ...]] = {
+    "r3d_18_tiny": (Conv3DSimple, Conv3DSimple, Conv3DSimple),
+    "mc3_18_tiny": (Conv3DSimple, Conv3DNoTemporal, Conv3DNoTemporal),
+    "r2plus1d_18_tiny": (Conv2Plus1D, Conv2Plus1D, Conv2Plus1D),
+}
+
+
+def build(name: str, temporal_stride: bool = True) -> nn.Module:
+    """Trunk of one of `MODELS`: (B,3,T,H,W) -> (B,D,t,h,w).
+
+    Args:
+        name: a key of `MODELS`.
+        temporal_stride: False keeps every frame (t == T).
+    """
+    trunk = _tiny(TINY[name]) if name in TINY else _full(name)
+    if not temporal_stride:
+        remove_temporal_stride(trunk)
+    return trunk
+
+
+def _full(name: str) -> nn.Sequential:
+    """torchvision's network without its head, under the same names, so that its weights load."""
+    return nn.Sequential(OrderedDict(list(get_model(name, weights=None).named_children())[:-2]))
+
+
+def _tiny(convs: tuple[Conv, ...], planes: tuple[int, ...] = (16, 32, 64)) -> nn.Sequential:
+    """Stem of spatial stride 4, then one block a stage at strides 1, 2, 2; torchvision fixes its widths, hence not its class."""
+    stages: list[nn.Module] = [
+        _stem(planes[0], separable=convs[0] is Conv2Plus1D),
+        BasicBlock(planes[0], planes[0], convs[0]),
+    ]
+    for conv, before, after in zip(convs[1:], planes, planes[1:], strict=False):
+        shortcut = nn.Conv3d(before, after, 1, stride=conv.get_downsample_stride(2), bias=False)
+        stages.append(
+            BasicBlock(before, after, conv, stride=2, downsample=nn.Sequential(shortcut, nn.BatchNorm3d(after)))
+        )
+    net = nn.Sequential(*stages)
+    for module in net.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net
+
+
+def _stem(planes: int, separable: bool) -> nn.Sequential:
+    spatial = nn.Conv3d(3, planes, (1, 7, 7), (1, 4, 4), (0, 3, 3), bias=False)
+    temporal = nn.Conv3d(planes, planes, (3, 1, 1), 1, (1, 0, 0), bias=False)
+    joint = nn.Conv3d(3, planes, (3, 7, 7), (1, 4, 4), (1, 3, 3), bias=False)
+    convs = (spatial, temporal) if separable else (joint,)
+    return nn.Sequential(*[layer for conv in convs for layer in (conv, nn.BatchNorm3d(planes), nn.ReLU(inplace=True))])

@@ -1,0 +1,471 @@
+"""One contract for every registered backbone; full-size networks run on the meta device, small ones for real."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ssvid.errors import ConfigError
+from ssvid.zoo import (
+    Backbone,
+    BackboneInfo,
+    clip_vector,
+    count_macs,
+    count_parameters,
+    create_model,
+    frame_vectors,
+    isolated_maps,
+    list_models,
+    model_info,
+)
+
+ALL = list_models()
+TINY = list_models("*_tiny")
+
+
+def variants(names: list[str]) -> list[tuple[str, dict[str, object]]]:
+    """Every name with its default options, and with every other value its options may take."""
+    found: list[tuple[str, dict[str, object]]] = []
+    for name in names:
+        found.append((name, {}))
+        options = model_info(name).options
+        found += [(name, {"temporal_stride": False})] if "temporal_stride" in options else []
+        found += [(name, {"output_stride": stride}) for stride in (16, 8)] if "output_stride" in options else []
+    return found
+
+
+def ids(variant: object) -> str:
+    return variant if isinstance(variant, str) else ",".join(f"{k}={v}" for k, v in variant.items())  # type: ignore[attr-defined]
+
+
+every = pytest.mark.parametrize(("name", "options"), variants(ALL), ids=ids)
+every_tiny = pytest.mark.parametrize(("name", "options"), variants(TINY), ids=ids)
+TINY_3D = [(name, options) for name, options in variants(TINY) if model_info(name).sees_time]
+every_tiny_3d = pytest.mark.parametrize(("name", "options"), TINY_3D, ids=ids)
+
+
+def build(name: str, double: bool = True, **options: object) -> Backbone:
+    torch.manual_seed(0)
+    backbone = create_model(name, **options).eval()
+    return backbone.double() if double else backbone
+
+
+def clip(B: int, T: int, size: int, seed: int = 1) -> Tensor:
+    return torch.randn(B, 3, T, size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
+
+
+def changed_steps(a: Tensor, b: Tensor) -> list[int]:
+    """Steps of two maps (B,D,t,h,w) that differ."""
+    return torch.nonzero((a != b).amax((0, 1, 3, 4))).flatten().tolist()
+
+
+# --- the contract of every backbone ---------------------------------------------------------------------------------
+
+
+@every
+def test_map_has_the_shape_info_promises(name: str, options: dict[str, object]) -> None:
+    info = model_info(name, **options)
+    with torch.device("meta"):
+        backbone = create_model(name, **options)
+        lengths = {info.min_frames, 13, 16, 17, 32}
+        sizes = {(info.min_size, info.min_size), (info.size, info.size), (64, 96), (49, 65)}
+        clips = [torch.empty(2, 3, T, H, W) for T, (H, W) in product(lengths, sizes)]
+    assert backbone.info == info
+    for x in clips:
+        B, D, t, h, w = backbone(x).shape
+        assert (B, D) == (2, info.dim)
+        strides = (info.temporal_stride, info.spatial_stride, info.spatial_stride)
+        for n, out, stride in zip(x.shape[2:], (t, h, w), strides, strict=True):
+            assert out in {max(1, n // stride), -(-n // stride)}, (tuple(x.shape), (t, h, w))
+
+
+@every
+def test_minimum_is_the_least_the_trunk_takes(name: str, options: dict[str, object]) -> None:
+    info = model_info(name, **options)
+    assert info.min_frames <= 8
+    assert info.min_size <= 32
+    with torch.device("meta"):
+        backbone = create_model(name, **options)
+        short = torch.empty(1, 3, info.min_frames - 1, 32, 32)
+        small = torch.empty(1, 3, info.frames, info.min_size - 1, info.min_size - 1)
+    for x, least in ((short, f"at least {info.min_frames} frames"), (small, f"at least {info.min_size} x")):
+        with pytest.raises(ConfigError, match=f"{name} needs {least}"):
+            backbone(x)
+        with pytest.raises((RuntimeError, ValueError)):
+            backbone.trunk(x)
+    with pytest.raises(ConfigError, match="shape"):
+        backbone(torch.empty(1, 1, 16, 32, 32))
+    with pytest.raises(ConfigError, match="shape"):
+        backbone(torch.empty(3, 16, 32, 32))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_info_is_complete(name: str) -> None:
+    info = model_info(name)
+    assert isinstance(info, BackboneInfo)
+    assert info.name == name
+    assert info.description
+    assert "\n" not in info.description
+    assert info.source
+    assert info.licence
+    assert len(info.mean) == len(info.std) == 3
+    assert all(0 < value < 1 for value in (*info.mean, *info.std))
+    assert info.frames >= info.min_frames
+    assert info.size >= info.min_size
+    assert info.sees_time == (info.temporal_rf != 1)
+    assert all(row.source and isinstance(row.value, float) for row in info.published)
+
+
+def test_every_family_has_a_tiny_member() -> None:
+    for name in TINY:
+        assert count_parameters(build(name)) < 1_000_000
+    for family in {model_info(name).family for name in ALL}:
+        assert any(model_info(name).family == family for name in TINY), family
+
+
+@every_tiny
+def test_every_parameter_learns(name: str, options: dict[str, object]) -> None:
+    backbone = build(name, **options).train()
+    backbone(clip(2, 16, 48)).square().mean().backward()
+    for parameter_name, parameter in backbone.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+@pytest.mark.parametrize(("name", "options"), [*variants(TINY), ("mc3_18", {})], ids=ids)
+def test_a_step_sees_as_many_frames_as_info_says(name: str, options: dict[str, object]) -> None:
+    info = model_info(name, **options)
+    T = 24 if info.temporal_rf is None else info.temporal_rf + 2 * info.temporal_stride + 4
+    x = clip(2, T, 32).requires_grad_()
+    maps = build(name, **options)(x)
+    maps[:, :, maps.shape[2] // 2].square().sum().backward()
+    assert x.grad is not None
+    seen = torch.nonzero(x.grad.abs().sum((0, 1, 3, 4))).flatten()
+    assert len(seen) == (T if info.temporal_rf is None else info.temporal_rf)
+    assert seen[-1] - seen[0] + 1 == len(seen)
+
+
+@every_tiny
+def test_order_of_frames_matters_only_where_time_is_seen(name: str, options: dict[str, object]) -> None:
+    backbone = build(name, **options)
+    x = clip(1, 16, 32)
+    forward, backward = clip_vector(backbone(x)), clip_vector(backbone(x.flip(2)))
+    assert torch.allclose(forward, backward, rtol=1e-9) != backbone.info.sees_time
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_evaluation_is_deterministic_and_needs_no_other_item(name: str) -> None:
+    backbone = build(name)
+    x = clip(3, 16, 32)
+    assert torch.equal(backbone(x), backbone(x))
+    torch.testing.assert_close(backbone(x)[1:2], backbone(x[1:2]))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_untrained_features_have_a_usable_scale(name: str) -> None:
+    assert 1e-2 < build(name)(clip(2, 16, 48)).std() < 1e2
+
+
+@every_tiny_3d
+@pytest.mark.parametrize("T", [5, 9, 16])
+def test_without_temporal_stride_every_frame_is_kept(name: str, options: dict[str, object], T: int) -> None:
+    backbone = build(name, temporal_stride=False)
+    assert backbone.info.temporal_stride == 1
+    assert backbone.info.options["temporal_stride"] is False
+    assert backbone(clip(1, T, 32)).shape[2] == T
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if model_info(name).sees_time])
+def test_options_leave_the_weights_alone(name: str) -> None:
+    a, b = build(name), build(name, temporal_stride=False)
+    assert {k: v.shape for k, v in a.state_dict().items()} == {k: v.shape for k, v in b.state_dict().items()}
+
+
+# --- numbers of the literature ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "size", "classes", "parameters", "macs"),
+    [  # millions of parameters and billions of multiply-adds, the linear classifier included where classes are given
+        ("resnet18", 1, 224, 1000, 11.690, 1.814),
+        ("resnet50", 1, 224, 1000, 25.557, 4.089),
+        ("r3d_18", 16, 112, 400, 33.371, 40.697),
+        ("mc3_18", 16, 112, 400, 11.695, 43.343),
+        ("r2plus1d_18", 16, 112, 400, 31.505, 40.519),
+        ("s3d", 64, 224, 0, 7.910, 71.91),
+        ("s3dg", 64, 224, 0, 9.098, 71.91),
+    ],
+)
+def test_size_and_cost_are_the_published_ones(
+    name: str, frames: int, size: int, classes: int, parameters: float, macs: float
+) -> None:
+    with torch.device("meta"):
+        backbone = create_model(name)
+    dim = backbone.info.dim
+    assert (count_parameters(backbone) + (dim + 1) * classes) / 1e6 == pytest.approx(parameters, rel=1e-3)
+    assert (count_macs(name, frames, size) + dim * classes) / 1e9 == pytest.approx(macs, rel=1e-3)
+    assert count_macs(backbone, frames, size) == count_macs(name, frames, size)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "r3d_18", "mc3_18", "r2plus1d_18", "s3d"])
+def test_weights_of_torchvision_fit(name: str) -> None:
+    import torchvision
+
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(name, weights=None).state_dict()
+        ours = create_model(name).state_dict()
+    prefix = {"s3d": "trunk.features."}.get(name, "trunk.net." if name.startswith("resnet") else "trunk.")
+    strip = "features." if name == "s3d" else ""
+    expected = {
+        prefix + key.removeprefix(strip): value.shape
+        for key, value in theirs.items()
+        if not key.startswith(("fc.", "classifier."))
+    }
+    if name == "s3d":
+        expected = {key.replace("trunk.features.", "trunk."): shape for key, shape in expected.items()}
+    assert {key: value.shape for key, value in ours.items()} == expected
+
+
+# --- views ------------------------------------------------------------------------------------------------------------
+
+
+def test_clip_vector_pools() -> None:
+    features = torch.zeros(1, 2, 2, 1, 2)
+    features[0, 0, :, 0] = torch.tensor([[1.0, 3.0], [5.0, 7.0]])
+    assert clip_vector(features).tolist() == [[4.0, 0.0]]
+    assert clip_vector(features, "max_space_mean_time").tolist() == [[5.0, 0.0]]
+    with pytest.raises(ConfigError, match="max_space_mean_time"):
+        clip_vector(features, "median")  # type: ignore[arg-type]
+
+
+class Ramp(nn.Module):
+    """A trunk whose step i is the centre of the frames 4 i to 4 i + 3."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = 4 * torch.arange(-(-x.shape[2] // 4)) + 1.5
+        return steps[None, None, :, None, None].expand(x.shape[0], 2, -1, 3, 3)
+
+
+@pytest.mark.parametrize("T", [1, 4, 13, 16])
+def test_frame_vectors_lie_at_the_frames(T: int) -> None:
+    info = model_info("r3d_18_tiny")
+    vectors = frame_vectors(Backbone(Ramp(), info), torch.zeros(2, 3, T, 8, 8))
+    assert vectors.shape == (2, T, 2)
+    last = 4 * (-(-T // 4) - 1) + 1.5
+    torch.testing.assert_close(vectors[0, :, 0], torch.arange(T).float().clamp(1.5, last))
+
+
+@every_tiny
+def test_frame_vectors_are_one_a_frame(name: str, options: dict[str, object]) -> None:
+    backbone = build(name, **options)
+    for T in (9, 16):
+        vectors = frame_vectors(backbone, clip(2, T, 32))
+        assert vectors.shape == (2, T, backbone.info.dim)
+        assert not torch.equal(vectors[:, 0], vectors[:, -1])
+
+
+@every_tiny
+@pytest.mark.parametrize("mode", ["replicate", "static"])
+def test_an_isolated_step_sees_its_frame_only(name: str, options: dict[str, object], mode: str) -> None:
+    backbone = build(name, **options)
+    x = clip(2, 4, 32)
+    other = x.clone()
+    other[:, :, 2] += 1
+    with torch.no_grad():
+        maps = isolated_maps(backbone, x, mode)  # type: ignore[arg-type]
+        assert changed_steps(maps, isolated_maps(backbone, other, mode)) == [2]  # type: ignore[arg-type]
+    assert maps.shape == (2, backbone.info.dim, 4, *backbone(clip(1, 8, 32)).shape[3:])
+
+
+@every_tiny
+def test_a_microclip_step_sees_its_frames_only(name: str, options: dict[str, object]) -> None:
+    backbone = build(name, **options)
+    x = clip(2, 24, 32)
+    with torch.no_grad():
+        maps = isolated_maps(backbone, x, "microclip", k=8)
+        assert maps.shape[2] == 3
+        for frame in (8, 11, 15):
+            other = x.clone()
+            other[:, :, frame] += 1
+            assert changed_steps(maps, isolated_maps(backbone, other, "microclip", k=8)) == [1]
+
+
+@every_tiny_3d
+def test_the_native_map_leaks(name: str, options: dict[str, object]) -> None:
+    """The reason for isolation, and the proof that the tests above could fail."""
+    backbone = build(name, **options)
+    x = clip(1, 32, 32)
+    other = x.clone()
+    other[:, :, 16] += 1
+    with torch.no_grad():
+        assert len(changed_steps(backbone(x), backbone(other))) > 1
+
+
+def temporal_taps(backbone: Backbone) -> dict[str, Tensor]:
+    """Size of the gradient at each tap of every temporal kernel."""
+    return {
+        name: module.weight.grad.abs().sum((0, 1, 3, 4))
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Conv3d) and module.kernel_size[0] > 1 and module.weight.grad is not None
+    }
+
+
+@every_tiny_3d
+def test_replicate_teaches_every_tap(name: str, options: dict[str, object]) -> None:
+    backbone = build(name, **options).train()
+    isolated_maps(backbone, clip(2, 4, 32), "replicate").square().mean().backward()
+    taps = temporal_taps(backbone)
+    assert taps
+    for layer, gradient in taps.items():
+        assert (gradient > 0).all(), layer
+        torch.testing.assert_close(gradient, gradient[:1].expand_as(gradient))
+
+
+def test_static_leaves_side_taps_untrained_at_one_frame() -> None:
+    backbone = build("r3d_18_tiny")
+    isolated_maps(backbone, clip(2, 4, 32), "static").square().mean().backward()
+    for gradient in temporal_taps(backbone).values():
+        assert (gradient > 0).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [(n, o) for n, o in TINY_3D if model_info(n).temporal_rf is not None], ids=ids
+)
+def test_replicate_is_the_middle_of_an_endless_still_clip(name: str, options: dict[str, object]) -> None:
+    backbone = build(name, **options)
+    frame = clip(1, 1, 32)
+    rf = backbone.info.temporal_rf
+    assert rf is not None
+    with torch.no_grad():
+        endless = backbone(frame.expand(-1, -1, 2 * rf, -1, -1))
+        isolated = isolated_maps(backbone, frame)
+    torch.testing.assert_close(isolated[:, :, 0], endless[:, :, endless.shape[2] // 2])
+
+
+def test_replicate_leaves_the_backbone_as_it_was() -> None:
+    backbone = build("s3dg_tiny")
+    before = copy.deepcopy(backbone.state_dict())
+    isolated_maps(backbone, clip(1, 2, 32))
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
+def test_isolation_names_what_is_wrong() -> None:
+    backbone = build("s3d_tiny")
+    with pytest.raises(ConfigError, match="k=8 frames from 20"):
+        isolated_maps(backbone, clip(1, 20, 32), "microclip")
+    with pytest.raises(ConfigError, match="at least 5"):
+        isolated_maps(backbone, clip(1, 20, 32), "microclip", k=4)
+    with pytest.raises(ConfigError, match="replicate, static or microclip"):
+        isolated_maps(backbone, clip(1, 4, 32), "frozen")  # type: ignore[arg-type]
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_listing_needs_no_torch() -> None:
+    code = (
+        "import sys, ssvid.zoo as zoo; assert 's3dg' in zoo.list_models(); assert zoo.model_info('s3dg').dim == 1024; "
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_list_models_takes_a_pattern() -> None:
+    assert list_models("s3d*") == ["s3d", "s3d_tiny", "s3dg", "s3dg_tiny"]
+    assert sorted(ALL) == ALL
+    assert list_models("nothing*") == []
+
+
+def test_info_follows_the_options() -> None:
+    assert model_info("s3dg").options == {"temporal_stride": True}
+    assert model_info("s3dg").temporal_stride == 8
+    kept = model_info("s3dg", temporal_stride=False)
+    assert (kept.temporal_stride, kept.min_frames, kept.options) == (1, 1, {"temporal_stride": False})
+    assert model_info("resnet18", output_stride=8).spatial_stride == 8
+
+
+def test_unknown_names_and_options_are_explained() -> None:
+    with pytest.raises(ConfigError, match=r"'s3gd'.*Did you mean s3d.*ssvid list"):
+        create_model("s3gd")
+    with pytest.raises(ConfigError, match="no option 'stride'. Its options: temporal_stride=True"):
+        model_info("r3d_18", stride=1)
+    with pytest.raises(ConfigError, match="type bool"):
+        model_info("r3d_18", temporal_stride="no")
+    with pytest.raises(ConfigError, match="output_stride=4 is not one of 32, 16, 8"):
+        model_info("resnet18", output_stride=4)
+
+
+FAMILY = '''"""A family of one."""
+from torch import nn
+from ssvid.zoo.backbone import PerFrame
+
+MODELS = {"one": {"description": "one convolution", "dim": 4 + EXTRA, "temporal_stride": 1, "spatial_stride": 2, "frames": 8,
+    "size": 32, "min_frames": 1, "min_size": 2, "temporal_rf": 1, "sees_time": False, "mean": (0.5, 0.5, 0.5),
+    "std": (0.2, 0.2, 0.2), "source": "here", "licence": "Apache-2.0", "options": {"bias": True}}}
+
+def build(name, bias):
+    return PerFrame(nn.Conv2d(3, 4, 2, 2, bias=bias))
+'''.replace(" + EXTRA", "")
+
+
+def test_a_users_file_is_a_family(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(FAMILY)
+    backbone = create_model(f"{file}:one", bias=False)
+    assert backbone(torch.zeros(2, 3, 5, 32, 32)).shape == (2, 4, 5, 16, 16)
+    assert count_parameters(backbone) == 48
+    assert create_model(backbone.info.name, **backbone.info.options).info == backbone.info
+    with pytest.raises(ConfigError, match="has no backbone 'two'. Its MODELS has: one"):
+        create_model(f"{file}:two")
+    with pytest.raises(ConfigError, match="Cannot read"):
+        create_model(f"{tmp_path / 'none.py'}:one")
+
+
+def test_a_users_mistakes_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    for text, message in (
+        (FAMILY.replace('"dim": 4', '"dim": len("four")'), "plain literal"),
+        (FAMILY.replace('"dim": 4', '"dims": 4'), "unknown fields dims"),
+        (FAMILY.replace('"dim": 4, ', ""), "dim"),
+        ("MODELS = {", "not valid Python"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            model_info(f"{file}:one")
+
+
+def install(folder: Path, entries: str) -> None:
+    """A package `third_party_zoo` as pip would leave it; importing the package itself fails, so listing must not."""
+    package = folder / "third_party_zoo"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('listing must not import')")
+    (package / "one.py").write_text(FAMILY)
+    (package / "broken.py").write_text("MODELS = {")
+    meta = folder / "third_party_zoo-1.0.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party-zoo\nVersion: 1.0\n")
+    (meta / "entry_points.txt").write_text(f"[ssvid.backbones]\n{entries}\n")
+
+
+def test_installed_families_are_found_without_importing_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(tmp_path, "one = third_party_zoo.one\nbroken = third_party_zoo.broken\ngone = third_party_zoo.gone")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert sorted([*ALL, "one"]) == list_models()
+    assert model_info("one").dim == 4
+    assert "broken.py" in caplog.text
+    assert "third_party_zoo.gone" in caplog.text
+    assert not [module for module in sys.modules if module.startswith("third_party_zoo")]
+    (tmp_path / "third_party_zoo" / "__init__.py").write_text("")
+    assert create_model("one", bias=True)(torch.zeros(1, 3, 2, 4, 4)).shape == (1, 4, 2, 2, 2)
+    assert "third_party_zoo.one" in sys.modules
+    for module in ("third_party_zoo", "third_party_zoo.one"):
+        monkeypatch.delitem(sys.modules, module)
