@@ -158,7 +158,7 @@ def pretrain(
 
     with console.training(chosen.steps, load_task(chosen.task).chance) as told:
         run = run_it(chosen, resume=resume is not None, overwrite=overwrite, report=told)
-    console.LOG.print(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)")
+    console.LOG.print(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)", soft_wrap=True)
 
 
 @app.command()
@@ -191,7 +191,7 @@ def transfer(
         typer.echo(table.json(), nl=False)
     else:
         console.show_table(table.title, table.header(), table.cells())
-        console.LOG.print(table.protocol)
+        console.LOG.print(table.protocol, soft_wrap=True)
 
 
 @app.command("list")

@@ -42,10 +42,10 @@ def training(steps: int, chance: float | None = None) -> Iterator[Callable[[dict
 
         def told(line: dict[str, float]) -> None:
             if "step" not in line:
-                LOG.print(", ".join(f"{value} {name}" for name, value in line.items()))
+                LOG.print(", ".join(f"{value} {name}" for name, value in line.items()), soft_wrap=True)
                 return
             progress.update(bar, completed=line["step"])
-            LOG.print(log_text(line, steps, chance))
+            LOG.print(log_text(line, steps, chance), soft_wrap=True)
 
         yield told
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
-from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
@@ -51,10 +47,9 @@ TINY_3D = [(name, options) for name, options in variants(TINY) if model_info(nam
 every_tiny_3d = pytest.mark.parametrize(("name", "options"), TINY_3D, ids=ids)
 
 
-def build(name: str, double: bool = True, **options: object) -> Backbone:
+def build(name: str, **options: object) -> Backbone:
     torch.manual_seed(0)
-    backbone = create_model(name, **options).eval()
-    return backbone.double() if double else backbone
+    return create_model(name, **options).eval().double()
 
 
 def clip(B: int, T: int, size: int, seed: int = 1) -> Tensor:
@@ -74,13 +69,14 @@ def test_map_has_the_shape_info_promises(name: str, options: dict[str, object]) 
     info = model_info(name, **options)
     with torch.device("meta"):
         backbone = create_model(name, **options)
-        lengths = {info.min_frames, 13, 16, 17, 32}
-        sizes = {(info.min_size, info.min_size), (info.size, info.size), (64, 96), (49, 65)}
-        clips = [torch.empty(2, 3, T, H, W) for T, (H, W) in product(lengths, sizes)]
+        shapes = {(T, 32, 32) for T in (info.min_frames, 13, 16, 17, 32)}
+        shapes |= {(16, info.min_size, info.min_size), (16, info.size, info.size), (8, 64, 96), (8, 49, 65)}
+        clips = [torch.empty(2, 3, *shape) for shape in shapes]
     assert backbone.info == info
     for x in clips:
         B, D, t, h, w = backbone(x).shape
-        assert (B, D) == (2, info.dim)
+        assert B == 2
+        assert info.dim == D
         strides = (info.temporal_stride, info.spatial_stride, info.spatial_stride)
         for n, out, stride in zip(x.shape[2:], (t, h, w), strides, strict=True):
             assert out in {max(1, n // stride), -(-n // stride)}, (tuple(x.shape), (t, h, w))
@@ -95,11 +91,13 @@ def test_minimum_is_the_least_the_trunk_takes(name: str, options: dict[str, obje
         backbone = create_model(name, **options)
         short = torch.empty(1, 3, info.min_frames - 1, 32, 32)
         small = torch.empty(1, 3, info.frames, info.min_size - 1, info.min_size - 1)
-    for x, least in ((short, f"at least {info.min_frames} frames"), (small, f"at least {info.min_size} x")):
-        with pytest.raises(ConfigError, match=f"{name} needs {least}"):
+    cases = (short, info.min_frames, f"{info.min_frames} frames"), (small, info.min_size, f"{info.min_size} x")
+    for x, least, text in cases:
+        with pytest.raises(ConfigError, match=f"{name} needs at least {text}"):
             backbone(x)
-        with pytest.raises((RuntimeError, ValueError)):
-            backbone.trunk(x)
+        if least > 1:
+            with pytest.raises(RuntimeError):
+                backbone.trunk(x)
     with pytest.raises(ConfigError, match="shape"):
         backbone(torch.empty(1, 1, 16, 32, 32))
     with pytest.raises(ConfigError, match="shape"):
@@ -221,15 +219,12 @@ def test_weights_of_torchvision_fit(name: str) -> None:
     with torch.device("meta"):
         theirs = torchvision.models.get_model(name, weights=None).state_dict()
         ours = create_model(name).state_dict()
-    prefix = {"s3d": "trunk.features."}.get(name, "trunk.net." if name.startswith("resnet") else "trunk.")
-    strip = "features." if name == "s3d" else ""
+    prefix = "trunk.net." if name.startswith("resnet") else "trunk."
     expected = {
-        prefix + key.removeprefix(strip): value.shape
+        prefix + key.removeprefix("features."): value.shape
         for key, value in theirs.items()
         if not key.startswith(("fc.", "classifier."))
     }
-    if name == "s3d":
-        expected = {key.replace("trunk.features.", "trunk."): shape for key, shape in expected.items()}
     assert {key: value.shape for key, value in ours.items()} == expected
 
 
@@ -265,7 +260,7 @@ def test_frame_vectors_lie_at_the_frames(T: int) -> None:
 @every_tiny
 def test_frame_vectors_are_one_a_frame(name: str, options: dict[str, object]) -> None:
     backbone = build(name, **options)
-    for T in (9, 16):
+    for T in (13, 16):
         vectors = frame_vectors(backbone, clip(2, T, 32))
         assert vectors.shape == (2, T, backbone.info.dim)
         assert not torch.equal(vectors[:, 0], vectors[:, -1])
@@ -364,108 +359,3 @@ def test_isolation_names_what_is_wrong() -> None:
         isolated_maps(backbone, clip(1, 20, 32), "microclip", k=4)
     with pytest.raises(ConfigError, match="replicate, static or microclip"):
         isolated_maps(backbone, clip(1, 4, 32), "frozen")  # type: ignore[arg-type]
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-def test_listing_needs_no_torch() -> None:
-    code = (
-        "import sys, ssvid.zoo as zoo; assert 's3dg' in zoo.list_models(); assert zoo.model_info('s3dg').dim == 1024; "
-        "assert 'torch' not in sys.modules, 'torch was imported'"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-def test_list_models_takes_a_pattern() -> None:
-    assert list_models("s3d*") == ["s3d", "s3d_tiny", "s3dg", "s3dg_tiny"]
-    assert sorted(ALL) == ALL
-    assert list_models("nothing*") == []
-
-
-def test_info_follows_the_options() -> None:
-    assert model_info("s3dg").options == {"temporal_stride": True}
-    assert model_info("s3dg").temporal_stride == 8
-    kept = model_info("s3dg", temporal_stride=False)
-    assert (kept.temporal_stride, kept.min_frames, kept.options) == (1, 1, {"temporal_stride": False})
-    assert model_info("resnet18", output_stride=8).spatial_stride == 8
-
-
-def test_unknown_names_and_options_are_explained() -> None:
-    with pytest.raises(ConfigError, match=r"'s3gd'.*Did you mean s3d.*ssvid list"):
-        create_model("s3gd")
-    with pytest.raises(ConfigError, match="no option 'stride'. Its options: temporal_stride=True"):
-        model_info("r3d_18", stride=1)
-    with pytest.raises(ConfigError, match="type bool"):
-        model_info("r3d_18", temporal_stride="no")
-    with pytest.raises(ConfigError, match="output_stride=4 is not one of 32, 16, 8"):
-        model_info("resnet18", output_stride=4)
-
-
-FAMILY = '''"""A family of one."""
-from torch import nn
-from ssvid.zoo.backbone import PerFrame
-
-MODELS = {"one": {"description": "one convolution", "dim": 4 + EXTRA, "temporal_stride": 1, "spatial_stride": 2, "frames": 8,
-    "size": 32, "min_frames": 1, "min_size": 2, "temporal_rf": 1, "sees_time": False, "mean": (0.5, 0.5, 0.5),
-    "std": (0.2, 0.2, 0.2), "source": "here", "licence": "Apache-2.0", "options": {"bias": True}}}
-
-def build(name, bias):
-    return PerFrame(nn.Conv2d(3, 4, 2, 2, bias=bias))
-'''.replace(" + EXTRA", "")
-
-
-def test_a_users_file_is_a_family(tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text(FAMILY)
-    backbone = create_model(f"{file}:one", bias=False)
-    assert backbone(torch.zeros(2, 3, 5, 32, 32)).shape == (2, 4, 5, 16, 16)
-    assert count_parameters(backbone) == 48
-    assert create_model(backbone.info.name, **backbone.info.options).info == backbone.info
-    with pytest.raises(ConfigError, match="has no backbone 'two'. Its MODELS has: one"):
-        create_model(f"{file}:two")
-    with pytest.raises(ConfigError, match="Cannot read"):
-        create_model(f"{tmp_path / 'none.py'}:one")
-
-
-def test_a_users_mistakes_are_named(tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    for text, message in (
-        (FAMILY.replace('"dim": 4', '"dim": len("four")'), "plain literal"),
-        (FAMILY.replace('"dim": 4', '"dims": 4'), "unknown fields dims"),
-        (FAMILY.replace('"dim": 4, ', ""), "dim"),
-        ("MODELS = {", "not valid Python"),
-    ):
-        file.write_text(text)
-        with pytest.raises(ConfigError, match=message):
-            model_info(f"{file}:one")
-
-
-def install(folder: Path, entries: str) -> None:
-    """A package `third_party_zoo` as pip would leave it; importing the package itself fails, so listing must not."""
-    package = folder / "third_party_zoo"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise RuntimeError('listing must not import')")
-    (package / "one.py").write_text(FAMILY)
-    (package / "broken.py").write_text("MODELS = {")
-    meta = folder / "third_party_zoo-1.0.dist-info"
-    meta.mkdir()
-    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party-zoo\nVersion: 1.0\n")
-    (meta / "entry_points.txt").write_text(f"[ssvid.backbones]\n{entries}\n")
-
-
-def test_installed_families_are_found_without_importing_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    install(tmp_path, "one = third_party_zoo.one\nbroken = third_party_zoo.broken\ngone = third_party_zoo.gone")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert sorted([*ALL, "one"]) == list_models()
-    assert model_info("one").dim == 4
-    assert "broken.py" in caplog.text
-    assert "third_party_zoo.gone" in caplog.text
-    assert not [module for module in sys.modules if module.startswith("third_party_zoo")]
-    (tmp_path / "third_party_zoo" / "__init__.py").write_text("")
-    assert create_model("one", bias=True)(torch.zeros(1, 3, 2, 4, 4)).shape == (1, 4, 2, 2, 2)
-    assert "third_party_zoo.one" in sys.modules
-    for module in ("third_party_zoo", "third_party_zoo.one"):
-        monkeypatch.delitem(sys.modules, module)

@@ -25,7 +25,9 @@ def _tile(frame: np.ndarray, side: int) -> Image.Image:
     return Image.fromarray(frame).resize((side, side), Image.Resampling.LANCZOS)
 
 
-def contact_sheet(videos: Sequence[SyntheticVideo], columns: int = 1, frames_shown: int = 8, tile: int = 96) -> np.ndarray:
+def contact_sheet(
+    videos: Sequence[SyntheticVideo], columns: int = 1, frames_shown: int = 8, tile: int = 96
+) -> np.ndarray:
     """One row per video, `frames_shown` frames evenly over its time, its label on the left; rows fill `columns` columns downwards.
 
     Returns:
@@ -45,12 +47,14 @@ def contact_sheet(videos: Sequence[SyntheticVideo], columns: int = 1, frames_sho
     return np.asarray(sheet)
 
 
-def moving_grid(videos: Sequence[SyntheticVideo], columns: int = 5, tile: int = 112, step: int = 2) -> np.ndarray:
+def moving_grid(videos: Sequence[SyntheticVideo], columns: int = 7, tile: int = 112, step: int = 2) -> np.ndarray:
     """All videos playing side by side, every `step`-th frame, the labels below: uint8 (T,H,W,3), T the shortest video's."""
     font, line, gap = _font(max(9, tile // 9)), tile // 6, max(2, tile // 28)
     rows = -(-len(videos) // columns)
     blank = Image.new("RGB", (columns * (tile + gap) + gap, rows * (tile + line + gap) + gap), PAPER)
-    places = [(gap + (k % columns) * (tile + gap), gap + (k // columns) * (tile + line + gap)) for k in range(len(videos))]
+    places = [
+        (gap + (k % columns) * (tile + gap), gap + (k // columns) * (tile + line + gap)) for k in range(len(videos))
+    ]
     draw = ImageDraw.Draw(blank)
     for video, (x, y) in zip(videos, places, strict=True):
         draw.text((x + tile // 2, y + tile + line // 2), video.label, fill=INK, font=font, anchor="mm")
@@ -79,7 +83,9 @@ def save_animation(path: str | os.PathLike[str], frames: np.ndarray, fps: float 
         if len(data) <= limit:
             path.write_bytes(data)
             return len(data)
-    raise ConfigError(f"{path}: {len(frames)} frames do not fit into {limit} bytes; use fewer or smaller frames, or raise the limit")
+    raise ConfigError(
+        f"{path}: {len(frames)} frames do not fit into {limit} bytes; use fewer or smaller frames, or raise the limit"
+    )
 
 
 def _encodings(suffix: str, images: list[Image.Image], milliseconds: float) -> Iterator[bytes]:
@@ -91,6 +97,12 @@ def _encodings(suffix: str, images: list[Image.Image], milliseconds: float) -> I
         else:
             pictures, options = [i.quantize(2 * quality, dither=Image.Dither.NONE) for i in images], {"optimize": False}
         pictures[0].save(
-            buffer, suffix[1:], save_all=True, append_images=pictures[1:], duration=round(milliseconds), loop=0, **options
+            buffer,
+            suffix[1:],
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(milliseconds),
+            loop=0,
+            **options,
         )
         yield buffer.getvalue()

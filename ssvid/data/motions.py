@@ -56,9 +56,10 @@ def set_stage(rng: np.random.Generator) -> Poses:
     disc += rng.normal(0, 0.07, disc.shape)
     disc -= disc.mean(axis=0)
     disc /= np.linalg.norm(disc, axis=-1).max()
-    spread = COMPACT + (SPREAD - COMPACT) * np.sqrt(rng.uniform())
+    # packed about as often as a heap is before it is scattered or diffuses, else strewn as it is while it diffuses
+    spread = COMPACT + (SPREAD - COMPACT) * np.sqrt(rng.uniform()) * (rng.random() < 0.6)
     xy = np.concatenate([np.array(taken[1:]), heap + spread * disc])
-    radius = np.exp(np.concatenate([rng.uniform(*np.log([0.075, 0.155]), BODIES), rng.uniform(*np.log([0.028, 0.045]), PEBBLES)]))
+    radius = np.concatenate([_log_uniform(rng, 0.075, 0.155, BODIES), _log_uniform(rng, 0.028, 0.045, PEBBLES)])
     opacity = np.ones(BODIES + PEBBLES)
     opacity[BODIES - 1] = float(rng.random() < 0.5)
     angle = rng.uniform(0, 2 * np.pi, BODIES + PEBBLES)
@@ -68,17 +69,20 @@ def set_stage(rng: np.random.Generator) -> Poses:
 def world_clock(rng: np.random.Generator, frames: int, fps: float, varying: bool) -> tuple[Array, Array]:
     """Speed (T,) of the world at every frame, and world time (T,) in seconds: time[0] = 0, time[k+1] - time[k] = speed[k] / fps.
 
-    A varying speed holds a value for 0.5 to 1.2 s of film, then passes to another one within 0.3 s; values are log-uniform in SPEEDS.
+    A varying speed holds a value for 0.5 to 1.2 s of film, then passes within 0.3 s to another that is 1.5 times
+    faster or slower at least; values are log-uniform in SPEEDS.
     """
     speed = np.ones(frames)
     if varying:
         film = np.arange(frames) / fps
-        log_speed = np.full(frames, rng.uniform(*np.log(SPEEDS)))
+        low, span = np.log(SPEEDS[0]), np.log(SPEEDS[1] / SPEEDS[0])
+        place = rng.uniform()
+        log_speed = np.full(frames, low + span * place)
         change = rng.uniform(0.2, 0.8)
         while change < film[-1]:
-            target = rng.uniform(*np.log(SPEEDS))
+            place = (place + rng.uniform(0.25, 0.75)) % 1  # never a change too small to be seen
             ramp = np.clip((film - change) / 0.3, 0, 1)
-            log_speed += (target - log_speed) * ramp**2 * (3 - 2 * ramp)
+            log_speed += (low + span * place - log_speed) * ramp**2 * (3 - 2 * ramp)
             change += 0.3 + rng.uniform(0.5, 1.2)
         speed = np.exp(log_speed)
     return speed, np.concatenate([[0.0], np.cumsum(speed[:-1]) / fps])
@@ -94,6 +98,10 @@ def move(label: str, stage: Poses, time: Array, rng: np.random.Generator) -> tup
     T = len(time)
     poses = Poses(*(np.repeat(a, T, axis=0) for a in (stage.xy, stage.angle, stage.radius, stage.opacity)))
     return poses, MOTIONS[label](poses, time, rng)
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float, number: int = 1) -> Array:
+    return np.exp(rng.uniform(np.log(low), np.log(high), number))
 
 
 def _near(rng: np.random.Generator, value: float, spread: float = 0.1) -> float:
@@ -135,8 +143,12 @@ def _heap(poses: Poses) -> tuple[Array, Array]:
 def _translate(poses: Poses, time: Array, rng: np.random.Generator) -> Array:
     margin = 0.25  # who leaves the frame comes back on the other side, unseen
     for i in _actors(poses, rng):
-        way = _near(rng, 0.38) * (time - time[-1] / 2)[:, None] * _heading(rng)
-        poses.xy[:, i] = np.mod(poses.xy[:, i] + way + margin, 1 + 2 * margin) - margin
+        # through the inner part of the frame at half-time, and along a diagonal rather than out of the frame at once
+        middle = 0.5 + 0.6 * (poses.xy[0, i] - 0.5)
+        pace = _near(rng, 0.38)
+        heading = min((_heading(rng) for _ in range(3)), key=lambda h: np.abs(h).max())
+        way = pace * (time - time[-1] / 2)[:, None] * heading
+        poses.xy[:, i] = np.mod(middle + way + margin, 1 + 2 * margin) - margin
     return _throughout(time)
 
 
@@ -151,7 +163,7 @@ def _rotate(clockwise: float) -> Motion:
 
 def _resize(direction: float) -> Motion:
     def resize(poses: Poses, time: Array, rng: np.random.Generator) -> Array:
-        length, rate = 2.4, _near(rng, 0.36)
+        length, rate = 3.0, _near(rng, 0.32)
         phase = np.clip(_part_of(length, time, rng) / length, 0, 1)
         for i in _actors(poses, rng):
             # the size at half the way is the size at rest, which is drawn alike for all classes
@@ -218,14 +230,14 @@ def _collide_scatter(poses: Poses, time: Array, rng: np.random.Generator) -> Arr
     for i, (home, place) in enumerate(zip(pebbles, places, strict=True), start=BODIES):
         late = 0.05 * (1 + place @ heading)  # the blow runs through the heap
         glide = friction * (1 - np.exp(-np.maximum(action - impact - late, 0) / friction))
-        blow = speed * (0.6 * heading + 0.9 * place + rng.normal(0, 0.12, 2))
+        blow = min(speed, 1.1) * (0.5 * heading + 0.85 * place + rng.normal(0, 0.12, 2))
         poses.xy[:, i] = home + glide[:, None] * blow
     return action / length
 
 
 def _diffuse(poses: Poses, time: Array, rng: np.random.Generator) -> Array:
     """The packed heap of pebbles spreads with the square root of time, every pebble trembling on its own."""
-    length = _near(rng, 2.4)
+    length = _near(rng, 2.8)
     phase = np.clip(_part_of(length, time, rng) / length, 0, 1)
     middle, places = _heap(poses)
     spread = COMPACT + (SPREAD - COMPACT) * np.sqrt(phase)

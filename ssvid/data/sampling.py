@@ -67,9 +67,9 @@ def even_views(frames: int, clips: int, length: int, stride: int = 1) -> np.ndar
     repeat evenly over the whole video, the same for every class.
     """
     reach = min((length - 1) * stride, frames - 1)
-    offsets = np.linspace(0, reach, length)
+    offsets = np.linspace(0, reach, length).round().astype(int)
     starts = np.linspace(0, frames - 1 - reach, clips) if clips > 1 else np.array([(frames - 1 - reach) / 2])
-    return np.round(starts[:, None] + offsets[None]).astype(int)
+    return starts.round().astype(int)[:, None] + offsets
 
 
 def epoch_order(videos: int, seed: int, position: np.ndarray) -> np.ndarray:

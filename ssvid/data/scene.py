@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LIGHTER = 0.7  # share of objects lighter than the background
 TILE = 2  # the background repeats after this many frame sides
 TABLE = 720  # entries of an outline
 WAVES = 32  # the finest background noise has this many waves per tile
@@ -22,7 +23,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Look:
-    """What one object looks like: outline (TABLE,) with mean square 1, its slope factor (TABLE,), surface pattern, two RGB colours 0..255."""
+    """What one object looks like: outline (TABLE,) with mean square 1, its slope factor (TABLE,) (cosine of the angle between the
+    outline's normal and the ray), surface pattern with its frequency, and two colours (2,3) RGB 0..255.
+    """
 
     outline: Array
     slope: Array
@@ -61,14 +64,14 @@ def oklch(lightness: Array | float, chroma: Array | float, hue: Array | float) -
 
 def make_scene(rng: np.random.Generator, size: int, bodies: int, pebbles: int) -> Scene:
     """A random background and random looks of `bodies` patterned shapes and `pebbles` small discs, for frames of `size` pixels."""
-    base = rng.uniform(0.45, 0.82)
+    base = rng.uniform(0.42, 0.78)
     hue = rng.uniform(0, 2 * np.pi)
     tile = _background(rng, TILE * size, base, hue)
     accent = hue + rng.choice([1.0, -1.0]) * rng.uniform(0.6 * np.pi, 1.1 * np.pi)
     looks = [_look(rng, base, accent + rng.normal(0, 0.5), False) for _ in range(bodies)]
     stone = accent + rng.normal(0, 0.8)
     looks += [_look(rng, base, stone + rng.normal(0, 0.25), True) for _ in range(pebbles)]
-    turn, speed = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(*np.log([0.01, 0.08])))
+    turn, speed = rng.uniform(0, 2 * np.pi), 0.01 * 8 ** rng.uniform()
     drift = speed * np.array([np.cos(turn), np.sin(turn)])
     return Scene(tile, drift, tuple(looks), rng.permutation(bodies + pebbles))
 
@@ -79,7 +82,7 @@ def _noise(rng: np.random.Generator, side: int, softness: float) -> Array:
     waves = rng.normal(size=(2 * WAVES, 2 * WAVES)) + 1j * rng.normal(size=(2 * WAVES, 2 * WAVES))
     waves *= (1 + np.hypot(*np.meshgrid(k, k)) ** 2 / 9) ** (-softness / 2)
     waves[0, 0] = 0
-    kept = np.flatnonzero((np.abs(k) < min(WAVES, side // 2)))
+    kept = np.flatnonzero(np.abs(k) < min(WAVES, side // 2))
     spectrum = np.zeros((side, side), complex)
     spectrum[np.ix_(k[kept], k[kept])] = waves[np.ix_(kept, kept)]
     field = np.fft.ifft2(spectrum).real
@@ -108,7 +111,8 @@ def _background(rng: np.random.Generator, side: int, base: float, hue: float) ->
     mix = 1 / (1 + np.exp(-1.4 * field))
     contrast, chroma = rng.uniform(0.04, 0.1), rng.uniform(0.03, 0.09) * base / 0.65
     shade = base + contrast * (mix - 0.5) * 2 + 0.02 * soft
-    grain = 0.008 * rng.normal(size=(side, side))
+    # from its own generator: what is drawn after it must not depend on the size
+    grain = 0.008 * np.random.default_rng(rng.integers(2**63)).normal(size=(side, side))
     return oklch(shade + grain, chroma, hue + 0.9 * (mix - 0.5) + 0.15 * soft)
 
 
@@ -116,7 +120,8 @@ def _look(rng: np.random.Generator, base: float, hue: float, pebble: bool) -> Lo
     outline = np.ones(TABLE) if pebble else _outline(str(rng.choice(OUTLINES)))
     slope = 1 / np.sqrt(1 + (np.gradient(np.pad(outline, 1, mode="wrap"))[1:-1] * TABLE / (2 * np.pi) / outline) ** 2)
     pattern = "plain" if pebble else str(rng.choice(PATTERNS))
-    sign = rng.choice([-1.0, 1.0])  # darker or lighter than the background
+    # lighter or darker than the background; as shadows darken, the lighter ones are more, so that on average nothing shows
+    sign = 1.0 if rng.random() < LIGHTER else -1.0
     lightness = np.clip(base + sign * rng.uniform(0.22, 0.36), 0.28, 0.95)
     second = np.clip(lightness + rng.choice([-1.0, 1.0]) * rng.uniform(0.14, 0.22), 0.28, 0.97)
     chroma = rng.uniform(0.1, 0.17, 2)
@@ -183,10 +188,14 @@ def draw_sprite(look: Look, x: float, y: float, radius: float, angle: float, siz
     entry = (turn * np.float32(TABLE / (2 * np.pi))).astype(np.int32) % TABLE
     outside = (distance - np.float32(radius) * look.outline[entry]) * look.slope[entry]  # signed pixels from the edge
     cover = np.clip(0.5 - outside, 0, 1)
-    shadow = 0.34 * np.clip(0.5 - outside / (2 * blur), 0, 1) ** 2
+    shadow = 0.3 * np.clip(0.5 - outside / (2 * blur), 0, 1) ** 2
 
     mix = _surface(look, distance / np.float32(radius), turn, radius)
-    light = 1.04 - np.float32(0.16 / radius) * (dx + dy) - 0.22 * np.clip(1 + outside / (0.35 * np.float32(radius)), 0, 1) ** 2
+    light = (
+        1.04
+        - np.float32(0.16 / radius) * (dx + dy)
+        - 0.22 * np.clip(1 + outside / (0.35 * np.float32(radius)), 0, 1) ** 2
+    )
     colour = (look.colours[0] + mix[..., None] * (look.colours[1] - look.colours[0])) * light[..., None]
     return Sprite(left, top, cover, np.clip(colour, 0, 255), shadow)
 

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ssvid.data.motions import BODIES, CLASSES, IRREVERSIBLE, PEBBLES, move, set_stage, world_clock
-from ssvid.data.scene import background_at, draw_sprite, make_scene, paint
+from ssvid.data.motions import CLASSES, IRREVERSIBLE
+from ssvid.data.rendering import SyntheticVideo, render
 from ssvid.errors import ConfigError
 from ssvid.video.writer import write_video
 
@@ -33,75 +33,6 @@ __all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render"]
 
 VERSION = 1  # goes up whenever the same seed gives other pixels
 DAVIS_SMALLEST = 0.005  # share of the first frame an object needs to count as an object of the DAVIS layout
-
-
-@dataclass(frozen=True)
-class SyntheticVideo:
-    """One video of the motion world with everything that is known about it.
-
-    frames: uint8 (T,H,W,3) RGB. masks: uint8 (T,H,W), 0 background, 1..N objects, the one in front where they overlap.
-    centres: float32 (T,N,2) x, y in pixels (the centre of the first pixel is 0, 0), NaN where no pixel of the object is seen.
-    speed: float32 (T,) speed of the world clock, 1 = normal. phase: float32 (T,) 0..1 progress of the action (see motions.move).
-    """
-
-    frames: np.ndarray
-    masks: np.ndarray
-    centres: np.ndarray
-    speed: np.ndarray
-    phase: np.ndarray
-    label: str
-    name: str
-
-
-def render(
-    label: str,
-    rng: np.random.Generator,
-    *,
-    frames: int = 64,
-    size: int = 128,
-    fps: float = 30.0,
-    varying_speed: bool = False,
-) -> SyntheticVideo:
-    """Make one video of class `label`, `frames` frames of size x size pixels.
-
-    Generators in the same state give the same scene for every class, and the same scene and motion at every size. With varying_speed the
-    world clock runs at a changing speed between 0.5 and 2.5, else at 1.
-
-    Raises:
-        ConfigError: an unknown class, less than one frame, a side below 16 px, or fps that is not positive.
-    """
-    if label not in CLASSES:
-        raise ConfigError(f"no class {label!r} in the motion world; choose one of {', '.join(CLASSES)}")
-    if frames < 1 or size < 16 or fps <= 0:
-        raise ConfigError(f"cannot render {frames} frames of {size} px at {fps} fps; use frames >= 1, size >= 16, fps > 0")
-    seed_stage, seed_scene, seed_motion = rng.integers(2**63, size=3)
-    stage = set_stage(np.random.default_rng(seed_stage))
-    scene = make_scene(np.random.default_rng(seed_scene), size, BODIES, PEBBLES)
-    own = np.random.default_rng([seed_motion, CLASSES.index(label)])
-    speed, time = world_clock(own, frames, fps, varying_speed)
-    poses, phase = move(label, stage, time, own)
-
-    order = [i for i in scene.order if poses.opacity[:, i].max() > 0]  # back to front
-    number = {i: k + 1 for k, i in enumerate(sorted(order))}
-    pictures = np.empty((frames, size, size, 3), np.uint8)
-    masks = np.zeros((frames, size, size), np.uint8)
-    centres = np.full((frames, len(order), 2), np.nan, np.float32)
-    drawn: dict[int, tuple[tuple[float, ...], object]] = {}
-    for t in range(frames):
-        canvas = background_at(scene, size, time[t])
-        for i in order:
-            if poses.opacity[t, i] == 0:
-                continue
-            x, y = poses.xy[t, i] * size - 0.5
-            pose = (x, y, poses.radius[t, i] * size, poses.angle[t, i])
-            if i not in drawn or drawn[i][0] != pose:  # who stands still is drawn once
-                drawn[i] = pose, draw_sprite(scene.looks[i], *pose, size)
-            paint(canvas, masks[t], drawn[i][1], poses.opacity[t, i], number[i])
-            centres[t, number[i] - 1] = x, y
-        pictures[t] = (np.clip(canvas, 0, 255) + 0.5).astype(np.uint8)
-        seen = np.bincount(masks[t].ravel(), minlength=len(order) + 1)[1:] > 0
-        centres[t, ~seen] = np.nan
-    return SyntheticVideo(pictures, masks, centres, speed.astype(np.float32), phase.astype(np.float32), label, label)
 
 
 @dataclass(frozen=True)
@@ -177,7 +108,9 @@ def make_world(
     """
     world = World(per_class, frames, size, float(fps), seed, float(test_share), float(varying_speed), masks, davis)
     if per_class < 1 or seed < 0 or not (0 <= test_share < 1 and 0 <= varying_speed <= 1):
-        raise ConfigError("a motion world needs per_class >= 1, seed >= 0, 0 <= test_share < 1 and 0 <= varying_speed <= 1")
+        raise ConfigError(
+            "a motion world needs per_class >= 1, seed >= 0, 0 <= test_share < 1 and 0 <= varying_speed <= 1"
+        )
     folder = Path(folder)
     _claim(folder, world)
     items = [Item(label, number) for label in CLASSES for number in range(per_class)]
@@ -210,11 +143,15 @@ def _claim(folder: Path, world: World) -> None:
             old = json.loads(note.read_text())["options"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{note} is damaged; remove {folder} or choose another folder") from error
-        other = [f"{k}={old.get(k)!r}, asked {v!r}" for k, v in asdict(world).items() if k != "per_class" and old.get(k) != v]
+        other = [
+            f"{k}={old.get(k)!r}, asked {v!r}" for k, v in asdict(world).items() if k != "per_class" and old.get(k) != v
+        ]
         if old.get("per_class", 0) > world.per_class:
             other.append(f"per_class={old['per_class']}, asked {world.per_class}")
         if other:
-            raise ConfigError(f"{folder} holds a motion world made with {'; '.join(other)}; use its options, or choose another folder")
+            raise ConfigError(
+                f"{folder} holds a motion world made with {'; '.join(other)}; use its options, or choose another folder"
+            )
     elif folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty and holds no motion world; choose another folder")
     _write_text(note, json.dumps({"options": asdict(world)}, indent=1))
@@ -252,7 +189,9 @@ def _make_video(folder: Path, world: World, item: Item) -> None:
         "irreversible": video.label in IRREVERSIBLE,
         "speed": [round(float(v), 5) for v in video.speed],
         "phase": [round(float(v), 6) for v in video.phase],
-        "centres": [[None if np.isnan(x) else [round(float(x), 2), round(float(y), 2)] for x, y in row] for row in video.centres],
+        "centres": [
+            [None if np.isnan(x) else [round(float(x), 2), round(float(y), 2)] for x, y in row] for row in video.centres
+        ],
     }
     _write_text(folder / "annotations" / f"{item.name}.json", json.dumps(annotation))
 
@@ -266,15 +205,25 @@ def _write_lists(folder: Path, world: World, items: list[Item]) -> Path:
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["path", "label", "split", "group"])
     for item in items:
-        rows.writerow([_mp4(folder, item).relative_to(folder).as_posix(), item.label, item.split(world), _group(world, item)])
+        rows.writerow(
+            [_mp4(folder, item).relative_to(folder).as_posix(), item.label, item.split(world), _group(world, item)]
+        )
     _write_text(folder / "videos.csv", table.getvalue())
     splits = [item.split(world) for item in items]
     if world.davis:
         for split, file in (("train", "train.txt"), ("test", "val.txt")):
             names = [item.name for item, s in zip(items, splits, strict=True) if s == split]
             _write_text(folder / "davis" / "ImageSets" / "2017" / file, "".join(f"{name}\n" for name in names))
-    counts = {"videos": len(items), "classes": len(CLASSES), "train": splits.count("train"), "test": splits.count("test")}
-    _write_text(folder / "world.json", json.dumps({"options": asdict(world), "counts": counts, "classes": list(CLASSES)}, indent=1))
+    counts = {
+        "videos": len(items),
+        "classes": len(CLASSES),
+        "train": splits.count("train"),
+        "test": splits.count("test"),
+    }
+    _write_text(
+        folder / "world.json",
+        json.dumps({"options": asdict(world), "counts": counts, "classes": list(CLASSES)}, indent=1),
+    )
     return folder / "videos.csv"
 
 

@@ -197,9 +197,15 @@ def make_optimizer(task: nn.Module, config: PretrainConfig) -> torch.optim.Optim
 def learning_rate(step: int, config: PretrainConfig) -> float:
     """Learning rate of a step (1..steps): rises linearly over the warm-up, falls on a cosine to a thousandth."""
     warmup = round(config.warmup * config.steps)
-    return config.lr * cosine_warmup_schedule(
-        step=step - 1, max_steps=config.steps, start_value=1.0, end_value=0.001, warmup_steps=warmup
+    scale = cosine_warmup_schedule(
+        step=step - 1,
+        max_steps=config.steps,
+        start_value=1.0,
+        end_value=0.001,
+        warmup_steps=warmup,
+        warmup_start_value=0.0,
     )
+    return config.lr * scale
 
 
 def compiled(task: PretextTask, config: PretrainConfig) -> PretextTask:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import av
 import numpy as np
@@ -79,9 +80,11 @@ def _stream(path: str, container: av.container.InputContainer) -> av.VideoStream
     if context is None:
         raise VideoError(path, "has a codec that this FFmpeg cannot decode; convert it to H.264")
     if context.width < 1 or context.height < 1:
-        raise VideoError(path, "states no frame size; it is damaged, or not a video")
+        raise VideoError(path, "states no usable frame size; it is damaged, or not a video")
     if max(context.width, context.height) > MAX_SIDE or context.width * context.height > MAX_PIXELS:
-        raise VideoError(path, f"claims frames of {context.width}x{context.height} pixels; it is damaged, or scale it down")
+        raise VideoError(
+            path, f"claims frames of {context.width}x{context.height} pixels; it is damaged, or scale it down"
+        )
     context.options = {"max_pixels": str(MAX_PIXELS)}  # holds for sizes that change later too
     context.thread_count = 1  # workers run side by side; and one thread has one outcome on damaged data
     return stream
@@ -115,8 +118,18 @@ def _encrypted(path: str) -> bool:
     return False
 
 
-def in_order(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Every frame in order of presentation.
+@dataclass
+class Demuxed:
+    """How far a file was read: packets so far (one a frame, hidden frames included), and their latest time in seconds."""
+
+    packets: int = 0
+    reached: float = 0.0
+
+
+def in_order(
+    container: av.container.InputContainer, stream: av.VideoStream, demuxed: Demuxed | None = None
+) -> Iterator[av.VideoFrame]:
+    """Every frame in order of presentation; `demuxed` is kept up to date on the way.
 
     What cannot be decoded before the first good frame (a recording that begins between key frames) is passed over; a
     later error is raised, since the frames after it lean on what was lost.
@@ -124,8 +137,13 @@ def in_order(container: av.container.InputContainer, stream: av.VideoStream) -> 
     Raises:
         av.error.FFmpegError: data in the middle of the file cannot be read or decoded.
     """
+    demuxed = demuxed or Demuxed()
     started = False
     for packet in container.demux(stream):
+        demuxed.packets += packet.size > 0
+        if packet.pts is not None and packet.time_base is not None:
+            time = float((packet.pts - (stream.start_time or 0)) * packet.time_base)
+            demuxed.reached = max(demuxed.reached, time)
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
@@ -141,6 +159,16 @@ def rotation_of(frame: av.VideoFrame) -> int:
     """Degrees clockwise to turn the frame for showing; angles between the quarter turns count as 0, as in decord."""
     turn = -frame.rotation % 360
     return turn if turn in (90, 180, 270) else 0
+
+
+def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """(height, width) of a frame as shown, turned by its rotation."""
+    return (frame.width, frame.height) if rotation_of(frame) % 180 else (frame.height, frame.width)
+
+
+def upright(picture: np.ndarray, rotation: int) -> np.ndarray:
+    """Turn an array (H,W,...) by degrees clockwise."""
+    return np.rot90(picture, -rotation // 90)
 
 
 class Scaler:
@@ -167,7 +195,9 @@ class Scaler:
 
     def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
         graph = av.filter.Graph()
-        nodes = [graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)]
+        nodes = [
+            graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+        ]
         turns = {0: [], 90: ["clock"], 180: ["clock", "clock"], 270: ["cclock"]}[self.rotation]
         nodes += [graph.add("transpose", turn) for turn in turns]
         nodes += [graph.add("scale", f"{self.size[1]}:{self.size[0]}"), graph.add("format", "rgb24")]

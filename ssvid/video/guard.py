@@ -67,7 +67,7 @@ class Guard:
         limit: float = 600.0,
         stall: float | None = None,
     ) -> Any:
-        """Return `function(path, *args)` as computed in the child.
+        """Return `function(absolute path, *args)` as computed in the child.
 
         Args:
             function: importable by name (top level of a module other than `__main__`).
@@ -81,24 +81,30 @@ class Guard:
         """
         path = os.fspath(path)
         pipe = self._start()
-        pipe.send((function.__module__, function.__qualname__, path, args, limit))
+        try:
+            # absolute, for the child may have been started in another folder
+            pipe.send((function.__module__, function.__qualname__, os.path.abspath(path), args, limit))
+            kind, value = self._wait(pipe, path, limit, stall)
+        except (EOFError, ConnectionError):
+            raise VideoError(path, self._obituary()) from None
+        except BaseException:  # an answer that comes later must not be taken for that of another file
+            self.close()
+            raise
+        if kind == "error":
+            raise VideoError(path, value)
+        return value
+
+    def _wait(self, pipe: Connection, path: str, limit: float, stall: float | None) -> tuple[str, Any]:
         began = beat = time.monotonic()
         while True:
             ends = began + limit if stall is None else min(began + limit, beat + stall)
             if not self._answered(pipe, ends - time.monotonic()):
-                self.close()
                 waited = time.monotonic() - began
                 raise VideoError(path, f"gave no result in {waited:.0f} s (it hangs, or needs a higher limit)")
-            try:
-                kind, value = pipe.recv()
-            except (EOFError, OSError):
-                raise VideoError(path, self._obituary()) from None
-            if kind == "beat":
-                beat = time.monotonic()
-            elif kind == "error":
-                raise VideoError(path, value)
-            else:
-                return value
+            kind, value = pipe.recv()
+            if kind != "beat":
+                return kind, value
+            beat = time.monotonic()
 
     def close(self) -> None:
         """End the child; a later `run` starts another."""
@@ -128,7 +134,7 @@ class Guard:
             raise RuntimeError(f"the decoding process did not start in {START_LIMIT:.0f} s")
         try:
             self._pipe.recv()
-        except (EOFError, OSError):
+        except (EOFError, ConnectionError):
             self.close()
             raise RuntimeError("the decoding process could not start; its message stands above") from None
         return self._pipe
@@ -175,7 +181,7 @@ def serve(fd: int, memory: int) -> None:
         while True:
             module, name, path, args, limit = pipe.recv()
             # ends a child that spins after its parent was killed; works while native code holds the lock
-            faulthandler.dump_traceback_later(limit + 10, exit=True, file=sys.__stderr__)
+            faulthandler.dump_traceback_later(limit + 10, exit=True, file=null)
             pipe.send(_answer(module, name, path, args))
             faulthandler.cancel_dump_traceback_later()
 

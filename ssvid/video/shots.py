@@ -12,10 +12,15 @@ BLACK = 24  # grey level up to which a pixel is black: 16 in video range, and co
 BAR_BRIGHT = 0.02  # share of brighter pixels that a row or column of a bar may hold
 # a cut is a change that is large, that stands out of its neighbourhood, and that changes the colours of the picture
 CUT_MOTION = 10.0
-CUT_CONTRAST = 4.0
+CUT_CONTRAST = 2.5
 CUT_COLOUR = 0.15
 NEIGHBOURS = 8
 FLASH = 3  # frames a flash may last
+
+
+def grey(frame: np.ndarray) -> np.ndarray:
+    """Luma of RGB, float32 (...) of uint8 (...,C)."""
+    return frame @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,21 +58,21 @@ class ShotDetector:
 
     def add(self, small: np.ndarray) -> np.ndarray:
         """Take the next frame, uint8 (h,w,C) with a short side of 64 px; return it in grey, float32 (h,w)."""
-        grey = small @ np.array([0.299, 0.587, 0.114], np.float32)
-        differences = [float(np.abs(grey - past).mean()) for past in reversed(self._past)]
+        picture = grey(small)
+        differences = [float(np.abs(picture - past).mean()) for past in reversed(self._past)]
         levels = small.astype(np.intp) >> 6
-        histogram = np.bincount((levels @ [16, 4, 1]).ravel(), minlength=64) / grey.size
+        histogram = np.bincount((levels @ [16, 4, 1]).ravel(), minlength=64) / picture.size
         before = histogram if self._histogram is None else self._histogram
         self._colour.append(float(np.abs(histogram - before).sum() / 2))
         self._motion.append(differences[0] if differences else 0.0)
         self._back.append((differences[1:] + [np.inf] * FLASH)[:FLASH])
         self._histogram = histogram
-        self._past.append(grey)
-        return grey
+        self._past.append(picture)
+        return picture
 
-    def add_borders(self, grey: np.ndarray) -> None:
+    def add_borders(self, picture: np.ndarray) -> None:
         """Take the full-size picture of a frame, uint8 (H,W) grey and upright; a few frames of a video are enough."""
-        bright = grey > BLACK
+        bright = picture > BLACK
         rows, columns = bright.mean(axis=1), bright.mean(axis=0)
         if self._bright is not None and self._bright[0].shape == rows.shape and self._bright[1].shape == columns.shape:
             rows, columns = np.maximum(rows, self._bright[0]), np.maximum(columns, self._bright[1])
@@ -109,9 +114,13 @@ class ShotDetector:
         if len(lit_rows) == 0 or len(lit_columns) == 0:
             return 0, 0, 0, 0
         height, width = len(self._bright[0]), len(self._bright[1])
-        return (
-            int(lit_rows[0]),
-            int(height - 1 - lit_rows[-1]),
-            int(lit_columns[0]),
-            int(width - 1 - lit_columns[-1]),
-        )
+        top, bottom = _pair(int(lit_rows[0]), int(height - 1 - lit_rows[-1]))
+        left, right = _pair(int(lit_columns[0]), int(width - 1 - lit_columns[-1]))
+        return top, bottom, left, right
+
+
+def _pair(first: int, second: int) -> tuple[int, int]:
+    """Bars stand on both sides, about equally wide; a single dark side is part of the picture, as is a dark line."""
+    if min(first, second) < 2 or min(first, second) < max(first, second) / 2:
+        return 0, 0
+    return first, second

@@ -35,7 +35,9 @@ def _frames(path: str, height: int, width: int, count: int) -> Iterator[np.ndarr
     container, stream = open_video(path)
     with container:
         scaler, number = None, 0
-        for frame in itertools.islice(in_order(container, stream), count):  # damage after the last verified frame is not reached
+        for frame in itertools.islice(
+            in_order(container, stream), count
+        ):  # damage after the last verified frame is not reached
             if scaler is None:
                 scaler = Scaler(height, width, rotation_of(frame))
             heartbeat()

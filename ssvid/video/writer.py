@@ -85,11 +85,10 @@ def write_video(
             _encode(container, stream, itertools.chain([first], checked), ticks)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except (av.error.FFmpegError, av.codec.codec.UnknownCodecError) as error:
+    except av.error.FFmpegError as error:
         kind = path.suffix or "a file without extension"
-        reason = error.strerror if isinstance(error, av.error.FFmpegError) else f"unknown codec {error}"
         raise ConfigError(
-            f"{path}: cannot write codec {codec} ({pix_fmt}) into {kind}: {reason}; "
+            f"{path}: cannot write codec {codec} ({pix_fmt}) into {kind}: {error.strerror}; "
             "name another codec or extension, as libx264 in .mp4"
         ) from error
     finally:
@@ -141,8 +140,9 @@ def _add_stream(
     try:
         stream = cast(av.VideoStream, container.add_stream(codec, rate=rate))
         layout = av.VideoFormat(pix_fmt)
-    except ValueError as error:  # PyAV's word for a codec that the container cannot hold
-        raise av.error.ArgumentError(22, str(error)) from error
+    except ValueError as error:  # PyAV's word for a codec it does not know or the container cannot hold
+        unknown = isinstance(error, av.codec.codec.UnknownCodecError)
+        raise av.error.ArgumentError(22, f"unknown codec {codec}" if unknown else str(error)) from error
     height, width = frame.shape[:2]
     context = stream.codec_context
     context.pix_fmt = pix_fmt

@@ -95,7 +95,7 @@ def create_model(name: str, **options: Any) -> Backbone:
     """Build a backbone with fresh random weights.
 
     Args:
-        name: one of `list_models()`, or "path/to/file.py:name".
+        name: one of `list_models()`, or "path/to/file.py:name" (whose code is run, so use files you trust).
         options: those listed in `model_info(name).options`.
 
     Raises:

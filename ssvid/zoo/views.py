@@ -67,7 +67,7 @@ def isolated_maps(backbone: Backbone, x: Tensor, mode: Isolation = "replicate", 
     """
     B, C, T, H, W = x.shape
     if mode == "microclip":
-        if T % k or k < backbone.info.min_frames:
+        if k < backbone.info.min_frames or T % k:
             raise ConfigError(
                 f"microclip takes steps of k={k} frames from {T}: k must divide that and be at least "
                 f"{backbone.info.min_frames} for {backbone.info.name}. Change k or the clip's length."

@@ -1,0 +1,49 @@
+"""How well a trained task answers its question on videos it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ssvid.data.augment import apply
+from ssvid.data.index import VideoRecord
+from ssvid.data.loader import load
+from ssvid.errors import DataError
+from ssvid.training.fit import build_task
+from ssvid.training.plans import test_plans
+from ssvid.training.run import Run
+from ssvid.training.task import PretextTask, usable
+
+
+def validate(run: Run, videos: Sequence[VideoRecord], workers: int = 1) -> dict[str, tuple[float, float]]:
+    """(mean, standard error over videos) of every metric of the run's task, with its deterministic test samples.
+
+    videos: those the task cannot use are passed over. Raises DataError when the run has no checkpoint.
+    """
+    return evaluate(trained_task(run), videos, workers)
+
+
+def trained_task(run: Run) -> PretextTask:
+    """The task of a run, head included, as its last checkpoint left it, in eval mode."""
+    task = build_task(run.config)
+    state = run.checkpoint()
+    if state is None:
+        raise DataError(f"{run.path} has no checkpoint; finish it with: ssvid pretrain --resume {run.path}")
+    task.load_state_dict(state["task"])
+    return task.eval()
+
+
+def evaluate(task: PretextTask, videos: Sequence[VideoRecord], workers: int = 1, batch: int = 8) -> dict[str, tuple[float, float]]:
+    """(mean, standard error over videos) of every per-video metric of a task in eval mode."""
+    kept, _ = usable(task, videos)
+    mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
+    values: dict[str, list[float]] = {}
+    for loaded in load(kept, test_plans(task, kept, batch), task.augment.decode_size, workers):
+        with torch.inference_mode():
+            result = task(apply(loaded.clips, loaded.params, loaded.size, mean, std), loaded.target)
+        for name, value in result.items():
+            if value.ndim == 1:
+                values.setdefault(name, []).extend(value.tolist())
+    return {name: (float(np.mean(row)), float(np.std(row) / max(len(row) - 1, 1) ** 0.5)) for name, row in values.items()}

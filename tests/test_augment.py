@@ -1,0 +1,83 @@
+"""What an augmentation does to pixels, by hand, and what shares a draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ssvid.data.augment import Augment, apply, crop_and_resize, recolor
+
+ZERO, ONE = torch.zeros(3), torch.ones(3)
+
+
+def stacked(augment: Augment, rng: np.random.Generator, clips: int, frames: int) -> dict[str, torch.Tensor]:
+    return {key: torch.from_numpy(value)[None] for key, value in augment.draw(rng, clips, frames).items()}
+
+
+def test_centre_view_is_the_frame_itself():
+    frames = torch.randint(0, 256, (1, 2, 3, 16, 16, 3), dtype=torch.uint8)
+    params = {key: torch.from_numpy(value)[None] for key, value in Augment(size=16).centre(2, 3).items()}
+    out = apply(frames, params, 16, ZERO, ONE)
+    assert out.shape == (1, 2, 3, 3, 16, 16)
+    torch.testing.assert_close(out, frames.permute(0, 1, 5, 2, 3, 4).float() / 255, atol=1e-5, rtol=0)
+
+
+def test_crop_box_and_flip_by_hand():
+    frame = torch.arange(64, dtype=torch.float32).view(1, 1, 8, 8)
+    right_half = crop_and_resize(frame, torch.tensor([[0.5, 0.0, 0.5, 1.0]]), 8)
+    assert right_half[0, 0, 0].min() >= 3.5
+    flipped = crop_and_resize(frame, torch.tensor([[0.0, 0.0, -1.0, 1.0]]), 8)
+    torch.testing.assert_close(flipped, frame.flip(-1))
+
+
+def test_colors_by_hand():
+    frame = torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    bright = recolor(frame, torch.tensor([[1.5, 1.0, 1.0, 0.0]]))
+    torch.testing.assert_close(bright[0, :, 0, 0], torch.tensor([0.3, 0.6, 0.9]))
+    grey = recolor(frame, torch.tensor([[1.0, 1.0, 1.0, 1.0]]))
+    luma = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6
+    torch.testing.assert_close(grey[0, :, 0, 0], torch.full((3,), luma))
+
+
+@pytest.mark.parametrize(("scope", "between_clips", "between_frames"), [("video", 1, 1), ("clip", 3, 1), ("frame", 3, 5)])
+def test_scope_decides_what_shares_a_draw(scope, between_clips, between_frames):
+    augment = Augment(size=8, jitter=0.4, crop_scope=scope, color_scope=scope)
+    for values in augment.draw(np.random.default_rng(1), 3, 5).values():
+        assert values.shape == (3, 5, 4)
+        assert len(np.unique(values[:, 0], axis=0)) == between_clips
+        assert len(np.unique(values[0], axis=0)) == between_frames
+
+
+def test_boxes_lie_inside_the_frame_and_cover_the_asked_area():
+    augment = Augment(size=8, area=(0.3, 0.6), ratio=(1.0, 1.0), crop_scope="frame")
+    boxes = augment.draw(np.random.default_rng(0), 20, 50)["box"].reshape(-1, 4)
+    half_w, half_h = np.abs(boxes[:, 2]), boxes[:, 3]
+    assert (np.abs(boxes[:, 0]) + half_w <= 1 + 1e-6).all()
+    assert (np.abs(boxes[:, 1]) + half_h <= 1 + 1e-6).all()
+    area = half_w * half_h
+    assert area.min() >= 0.3 - 1e-6
+    assert area.max() <= 0.6 + 1e-6
+
+
+def test_sizes_of_a_step_lie_between_and_reach_both_ends():
+    augment = Augment(size=(32, 56))
+    sizes = {augment.draw_size(np.random.default_rng(k)) for k in range(100)}
+    assert sizes == {32, 48, 56}
+    assert augment.decode_size >= 56
+
+
+def test_shrinking_averages_rather_than_aliases():
+    stripes = torch.zeros(1, 1, 64, 64)
+    stripes[..., ::2] = 1.0  # the finest stripes there are
+    small = crop_and_resize(stripes, torch.tensor([[0.0, 0.0, 1.0, 1.0]]), 16)
+    torch.testing.assert_close(small, torch.full_like(small, 0.5), atol=0.02, rtol=0)
+
+
+def test_one_sample_looks_the_same_in_any_batch():
+    augment = Augment(size=16, jitter=0.3, crop_scope="frame", color_scope="frame")
+    frames = torch.randint(0, 256, (4, 1, 3, 24, 24, 3), dtype=torch.uint8)
+    params = [stacked(augment, np.random.default_rng(k), 1, 3) for k in range(4)]
+    together = apply(frames, {key: torch.cat([p[key] for p in params]) for key in params[0]}, 16, ZERO, ONE)
+    alone = apply(frames[2:3], params[2], 16, ZERO, ONE)
+    torch.testing.assert_close(together[2:3], alone)
