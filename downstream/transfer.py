@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -41,11 +42,12 @@ def transfer(
     index = open_data([data], progress)
     videos = [video for video in index.videos() if video.label is not None]
     named = [_open(model) for model in models]
-    seen = replace(_trained_view(named), **{name: value for name, value in (view or {}).items() if value is not None})
+    changes: dict[str, Any] = {name: value for name, value in (view or {}).items() if value is not None}
+    seen = replace(_trained_view(named), **changes)
     table = Table(
         title=f"Transfer to {Path(data.rpartition(':')[2]).name}",
-        protocol=f"Frozen backbone, video level, {probe.protocol(videos)}; {seen.clips} clips x {seen.frames} frames, stride {seen.stride}, "
-        f"{seen.size} px centre crop; linear: standardised logistic regression, C chosen on the training videos; "
+        protocol=f"Frozen backbone, video level, {probe.protocol(videos)}; {seen.clips} clips x {seen.frames} frames, "
+        f"stride {seen.stride}, {seen.size} px centre crop; linear: standardised logistic regression, C chosen on the training videos; "
         f"knn: {probe.NEIGHBOURS} cosine neighbours. Accuracy in percent.",
         chance=dict.fromkeys(("linear", "knn"), probe.chance(videos)),
         notes=[f"{len(index.bad())} bad files left out"] if index.bad() else [],

@@ -53,7 +53,7 @@ class ArrowOfTime(PretextTask):
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,T) of the forward clip, with target (0, 1) for forward and backward."""
-        return Clips(self.window(video, rng, training)[None, :: self.stride], np.float32([0, 1]))
+        return Clips(self.window(video, rng, training)[None, :: self.stride], np.array([0, 1]))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,1,C,T,H,W), target (B,2) -> loss and accuracy; the backward clip is the forward one reversed."""

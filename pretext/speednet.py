@@ -64,7 +64,7 @@ class SpeedNet(PretextTask):
             picks = [skip_frames(self.span, self.frames, rng.uniform(*rates), rng) for rates in (NORMAL, SPED_UP)]
         else:
             picks = [np.arange(self.frames), np.arange(self.frames) * 2]
-        return Clips(window[np.stack(picks)], np.float32([0, 1]))
+        return Clips(window[np.stack(picks)], np.array([0, 1]))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,2,C,T,N,N), target (B,2) -> loss, accuracy of single clips, and of telling which of a pair is the sped-up one."""

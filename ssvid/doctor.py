@@ -15,7 +15,7 @@ from ssvid.errors import SsvidError
 from ssvid.video.reader import Video
 from ssvid.video.writer import write_video
 
-KINDS = {
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "H.264 mp4": ("a.mp4", {}),
     "H.264 mkv": ("b.mkv", {}),
     "MPEG-4 AVI with B-frames": ("c.avi", {"codec": "mpeg4", "bframes": 2}),

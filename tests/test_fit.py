@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -172,8 +173,8 @@ def test_learning_rate_rises_then_falls():
     rates = [loop.learning_rate(step, config) for step in range(1, 101)]
     assert rates[0] > 0
     assert rates[9] == pytest.approx(0.5)
-    assert all(a < b for a, b in zip(rates[:9], rates[1:10], strict=True))
-    assert all(a >= b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+    assert all(a < b for a, b in itertools.pairwise(rates[:10]))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] < 0.01
 
 

@@ -72,7 +72,7 @@ def test_killed_at_any_moment_a_second_call_goes_on(tmp_path):
     process.communicate()
     index = Index(tmp_path / "i.sqlite")
     done = {video.path: video.info.times.tolist() for video in index.videos()}
-    assert 1 <= len(done)
+    assert len(done) >= 1
     summary = scan_videos([tmp_path / "v"], index, workers=1)
     assert summary.scanned == 8 - len(done)
     assert summary.usable == 8

@@ -72,8 +72,8 @@ def test_contract(name, backbone, videos):
     assert kept
     batch = batch_of(task, kept, config)
     clips = floats(task, batch)
-    B, V, C, T, H, W = clips.shape
-    assert (B, C, H, W) == (4, 3, batch.size, batch.size)
+    B, _, C, _, H, W = clips.shape
+    assert (4, 3, batch.size, batch.size) == (B, C, H, W)
     assert batch.target.shape[0] == B
     values = task(clips, batch.target)
     assert values["loss"].ndim == 0

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from videos import is_upright, numbers, read_number, read_numbers, uneven_times
 
 from ssvid.errors import VideoError
 from ssvid.video.guard import Guard
 from ssvid.video.reader import Video, VideoInfo, probe, short_side
 from ssvid.video.writer import write_video
+from tests.videos import is_upright, numbers, read_number, read_numbers, uneven_times
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from videos import (
+
+from ssvid.errors import VideoError
+from ssvid.video import scan as scan_module
+from ssvid.video.guard import Guard
+from ssvid.video.reader import Video, probe
+from ssvid.video.scan import scan
+from ssvid.video.writer import write_video
+from tests.videos import (
     numbered,
     numbers,
     read_numbers,
@@ -17,13 +24,6 @@ from videos import (
     write_encrypted,
     write_sound,
 )
-
-from ssvid.errors import VideoError
-from ssvid.video import scan as scan_module
-from ssvid.video.guard import Guard
-from ssvid.video.reader import Video, probe
-from ssvid.video.scan import scan
-from ssvid.video.writer import write_video
 
 
 def remuxed(source: Path, target: Path, options: dict[str, str] | None = None) -> Path:
@@ -190,7 +190,7 @@ def test_sound_is_noticed(guard: Guard, tmp_path: Path) -> None:
 
 
 def test_a_hang_of_the_decoder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import test_video_guard
+    from tests import test_video_guard
 
     write_video(tmp_path / "a.mp4", numbers(5))
     monkeypatch.setattr(scan_module, "_decode", test_video_guard.hang_holding_the_lock)
@@ -211,7 +211,7 @@ def test_a_failure_of_random_access_only_means_reading_in_order(
 
 
 def hang_with_arguments(path: str, *args: object) -> None:
-    import test_video_guard
+    from tests import test_video_guard
 
     test_video_guard.hang(path)
 
@@ -252,3 +252,19 @@ def test_duplicate_frames_do_not_hide_or_fake_a_shift(
     assert scan(tmp_path / "a.mp4", guard=guard)[0].seek
     monkeypatch.setattr(scan_module, "_ask_decord", wrong_by_one)
     assert not scan(tmp_path / "a.mp4", guard=guard)[0].seek
+
+
+def test_a_file_with_made_up_parts_is_read_in_order(guard: Guard, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, numbers(60), codec="mpeg4", gop=12, bframes=0)
+    data = bytearray(path.read_bytes())
+    start, size = data.index(b"mdat"), len(data)
+    rng = np.random.default_rng(0)
+    for at in rng.integers(start + size // 3, start + size // 2, 12):
+        data[at] ^= 0xFF
+    path.write_bytes(bytes(data))
+    info = probe(path, guard=guard)
+    assert not info.seek
+    asked = rng.integers(0, info.frames, 10)
+    video, frames = Video(path, info), Video(path, info).frames(range(info.frames))
+    assert np.array_equal(video.frames(asked), frames[asked])

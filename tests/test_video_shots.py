@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from videos import texture
 
 from ssvid.video.guard import Guard
 from ssvid.video.scan import scan
 from ssvid.video.shots import Shots
 from ssvid.video.writer import write_video
+from tests.videos import texture
 
 
 @pytest.fixture(scope="module")

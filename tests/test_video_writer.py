@@ -5,10 +5,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from videos import numbered, numbers, read_numbers, uneven_times
 
 from ssvid.errors import ConfigError, DataError
 from ssvid.video.writer import write_video
+from tests.videos import numbered, numbers, read_numbers, uneven_times
 
 
 def decoded(path: Path) -> tuple[np.ndarray, list[float]]:
@@ -126,3 +126,18 @@ def test_wrong_frames_are_named(tmp_path: Path) -> None:
         write_video(path, numbers(3), times=[0, 1, 2, 3])
     with pytest.raises(DataError, match="more frames than the 2 times"):
         write_video(path, numbers(3), times=[0, 1])
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"a\.mp4: cannot be written"):
+        write_video(tmp_path / "file" / "a.mp4", numbers(3))
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(DataError, match="cannot be written: Is a directory"):
+        write_video(tmp_path / "folder.mp4", numbers(3))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.mp4"]
+
+
+def test_folders_are_made(tmp_path: Path) -> None:
+    write_video(tmp_path / "new" / "folder" / "a.mp4", numbers(3))
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["a.mp4"]

@@ -67,13 +67,13 @@ class Augment:
 
     def centre(self, clips: int, frames: int) -> dict[str, np.ndarray]:
         """Parameters of the test view: the whole square frame, colours as they are."""
-        box = np.broadcast_to(np.float32([0, 0, 1, 1]), (clips, frames, 4))
-        color = np.broadcast_to(np.float32([1, 1, 1, 0]), (clips, frames, 4))
+        box = np.broadcast_to(np.array([0, 0, 1, 1], np.float32), (clips, frames, 4))
+        color = np.broadcast_to(np.array([1, 1, 1, 0], np.float32), (clips, frames, 4))
         return {"box": box.copy(), "color": color.copy()}
 
     def _draw_box(self, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
         area = rng.uniform(*self.area, shape)
-        aspect = np.exp(rng.uniform(*np.log(self.ratio), shape))
+        aspect = np.exp(rng.uniform(np.log(self.ratio[0]), np.log(self.ratio[1]), shape))
         half_w = np.minimum(np.sqrt(area * aspect), 1)
         half_h = np.minimum(np.sqrt(area / aspect), 1)
         x = rng.uniform(-1, 1, shape) * (1 - half_w)

@@ -6,6 +6,7 @@ alone, so the batches are the same for any number of workers and of processes, a
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,14 +90,22 @@ class ClipReader(Dataset):
 
 def collate(samples: list[tuple[Plan, str, np.ndarray | VideoError]]) -> Batch | VideoError:
     """Stack decoded plans. A failure is passed on as a value, since the loader would bury its message in a worker's traceback."""
-    failed = [frames for _, _, frames in samples if isinstance(frames, VideoError)]
-    if failed:
-        return failed[0]
+    decoded: list[np.ndarray] = []
+    for _, _, frames in samples:
+        if isinstance(frames, VideoError):
+            return frames
+        decoded.append(frames)
     plans = [plan for plan, _, _ in samples]
     params = {key: torch.from_numpy(np.stack([plan.params[key] for plan in plans])) for key in plans[0].params}
-    clips = torch.from_numpy(np.stack([frames for _, _, frames in samples]))  # type: ignore[arg-type]
+    clips = torch.from_numpy(np.stack(decoded))
     target = torch.from_numpy(np.stack([plan.target for plan in plans]))
     return Batch(clips, target, params, plans[0].size, [path for _, path, _ in samples])
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """Ctrl-C reaches the whole process group; the loop finishes its step and needs its workers until then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent ends its workers with it, and its own handler was inherited
 
 
 def load(
@@ -113,8 +122,9 @@ def load(
     options: dict[str, Any] = {"timeout": WORKER_LIMIT} if workers else {}
     batches = DataLoader(
         ClipReader(videos, side),
-        batch_sampler=plans,  # type: ignore[arg-type]
+        batch_sampler=plans,
         num_workers=workers,
+        worker_init_fn=_leave_signals_to_parent,
         collate_fn=collate,
         pin_memory=pin_memory,
         **options,

@@ -47,7 +47,7 @@ def set_stage(rng: np.random.Generator) -> Poses:
     heap = rng.uniform(0.36, 0.64, 2)
     taken = [heap]
     for _ in range(BODIES):
-        candidates = rng.uniform(0.2, 0.8, (24, 2))
+        candidates = rng.uniform(0.14, 0.86, (4, 2))
         room = np.min(np.linalg.norm(candidates[:, None] - np.array(taken)[None], axis=-1), axis=1)
         taken.append(candidates[np.argmax(room)])
     # a sunflower head fills a disc evenly with any number of pebbles

@@ -51,7 +51,7 @@ def scan_videos(
     for source in sources:
         index.add(read_layout(source, root))
     todo = index.todo()
-    for id, path, result in _guarded(_scan_one, todo, workers, limit, "scanning", progress):
+    for id, _, result in _guarded(_scan_one, todo, workers, limit, "scanning", progress):
         if isinstance(result, VideoError):
             index.set_bad(id, result.reason)
         else:

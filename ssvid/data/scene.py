@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LIGHTER = 0.7  # share of objects lighter than the background
+LIGHTER = 0.63  # share of objects lighter than the background
 TILE = 2  # the background repeats after this many frame sides
 TABLE = 720  # entries of an outline
 WAVES = 32  # the finest background noise has this many waves per tile
@@ -124,7 +124,7 @@ def _look(rng: np.random.Generator, base: float, hue: float, pebble: bool) -> Lo
     sign = 1.0 if rng.random() < LIGHTER else -1.0
     lightness = np.clip(base + sign * rng.uniform(0.22, 0.36), 0.28, 0.95)
     second = np.clip(lightness + rng.choice([-1.0, 1.0]) * rng.uniform(0.14, 0.22), 0.28, 0.97)
-    chroma = rng.uniform(0.1, 0.17, 2)
+    chroma = rng.uniform(0.08, 0.15, 2)
     colours = oklch(np.array([lightness, second]), chroma, hue + np.array([0.0, rng.normal(0, 0.5)]))
     return Look(outline.astype(np.float32), slope.astype(np.float32), pattern, rng.uniform(4.0, 6.5), colours)
 

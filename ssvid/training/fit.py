@@ -40,7 +40,7 @@ from ssvid.zoo import create_model, model_info
 Report = Callable[[dict[str, float]], None]
 
 
-class Interrupted(SsvidError):
+class Interrupted(SsvidError):  # noqa: N818 an interruption is no error
     """A signal ended the run after a whole step; everything is saved."""
 
     exit_code = 130
@@ -113,10 +113,8 @@ def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[V
 
     Raises DataError when none is left.
     """
-    if split == "auto":
-        videos = index.videos("train") or index.videos()
-    else:
-        videos = index.videos(None if split == "all" else split)
+    chosen = {"auto": "train", "all": None}.get(split, split)
+    videos = index.videos(chosen) or (index.videos() if split == "auto" else [])
     kept, reasons = usable(task, videos)
     if not kept:
         why = "; ".join(f"{count} {reason}" for reason, count in reasons.items()) or f"the index has no split {split!r}"

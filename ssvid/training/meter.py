@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -45,7 +45,8 @@ class Meter:
     def line(self, fabric: Fabric) -> dict[str, float]:
         """The means since the last line, over all ranks."""
         means = {name: total / self.steps for name, total in self.sums.items()}
-        means = fabric.all_reduce(means, reduce_op="mean") if fabric.world_size > 1 else means
+        if fabric.world_size > 1:
+            means = cast(dict[str, torch.Tensor], fabric.all_reduce(means, reduce_op="mean"))
         line = {name: round(float(value), 6) for name, value in means.items()}
         took = time.perf_counter() - self.since
         line |= {"clips_per_second": round(self.batch * self.steps / took, 2), "wait": round(self.waited / took, 3)}

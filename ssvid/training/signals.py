@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -38,4 +38,5 @@ class Signals:
         """True on every rank as soon as one of them got a signal."""
         if self.fabric.world_size == 1:
             return self.flag
-        return bool(self.fabric.all_reduce(torch.tensor(float(self.flag), device=self.fabric.device), reduce_op="sum") > 0)
+        flags = self.fabric.all_reduce(torch.tensor(float(self.flag), device=self.fabric.device), reduce_op="sum")
+        return float(cast(torch.Tensor, flags)) > 0

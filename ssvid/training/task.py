@@ -13,7 +13,7 @@ the paper; which frames it looks at (`sample`); its augmentation with its scope;
 
         def sample(self, video, rng, training=True):
             ticks = self.window(video, rng, training)
-            return Clips(ticks[None], np.float32([0, 1]))
+            return Clips(ticks[None], np.array([0, 1]))
 
         def forward(self, clips, target):                              # (B,V,C,T,H,W), (B,2)
             both = torch.stack([clips[:, 0], clips[:, 0].flip(-2)], 1)  # (B,2,C,T,H,W)
@@ -134,7 +134,8 @@ def binary_accuracy(logits: Tensor, target: Tensor) -> Tensor:
 
 def usable(task: PretextTask, videos: Sequence[VideoRecord]) -> tuple[list[VideoRecord], dict[str, int]]:
     """The videos a task can use, and for the others how often which reason was given."""
-    kept, reasons = [], {}
+    kept: list[VideoRecord] = []
+    reasons: dict[str, int] = {}
     for video in videos:
         reason = task.why_unusable(video)
         if reason is None:

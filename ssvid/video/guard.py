@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from ssvid.errors import VideoError
+from ssvid.errors import SsvidError, VideoError
 
 GIB = 1 << 30
 START_LIMIT = 120.0  # seconds for the interpreter and numpy to load, from a cold network disk at worst
@@ -78,6 +78,7 @@ class Guard:
 
         Raises:
             VideoError: the function raised, ran out of time or memory, or the child died.
+            SsvidError: the child cannot be started.
         """
         path = os.fspath(path)
         pipe = self._start()
@@ -131,12 +132,12 @@ class Guard:
         self._pipe = Connection(ours.detach())
         if not self._answered(self._pipe, START_LIMIT):
             self.close()
-            raise RuntimeError(f"the decoding process did not start in {START_LIMIT:.0f} s")
+            raise SsvidError(f"the decoding process did not start in {START_LIMIT:.0f} s")
         try:
             self._pipe.recv()
         except (EOFError, ConnectionError):
             self.close()
-            raise RuntimeError("the decoding process could not start; its message stands above") from None
+            raise SsvidError("the decoding process could not start; its message stands above") from None
         return self._pipe
 
     @staticmethod

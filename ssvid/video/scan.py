@@ -5,8 +5,8 @@ frames at random and compares them with that pass: it decides whether random acc
 
 Damage: frames before the first decoding error count, those after it do not. A file of which less than nine tenths
 decode, by the count its container announces, is refused: a clip cut short has silently lost what its label names. From nine tenths
-on it is accepted, with a warning in the log. Where a container announces no count (Matroska, WebM) and its end is
-merely missing, the frames that are there are the video.
+on it is accepted, with a warning in the log. Where a container announces no count (Matroska, WebM), its duration stands
+in when decoding breaks; when its end is merely missing, the frames that are there are the video.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class _Pass:
     container: str
     audio: bool
     damage: str
+    corrupt: bool  # whether the decoder had to make up parts of frames
     seconds: float  # the pass took
 
 
@@ -120,7 +121,7 @@ def _decode(path: str) -> _Pass:
     stamps: list[int | None] = []
     detector, demuxed, damage = ShotDetector(), Demuxed(), ""
     prints, sums = [], []
-    scaler, frame = None, None
+    scaler, frame, corrupt = None, None, False
     container, stream = open_video(path)
     tick, rate = float(stream.time_base or 0), float(stream.average_rate or 0)
     with container:
@@ -133,12 +134,13 @@ def _decode(path: str) -> _Pass:
                 if len(stamps) % BORDER_EVERY == 0:
                     detector.add_borders(upright(frame.reformat(format="gray").to_ndarray(), scaler.rotation))
                 stamps.append(frame.pts)
+                corrupt = corrupt or frame.is_corrupt
                 heartbeat()
         except av.error.FFmpegError as error:
             damage = f"is damaged after {len(stamps)} frames (FFmpeg: {error.strerror})"
         if frame is None or scaler is None:
             raise VideoError(path, damage or "holds no frame that decodes; it is damaged, or only its header is there")
-        _refuse_short(path, stream, demuxed, len(stamps), damage)
+        _refuse_short(path, container, stream, demuxed, len(stamps), damage)
         height, width = shown_size(frame)
         return _Pass(
             shots=detector.result(),
@@ -156,6 +158,7 @@ def _decode(path: str) -> _Pass:
             container=container.format.name,
             audio=bool(container.streams.audio),
             damage=damage,
+            corrupt=corrupt,
             seconds=time.monotonic() - began,
         )
 
@@ -174,13 +177,21 @@ def _print(grey: np.ndarray) -> np.ndarray:
     return grey[np.ix_(rows, columns)].round().astype(np.uint8).ravel()
 
 
-def _refuse_short(path: str, stream: av.VideoStream, demuxed: Demuxed, good: int, damage: str) -> None:
+def _refuse_short(
+    path: str,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    demuxed: Demuxed,
+    good: int,
+    damage: str,
+) -> None:
     rate = float(stream.average_rate or 0)
     # frames that an edit list hides were read too, and an AVI counts the slots it leaves empty
     read = good if damage else max(demuxed.packets, demuxed.reached * rate)
     announced = stream.frames
-    if not announced and damage and stream.duration and stream.time_base:
-        announced = round(float(stream.duration * stream.time_base) * rate)
+    if damage and not announced:
+        # rougher, for sound may outlast the picture: good enough where something is known to be broken
+        announced = round((container.duration or 0) / av.time_base * rate)
     if read < ENOUGH * announced:
         damage = damage or "is truncated"
         raise VideoError(
@@ -225,6 +236,8 @@ def _seeks_right(guard: Guard, path: str, seen: _Pass) -> bool:
     28 ms in order and 49 ms at random.
     """
     if not _stamps_in_order(seen):
+        return False
+    if seen.damage or seen.corrupt:  # what is made up for lost parts depends on where decoding began
         return False
     requests = _requests(seen)
     size = _small_size(seen.height, seen.width)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -56,7 +57,7 @@ def write_video(
 
     Raises:
         ConfigError: an unknown codec or container, or one that cannot hold what was asked.
-        DataError: no frames, or frames that are not uint8 (H,W,3) of one size.
+        DataError: no frames, frames that are not uint8 (H,W,3) of one size, a place that cannot be written to.
     """
     path = Path(path)
     if times is not None and path.suffix.lower() in CONSTANT_RATE_ONLY:
@@ -67,11 +68,10 @@ def write_video(
     if first is None:
         raise DataError(f"{path}: no frames to write")
     codec = codec or DEFAULT_CODEC.get(path.suffix.lower(), "libx264")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
-        with _open(temporary) as container:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _open(str(temporary)) as container:
             stream = _add_stream(container, codec, rate, first, "rgb8" if codec == "gif" else pix_fmt)
             context = stream.codec_context
             context.time_base = 1 / rate if ticks is None else TICK
@@ -83,8 +83,9 @@ def write_video(
             if rotation:
                 _set_rotation(stream, rotation)
             _encode(container, stream, itertools.chain([first], checked), ticks)
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:  # a full disk, a folder without permission; some of FFmpeg's errors are such too
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
     except av.error.FFmpegError as error:
         kind = path.suffix or "a file without extension"
         raise ConfigError(
@@ -92,7 +93,8 @@ def write_video(
             "name another codec or extension, as libx264 in .mp4"
         ) from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _rate(fps: float | Fraction) -> Fraction:
@@ -199,9 +201,3 @@ def _frame(picture: np.ndarray, context: av.VideoCodecContext, pts: int, duratio
     frame = frame.reformat(format=context.pix_fmt)
     frame.pts, frame.time_base, frame.duration = pts, context.time_base, duration
     return frame
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -1,0 +1,83 @@
+"""Settings are checked where they are read, and errors say what was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ssvid.config import PretrainConfig, check_options, load_config, to_yaml
+from ssvid.errors import ConfigError, DataError
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+
+
+def maker(backbone, *, frames: int = 8, size: tuple[int, int] = (1, 2), fps: float | None = None, mode: str = "a"):
+    """Stands for a task's constructor."""
+
+
+def test_later_sources_win(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("task: arrow_of_time\nsteps: 7\nlr: 0.5\noptions:\n  frames: 4\n")
+    config = load_config(path, ["lr=0.25", "stride=3", "backbone.temporal_stride=false"], {"seed": 2, "batch": None})
+    assert (config.task, config.steps, config.lr, config.seed, config.batch) == ("arrow_of_time", 7, 0.25, 2, 16)
+    assert config.options == {"frames": 4, "stride": 3}
+    assert config.backbone_options == {"temporal_stride": False}
+
+
+def test_yaml_round_trip(tmp_path):
+    config = PretrainConfig(task="speednet", data=["a"], steps=3, options={"size": (32, 48)})
+    (tmp_path / "c.yaml").write_text(to_yaml(config))
+    again = load_config(tmp_path / "c.yaml")
+    assert again.options == {"size": [32, 48]}
+    assert (again.data, again.steps) == (["a"], 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["steps=soon"], "steps"),
+        (["steps=0"], "at least 1"),
+        (["nonsense"], "key=value"),
+        (["batch=5", "devices=2"], "multiple of 2"),
+        (["warmup=2"], "0 to 1"),
+    ],
+)
+def test_wrong_settings_are_told(words, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, words)
+
+
+def test_wrong_files_are_told(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "a.yaml").write_text("stpes: 5\n")
+    with pytest.raises(ConfigError, match="did you mean steps"):
+        load_config(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text("steps: [1,\n")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(tmp_path / "b.yaml")
+
+
+def test_options_take_the_type_of_the_annotation():
+    checked = check_options(maker, {"frames": "16", "size": [32, 48], "fps": 15}, "task")
+    assert checked == {"frames": 16, "size": (32, 48), "fps": 15.0}
+    assert check_options(maker, {"fps": None}, "task") == {"fps": None}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"framse": 3}, "did you mean frames"), ({"frames": "many"}, "not int"), ({"size": [1, 2, 3]}, "2 values"), ({"step": 1}, "steps")],
+)
+def test_wrong_options_are_told(options, message):
+    with pytest.raises(ConfigError, match=message):
+        check_options(maker, options, "task")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_builds_its_task(path):
+    from ssvid.training.fit import build_task
+
+    config = load_config(path)
+    assert path.read_text().startswith("#"), "the header says command, hardware, time and score"
+    build_task(config)
