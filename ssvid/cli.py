@@ -111,7 +111,7 @@ def make_world(
             varying_speed=varying_speed,
             masks=masks,
             davis=davis,
-            workers=workers,
+            workers=workers or 0,
             progress=lambda done, total: told("rendering", done, total),
         )
     typer.echo(f"{written}: use it as --data {written}")

@@ -39,6 +39,7 @@ def demo(out: Path, *, steps: int = 300, seed: int = 0) -> tuple[Path, Table]:
             frames=FRAMES,
             size=SIZE,
             seed=seed,
+            workers=0,
             progress=lambda done, total: told("rendering", done, total),
         )
         console.LOG.print("2/4 indexing them")
@@ -52,6 +53,7 @@ def demo(out: Path, *, steps: int = 300, seed: int = 0) -> tuple[Path, Table]:
         steps=steps,
         batch=16,
         lr=3e-3,
+        channels_last=True,
         seed=seed,
         options={"frames": 12, "size": (32, 48)},
     )

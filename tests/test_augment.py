@@ -24,11 +24,21 @@ def test_centre_view_is_the_frame_itself():
 
 
 def test_crop_box_and_flip_by_hand():
-    frame = torch.arange(64, dtype=torch.float32).view(1, 1, 8, 8)
-    right_half = crop_and_resize(frame, torch.tensor([[0.5, 0.0, 0.5, 1.0]]), 8)
-    assert right_half[0, 0, 0].min() >= 3.5
-    flipped = crop_and_resize(frame, torch.tensor([[0.0, 0.0, -1.0, 1.0]]), 8)
+    frame = torch.arange(64, dtype=torch.float32).view(1, 1, 1, 8, 8)
+    right_half = crop_and_resize(frame, torch.tensor([[[0.5, 0.0, 0.5, 1.0]]]), 8)
+    assert right_half[0, 0, 0, 0].min() >= 3.5
+    flipped = crop_and_resize(frame, torch.tensor([[[0.0, 0.0, -1.0, 1.0]]]), 8)
     torch.testing.assert_close(flipped, frame.flip(-1))
+
+
+def test_one_box_a_clip_is_the_same_as_that_box_for_every_frame():
+    frames = torch.rand(2, 3, 3, 20, 20)
+    box = torch.tensor([[0.1, -0.2, 0.6, 0.5], [0.0, 0.3, -0.7, 0.6]])[:, None].repeat(1, 3, 1)
+    together = crop_and_resize(frames, box, 12)
+    one_by_one = torch.stack([crop_and_resize(frames[:, [t]], box[:, [t]], 12)[:, 0] for t in range(3)], 1)
+    torch.testing.assert_close(together, one_by_one)
+    box[0, 1] += 0.05  # boxes that differ take the other way
+    torch.testing.assert_close(crop_and_resize(frames, box, 12)[1], together[1])
 
 
 def test_colors_by_hand():
@@ -38,6 +48,11 @@ def test_colors_by_hand():
     grey = recolor(frame, torch.tensor([[1.0, 1.0, 1.0, 1.0]]))
     luma = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6
     torch.testing.assert_close(grey[0, :, 0, 0], torch.full((3,), luma))
+    halved = frame.clone()
+    halved[..., :2] = 0.0  # two columns black: the frame's mean is 0.2
+    flat = recolor(halved, torch.tensor([[1.0, 0.5, 1.0, 0.0]]))
+    torch.testing.assert_close(flat[0, :, 0, 0], torch.full((3,), 0.1))
+    torch.testing.assert_close(flat[0, :, 0, 3], torch.tensor([0.2, 0.3, 0.4]))
 
 
 @pytest.mark.parametrize(("scope", "between_clips", "between_frames"), [("video", 1, 1), ("clip", 3, 1), ("frame", 3, 5)])
@@ -68,9 +83,9 @@ def test_sizes_of_a_step_lie_between_and_reach_both_ends():
 
 
 def test_shrinking_averages_rather_than_aliases():
-    stripes = torch.zeros(1, 1, 64, 64)
+    stripes = torch.zeros(1, 1, 1, 64, 64)
     stripes[..., ::2] = 1.0  # the finest stripes there are
-    small = crop_and_resize(stripes, torch.tensor([[0.0, 0.0, 1.0, 1.0]]), 16)
+    small = crop_and_resize(stripes, torch.tensor([[[0.0, 0.0, 1.0, 1.0]]]), 16)
     torch.testing.assert_close(small, torch.full_like(small, 0.5), atol=0.02, rtol=0)
 
 

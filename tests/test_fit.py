@@ -32,7 +32,7 @@ def command(index, out, *words, launcher=(sys.executable, "-m", "ssvid"), **chan
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "OMP_NUM_THREADS": "2"}  # two, since sums may come out otherwise when threads share them
 
 
 def finished(arguments: list[str], code: int = 0) -> str:

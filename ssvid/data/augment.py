@@ -86,47 +86,51 @@ class Augment:
         return np.concatenate([factors, grey], -1)
 
 
-def to_float(clips: Tensor) -> Tensor:
-    """uint8 (B,V,T,H,W,C) -> float (B,V,T,C,H,W) on 0..1."""
-    return clips.movedim(-1, -3).float().div_(255)
-
-
-def crop_and_resize(frames: Tensor, box: Tensor, size: int) -> Tensor:
-    """Cut the box out of every frame and resize it to size x size, bilinear.
-
-    frames: float (N,C,H,W); box: (N,4) centre x, y and half width, height in -1..1, a negative half width flips.
-    Frames more than twice too large are averaged down first, since bilinear sampling alone would alias.
-    """
-    shrink = int(frames.shape[-1] * float(box[:, 3].min()) // size)
-    if shrink >= 2:
-        frames = F.avg_pool2d(frames, shrink)
-    theta = torch.zeros(len(box), 2, 3, device=frames.device)
-    theta[:, 0, 0], theta[:, 0, 2] = box[:, 2], box[:, 0]
-    theta[:, 1, 1], theta[:, 1, 2] = box[:, 3], box[:, 1]
-    grid = F.affine_grid(theta, [len(box), frames.shape[1], size, size], align_corners=False)
-    return F.grid_sample(frames, grid, padding_mode="border", align_corners=False)
-
-
-def recolor(frames: Tensor, color: Tensor) -> Tensor:
-    """Brightness, contrast, saturation factors and a grey switch for every frame; float (N,3,H,W) on 0..1, color (N,4)."""
-    if bool((color[:, :3] == 1).all()) and bool((color[:, 3] == 0).all()):
-        return frames
-    brightness, contrast, saturation, grey = (color[:, k, None, None, None] for k in range(4))
-    frames = frames * brightness
-    frames = (frames - frames.mean((1, 2, 3), keepdim=True)) * contrast + frames.mean((1, 2, 3), keepdim=True)
-    weights = frames.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    luma = (frames * weights).sum(1, keepdim=True)
-    return (luma + (frames - luma) * saturation * (1 - grey)).clamp(0, 1)
-
-
 def apply(clips: Tensor, params: dict[str, Tensor], size: int, mean: Tensor, std: Tensor) -> Tensor:
     """Augment and normalise a batch: uint8 (B,V,T,H,W,C) -> float (B,V,C,T,size,size).
 
     params as `Augment.draw` made them, stacked to (B,V,T,4); mean and std (3,) on the 0..1 scale.
     """
     B, V, T = clips.shape[:3]
-    frames = to_float(clips).flatten(0, 2)
-    frames = crop_and_resize(frames, params["box"].flatten(0, 2), size)
-    frames = recolor(frames, params["color"].flatten(0, 2))
-    frames = (frames - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+    frames = clips.movedim(-1, -3).flatten(0, 1).float().div_(255)  # (B*V,T,C,H,W)
+    frames = crop_and_resize(frames, params["box"].flatten(0, 1), size)
+    frames = recolor(frames.flatten(0, 1), params["color"].flatten(0, 2))
+    frames.sub_(mean.view(3, 1, 1)).div_(std.view(3, 1, 1))
     return frames.view(B, V, T, 3, size, size).transpose(2, 3).contiguous()
+
+
+def crop_and_resize(frames: Tensor, box: Tensor, size: int) -> Tensor:
+    """Cut the box out of every frame and resize it to size x size, bilinear: float (N,T,C,H,W) -> (N,T,C,size,size).
+
+    box: (N,T,4) centre x, y and half width, height in -1..1; a negative half width flips.
+    Frames more than twice too large are averaged down first, since bilinear sampling alone would alias.
+    """
+    N, T, C, H, W = frames.shape
+    if bool((box == box[:, :1]).all()):  # one box a clip: its frames are sampled together, as channels
+        frames, box = frames.flatten(1, 2), box[:, 0]
+    else:
+        frames, box = frames.flatten(0, 1), box.flatten(0, 1)
+    shrink = int(H * float(box[:, 3].min()) // size)
+    if shrink >= 2:
+        frames = F.avg_pool2d(frames, shrink)
+    theta = torch.zeros(len(box), 2, 3, device=frames.device)
+    theta[:, 0, 0], theta[:, 0, 2] = box[:, 2], box[:, 0]
+    theta[:, 1, 1], theta[:, 1, 2] = box[:, 3], box[:, 1]
+    grid = F.affine_grid(theta, [len(box), frames.shape[1], size, size], align_corners=False)
+    return F.grid_sample(frames, grid, padding_mode="border", align_corners=False).view(N, T, C, size, size)
+
+
+def recolor(frames: Tensor, color: Tensor) -> Tensor:
+    """Brightness, contrast, saturation factors and a grey switch for every frame; float (N,3,H,W) on 0..1, color (N,4).
+
+    Contrast is about the frame's mean, saturation about its luma: together one 3x3 matrix and one offset a frame.
+    """
+    if bool((color[:, :3] == 1).all()) and bool((color[:, 3] == 0).all()):
+        return frames
+    brightness, contrast, saturation, grey = color.unbind(1)
+    saturation = saturation * (1 - grey)
+    luma = frames.new_tensor([0.299, 0.587, 0.114]).expand(3, 3)
+    mix = saturation.view(-1, 1, 1) * torch.eye(3, device=frames.device) + (1 - saturation).view(-1, 1, 1) * luma
+    offset = frames.mean((1, 2, 3)) * brightness * (1 - contrast)
+    pixels = torch.baddbmm(offset.view(-1, 1, 1), mix * (brightness * contrast).view(-1, 1, 1), frames.flatten(2))
+    return pixels.clamp_(0, 1).view_as(frames)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ssvid.data.augment import apply
 from ssvid.data.index import VideoRecord
 from ssvid.errors import VideoError
 from ssvid.video.reader import Video
@@ -36,13 +38,20 @@ class Plan:
 
 @dataclass
 class Batch:
-    """A decoded batch: clips uint8 (B,V,T,S,S,3), target (B,...), augmentation parameters (B,V,T,...), output side, files."""
+    """A decoded batch: clips uint8 (B,V,T,S,S,3), or float (B,V,C,T,N,N) once augmented; target (B,...), augmentation parameters
+    (B,V,T,...), output side N, files."""
 
     clips: torch.Tensor
     target: torch.Tensor
     params: dict[str, torch.Tensor]
     size: int
     paths: list[str]
+
+    def augmented(self, mean: torch.Tensor, std: torch.Tensor) -> Batch:
+        """The batch with its augmentation applied where its clips lie, and normalised; itself if that was done."""
+        if self.clips.dtype != torch.uint8:
+            return self
+        return Batch(apply(self.clips, self.params, self.size, mean, std), self.target, {}, self.size, self.paths)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -65,7 +74,7 @@ def read_square(video: VideoRecord, indices: np.ndarray, side: int, offset: floa
     top, bottom, left, right = video.shots.bars
     across, down = video.info.width - left - right, video.info.height - top - bottom
     scale = side / min(across, down)
-    height, width = max(side, round(video.info.height * scale)), max(side, round(video.info.width * scale))
+    height, width = (max(side, 2 * round(length * scale / 2)) for length in (video.info.height, video.info.width))  # even: scales faster
     frames = Video(source.path, source).frames(indices.ravel(), (height, width))
     y = round(top * scale + offset * (down * scale - side))
     x = round(left * scale + offset * (across * scale - side))
@@ -88,8 +97,13 @@ class ClipReader(Dataset):
             return plan, video.path, error
 
 
-def collate(samples: list[tuple[Plan, str, np.ndarray | VideoError]]) -> Batch | VideoError:
-    """Stack decoded plans. A failure is passed on as a value, since the loader would bury its message in a worker's traceback."""
+def collate(
+    samples: list[tuple[Plan, str, np.ndarray | VideoError]], normalise: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> Batch | VideoError:
+    """Stack decoded plans, and augment them when `normalise` (mean, std) is given.
+
+    A failure is passed on as a value, since the loader would bury its message in a worker's traceback.
+    """
     decoded: list[np.ndarray] = []
     for _, _, frames in samples:
         if isinstance(frames, VideoError):
@@ -99,7 +113,14 @@ def collate(samples: list[tuple[Plan, str, np.ndarray | VideoError]]) -> Batch |
     params = {key: torch.from_numpy(np.stack([plan.params[key] for plan in plans])) for key in plans[0].params}
     clips = torch.from_numpy(np.stack(decoded))
     target = torch.from_numpy(np.stack([plan.target for plan in plans]))
-    return Batch(clips, target, params, plans[0].size, [path for _, path, _ in samples])
+    batch = Batch(clips, target, params, plans[0].size, [path for _, path, _ in samples])
+    if normalise is None:
+        return batch
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker: sums of pixels shall not depend on who adds them
+    batch = batch.augmented(*normalise)
+    torch.set_num_threads(threads)
+    return batch
 
 
 def _leave_signals_to_parent(worker: int) -> None:
@@ -113,20 +134,24 @@ def load(
     plans: Iterable[list[Plan]],
     side: int,
     workers: int = 0,
-    pin_memory: bool = False,
+    device: torch.device | None = None,
+    normalise: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> Iterable[Batch]:
     """Batches in the order of `plans` (one list of plans a batch), decoded by `workers` processes (0: in this one).
 
+    device: where they are going. On a CPU, the workers augment too when `normalise` (mean, std) is given, beside the training step;
+    for a GPU they hand over uint8, a quarter of the bytes, and `Batch.augmented` does it there.
     Raises VideoError naming the file that could not be read.
     """
+    on_gpu = device is not None and device.type != "cpu"
     options: dict[str, Any] = {"timeout": WORKER_LIMIT} if workers else {}
     batches = DataLoader(
         ClipReader(videos, side),
         batch_sampler=plans,
         num_workers=workers,
         worker_init_fn=_leave_signals_to_parent,
-        collate_fn=collate,
-        pin_memory=pin_memory,
+        collate_fn=partial(collate, normalise=None if on_gpu else normalise),
+        pin_memory=on_gpu,
         **options,
     )
     for batch in batches:

@@ -82,7 +82,7 @@ def make_world(
     masks: bool = False,
     davis: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    workers: int = 0,
+    workers: int = 1,
 ) -> Path:
     """Write a motion world and return the path of its list, `videos.csv` (header path,label,split,group; paths relative to it).
 
@@ -101,7 +101,8 @@ def make_world(
             videos, which pretraining on speed needs; make a second folder with 1.0 to test adaptive speed. Noted in every annotation.
         masks, davis: what else to write.
         progress: called with (done, total) after every video.
-        workers: processes; 0 takes one per 24 missing videos, at most one per core.
+        workers: processes; 0 takes one per 24 missing videos, at most one per core. More than one are spawned, so a script of your own
+            then needs `if __name__ == "__main__"`.
 
     Raises:
         ConfigError: options out of range, or a folder that holds something else or a world made with other options.

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
-from ssvid.data.augment import Augment, apply
+from ssvid.data.augment import Augment
 from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.loader import Plan, load
 from ssvid.data.sampling import clock, even_views
@@ -92,10 +92,9 @@ def _forward(
     plans = [_plan(number, video, view) for number, video in enumerate(videos)]
     chunks = [plans[start : start + batch] for start in range(0, len(plans), batch)]
     done = 0
-    for loaded in load(videos, chunks, view.size, workers, device.type == "cuda"):
-        loaded = loaded.to(device)
+    for loaded in load(videos, chunks, view.size, workers, device, (mean.cpu(), std.cpu())):
+        clips = loaded.to(device).augmented(mean, std).clips
         with torch.inference_mode():
-            clips = apply(loaded.clips, loaded.params, view.size, mean, std)
             vectors = clip_vector(backbone(clips.flatten(0, 1)), view.pool)
         yield vectors.float().view(*clips.shape[:2], -1).cpu().numpy()
         done += len(clips)

@@ -24,7 +24,6 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from ssvid.config import PretrainConfig, check_options
-from ssvid.data.augment import apply
 from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.loader import Batch, load
 from ssvid.data.scanning import open_data
@@ -149,17 +148,16 @@ def fit(task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig
     model, stepper = fabric.setup(compiled(task, config), optimizer)
     start = restore(task, optimizer, run.checkpoint())  # after setup, so that it lands on the device
     plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
-    batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device.type == "cuda")
+    batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device, (mean.cpu(), std.cpu()))
     meter = Meter(config.batch)
     model.train()
     with Signals(fabric) as signals:
         for step, batch in meter.waiting(enumerate(batches, start + 1)):
             torch.manual_seed(_mix(config.seed, step, fabric.global_rank))  # dropout, the only draw left to torch's own state
-            batch = batch.to(fabric.device)
-            clips = apply(batch.clips, batch.params, batch.size, mean, std)
+            batch = batch.to(fabric.device).augmented(mean, std)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
-            values = model(clips, batch.target)
+            values = model(batch.clips, batch.target)
             stop_if_not_finite(values["loss"], step, batch)
             stepper.zero_grad()
             fabric.backward(values["loss"])

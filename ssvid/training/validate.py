@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ssvid.data.augment import apply
 from ssvid.data.index import VideoRecord
 from ssvid.data.loader import load
 from ssvid.errors import DataError
@@ -40,9 +39,9 @@ def evaluate(task: PretextTask, videos: Sequence[VideoRecord], workers: int = 1,
     kept, _ = usable(task, videos)
     mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
     values: dict[str, list[float]] = {}
-    for loaded in load(kept, test_plans(task, kept, batch), task.augment.decode_size, workers):
+    for loaded in load(kept, test_plans(task, kept, batch), task.augment.decode_size, workers, normalise=(mean, std)):
         with torch.inference_mode():
-            result = task(apply(loaded.clips, loaded.params, loaded.size, mean, std), loaded.target)
+            result = task(loaded.clips, loaded.target)
         for name, value in result.items():
             if value.ndim == 1:
                 values.setdefault(name, []).extend(value.tolist())

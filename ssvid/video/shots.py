@@ -90,6 +90,7 @@ class ShotDetector:
         cuts: list[int] = []
         for at in candidates.tolist():
             around = np.r_[motion[max(1, at - NEIGHBOURS) : at], motion[at + 1 : at + 1 + NEIGHBOURS]]
+            around = around[around > STILL]  # repeated frames, every other one in some files, say nothing of the motion
             usual = float(np.median(around)) if len(around) else 0.0
             if motion[at] < CUT_CONTRAST * (usual + 1) or self._flash(motion, at):
                 continue
