@@ -37,7 +37,9 @@ def run(features: np.ndarray, videos: Sequence[VideoRecord], seed: int = 0) -> I
     tested = 0
     for train, test in folds:
         groups = _groups(videos, train)
-        right["linear"] += int((linear(vectors[train], labels[train], vectors[test], groups, seed) == labels[test]).sum())
+        right["linear"] += int(
+            (linear(vectors[train], labels[train], vectors[test], groups, seed) == labels[test]).sum()
+        )
         right["knn"] += int((nearest(vectors[train], labels[train], vectors[test]) == labels[test]).sum())
         tested += len(test)
     for name, count in right.items():
@@ -51,7 +53,9 @@ def split(videos: Sequence[VideoRecord]) -> Iterator[tuple[np.ndarray, np.ndarra
     """
     unlabelled = [video.path for video in videos if video.label is None]
     if unlabelled:
-        raise DataError(f"{len(unlabelled)} videos have no label, the first: {unlabelled[0]}; put each class into a folder or give a CSV")
+        raise DataError(
+            f"{len(unlabelled)} videos have no label, the first: {unlabelled[0]}; put each class into a folder or give a CSV"
+        )
     splits = np.array([video.split or "" for video in videos])
     groups = np.array([video.group or "" for video in videos])
     test_name = "test" if (splits == "test").any() else "val"
@@ -60,7 +64,9 @@ def split(videos: Sequence[VideoRecord]) -> Iterator[tuple[np.ndarray, np.ndarra
     elif len(set(groups)) > 1 and "" not in groups:
         folds = [(np.flatnonzero(groups != group), np.flatnonzero(groups == group)) for group in sorted(set(groups))]
     else:
-        raise DataError("no way to split the videos: put them into train/ and test/, or give a CSV with a split or group column")
+        raise DataError(
+            "no way to split the videos: put them into train/ and test/, or give a CSV with a split or group column"
+        )
     labels = np.array([video.label for video in videos])
     for train, test in folds:
         unseen = set(labels[test]) - set(labels[train])
@@ -77,7 +83,9 @@ def protocol(videos: Sequence[VideoRecord]) -> str:
     return f"leave one group out, {len(folds)} folds, {len(videos)} videos"
 
 
-def linear(train: np.ndarray, labels: np.ndarray, test: np.ndarray, groups: np.ndarray | None, seed: int = 0) -> np.ndarray:
+def linear(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, groups: np.ndarray | None, seed: int = 0
+) -> np.ndarray:
     """Labels predicted for `test` (N,D) by a standardised logistic regression on `train`; groups never straddle the inner folds."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     smallest = int(np.unique(labels, return_counts=True)[1].min())
@@ -95,7 +103,9 @@ def nearest(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int = NE
     """Labels voted for `test` (N,D) by its k cosine neighbours in `train`, after centring on the training mean."""
     centre = train.mean(0)
     train, test = _unit(train - centre), _unit(test - centre)
-    distance, neighbours = NearestNeighbors(n_neighbors=min(k, len(train)), algorithm="brute").fit(train).kneighbors(test)
+    distance, neighbours = (
+        NearestNeighbors(n_neighbors=min(k, len(train)), algorithm="brute").fit(train).kneighbors(test)
+    )
     similarity = 1 - distance**2 / 2  # of unit vectors
     classes, codes = np.unique(labels, return_inverse=True)
     votes = np.zeros((len(test), len(classes)))

@@ -92,7 +92,9 @@ def _with_random(named: Sequence[Run | str], seeds: int) -> Iterator[tuple[str, 
     """(row name, backbone, steps, network): random weights of every backbone first, then the runs."""
     kinds: dict[str, tuple[str, dict]] = {}
     for model in named:
-        name, options = (model, {}) if isinstance(model, str) else (model.card["backbone"], model.card["backbone_options"])
+        name, options = (
+            (model, {}) if isinstance(model, str) else (model.card["backbone"], model.card["backbone_options"])
+        )
         kinds.setdefault(f"{name} {sorted(options.items())}", (name, options))
     for name, options in kinds.values():
         for seed in range(seeds):

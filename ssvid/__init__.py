@@ -73,6 +73,8 @@ def pretrain(
     known = {field.name for field in fields(PretrainConfig)}
     values = {name: value for name, value in settings.items() if name in known}
     options = {name: value for name, value in settings.items() if name not in known} | values.pop("options", {})
-    config = load_config(None, (), {"task": task, "data": [os.fspath(source) for source in sources], "options": options, **values})
+    config = load_config(
+        None, (), {"task": task, "data": [os.fspath(source) for source in sources], "options": options, **values}
+    )
     config.out = config.out or default_out(config)
     return run_it(config, resume=resume, overwrite=overwrite)

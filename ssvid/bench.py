@@ -24,6 +24,7 @@ from ssvid.data.synthetic import make_world
 from ssvid.errors import ConfigError
 from ssvid.training import fit as loop
 from ssvid.training.plans import PlanSampler
+from ssvid.training.run import environment
 from ssvid.video.writer import write_video
 
 CLIP, SIDE, CLIPS = 16, 112, 96  # frames, px and number of the loader's clips
@@ -36,6 +37,19 @@ def run_bench(what: str, rounds: int = 5) -> list[dict[str, Any]]:
         raise ConfigError(f"there is no bench {what!r}; there are: {', '.join(benches)}")
     with tempfile.TemporaryDirectory() as folder:
         return benches[what](Path(folder), rounds)
+
+
+def to_markdown(what: str, rounds: int, rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a Markdown table, with the machine they were timed on."""
+    machine = environment()
+    lines = [
+        f"### ssvid bench {what}",
+        "",
+        f"Medians of {rounds} rounds on {machine['cores']} cores ({machine['machine']}, {machine['device']}).",
+    ]
+    lines += ["", "| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+    lines += ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
 
 
 def bench_loader(folder: Path, rounds: int) -> list[dict[str, Any]]:
@@ -58,7 +72,13 @@ def bench_loader(folder: Path, rounds: int) -> list[dict[str, Any]]:
         rounds,
     )
     return [
-        _row("our loader, one worker, against a bare decord loop (H.264 320x240, GOP 250)", rates["bare"], rates["ours"], 0.9, "clips/s"),
+        _row(
+            "our loader, one worker, against a bare decord loop (H.264 320x240, GOP 250)",
+            rates["bare"],
+            rates["ours"],
+            0.9,
+            "clips/s",
+        ),
         _row("training copies against the originals", rates["ours"], rates["copies"], 4.0, "clips/s"),
     ]
 
@@ -78,7 +98,13 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
     index = Index(folder / "index.sqlite", create=True)
     scan_videos([make_world(folder / "world", per_class=2, frames=64, size=64, workers=1)], index)
     config = PretrainConfig(
-        backbone="r3d_18_tiny", batch=16, steps=24, log_every=4, data=[str(index.path)], options={"frames": 16, "size": (64, 64)}, workers=1
+        backbone="r3d_18_tiny",
+        batch=16,
+        steps=24,
+        log_every=4,
+        data=[str(index.path)],
+        options={"frames": 16, "size": (64, 64)},
+        workers=1,
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads - 1))  # a core is left to the worker on both sides
@@ -109,7 +135,15 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
 
     rates = _rates({"bare": bare, "ours": ours}, rounds)
     torch.set_num_threads(threads)
-    return [_row(f"loop against bare torch, {config.backbone}, batch {config.batch}", rates["bare"], rates["ours"], 0.95, "steps/s")]
+    return [
+        _row(
+            f"loop against bare torch, {config.backbone}, batch {config.batch}",
+            rates["bare"],
+            rates["ours"],
+            0.95,
+            "steps/s",
+        )
+    ]
 
 
 def _rates(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -147,7 +181,9 @@ def _footage(seed: int, frames: int) -> Iterator[np.ndarray]:
     """Frames 320x240 that cost a decoder what real footage does: a drifting texture, moving things, and grain (about 550 kbit/s)."""
     rng = np.random.default_rng(seed)
     small = torch.from_numpy(rng.integers(0, 256, (1, 3, 40, 50)).astype(np.float32))
-    texture = torch.nn.functional.interpolate(small, (400, 500), mode="bicubic")[0].permute(1, 2, 0).clamp(0, 255).numpy()
+    texture = (
+        torch.nn.functional.interpolate(small, (400, 500), mode="bicubic")[0].permute(1, 2, 0).clamp(0, 255).numpy()
+    )
     grain = rng.normal(0, 6, (300, 400, 1)).astype(np.float32)
     place, speed, color = rng.uniform(0, 240, (6, 2)), rng.normal(0, 3, (6, 2)), rng.integers(0, 256, (6, 3))
     for t in range(frames):

@@ -31,7 +31,9 @@ def catalogue(kind: str = "all", pattern: str = "*") -> dict[str, list[dict[str,
 
 
 def _tasks() -> list[dict[str, Any]]:
-    return [{"name": name, "description": read_summary(path), **task_facts(path)} for name, path in list_tasks().items()]
+    return [
+        {"name": name, "description": read_summary(path), **task_facts(path)} for name, path in list_tasks().items()
+    ]
 
 
 def _models() -> list[dict[str, Any]]:
@@ -63,5 +65,7 @@ def task_facts(path: Path) -> dict[str, Any]:
                     facts["needs"] = " ".join(ast.literal_eval(statement.value))
             elif isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
                 pairs = zip(statement.args.kwonlyargs, statement.args.kw_defaults, strict=True)
-                facts["options"] = " ".join(f"{arg.arg}={ast.unparse(default) if default else '?'}" for arg, default in pairs)
+                facts["options"] = " ".join(
+                    f"{arg.arg}={ast.unparse(default) if default else '?'}" for arg, default in pairs
+                )
     return facts

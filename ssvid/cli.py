@@ -38,7 +38,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.")] = False,
 ) -> None:
     """Self-supervised video pretraining with temporal pretext tasks."""
@@ -49,7 +51,9 @@ def index(
     paths: Annotated[list[str], typer.Argument(help="Folders, 'path label' lists, CSVs, videos, or LAYOUT:FOLDER.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Index file to make or go on with.")] = Path("index.sqlite"),
     root: Annotated[Path | None, typer.Option(help="Folder that the paths in lists start from.")] = None,
-    transcode: Annotated[Path | None, typer.Option(help="Also write small, quick-to-seek training copies here.")] = None,
+    transcode: Annotated[
+        Path | None, typer.Option(help="Also write small, quick-to-seek training copies here.")
+    ] = None,
     short_side: Annotated[int, typer.Option(help="Short side of the training copies, px.")] = 160,
     limit: Annotated[float, typer.Option(help="Seconds one file may take.")] = 600.0,
     workers: Workers = None,
@@ -74,7 +78,9 @@ def index(
         report = {"index": str(out), "usable": found.usable, "scanned": found.scanned, "copies": copies}
         typer.echo(json.dumps(report | {"bad": [vars(video) for video in bad]}, indent=2))
     else:
-        typer.echo(f"{out}: {found.usable} videos, {found.bad} bad files ({found.scanned} scanned now, {copies} copies written)")
+        typer.echo(
+            f"{out}: {found.usable} videos, {found.bad} bad files ({found.scanned} scanned now, {copies} copies written)"
+        )
         for video in bad:
             typer.echo(f"  bad: {video.path}: {video.reason}")
     if strict and bad:
@@ -92,11 +98,14 @@ def make_world(
     varying_speed: Annotated[float, typer.Option(help="Share of videos whose speed changes, 0 to 1.")] = 0.0,
     masks: Annotated[bool, typer.Option(help="Also write instance masks as palette PNG.")] = False,
     davis: Annotated[bool, typer.Option(help="Also write frames and masks in the DAVIS layout.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also write one moving picture of all classes (.webp or .gif).")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Make the motion world: labelled videos whose classes only time tells apart.
 
-    Example:  ssvid make-world world/ --per-class 40 --masks
+    Example:  ssvid make-world world/ --per-class 40 --masks --picture world.webp
     """
     from ssvid.data.synthetic import make_world as make
 
@@ -114,16 +123,26 @@ def make_world(
             workers=workers or 0,
             progress=lambda done, total: told("rendering", done, total),
         )
+    if picture is not None:
+        from ssvid.data.gallery import animate_classes
+
+        animate_classes(picture, seed)
     typer.echo(f"{written}: use it as --data {written}")
 
 
 @app.command()
 def pretrain(
-    task: Annotated[str | None, typer.Argument(help="Task, or path/to/file.py (its code is run). See: ssvid list tasks")] = None,
-    settings: Annotated[list[str] | None, typer.Argument(help="key=value of the run or the task, as steps=2000 frames=8")] = None,
+    task: Annotated[
+        str | None, typer.Argument(help="Task, or path/to/file.py (its code is run). See: ssvid list tasks")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="key=value of the run or the task, as steps=2000 frames=8")
+    ] = None,
     data: Annotated[list[str] | None, typer.Option(help="Index, or folders, lists and videos; repeatable.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Backbone. See: ssvid list models")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; default runs/TASK-BACKBONE-sSEED.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Run folder; default runs/TASK-BACKBONE-sSEED.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine, one a device.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
@@ -144,7 +163,9 @@ def pretrain(
     if resume is not None:
         given = {"--data": data, "--backbone": backbone, "-o": out, "--config": config, "the task": task}
         if any(value is not None for value in given.values()):
-            raise ConfigError("--resume goes on with a run as it is; leave out the task, --data, --backbone, -o and --config")
+            raise ConfigError(
+                "--resume goes on with a run as it is; leave out the task, --data, --backbone, -o and --config"
+            )
         chosen = resume_config(resume, words, devices)
     else:
         values = {"task": task, "data": data, "backbone": backbone, "out": out and str(out), "devices": devices}
@@ -164,7 +185,9 @@ def pretrain(
 @app.command()
 def transfer(
     models: Annotated[list[str], typer.Argument(help="Run folders, or names of backbones.")],
-    data: Annotated[str, typer.Option(help="Labelled videos: LAYOUT:FOLDER, a folder per class, a list, a CSV or an index.")],
+    data: Annotated[
+        str, typer.Option(help="Labelled videos: LAYOUT:FOLDER, a folder per class, a list, a CSV or an index.")
+    ],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write OUT.md, OUT.csv and OUT.json.")] = None,
     seeds: Annotated[int, typer.Option(help="Draws of random weights for the row *random init*.")] = 3,
     clips: Annotated[int, typer.Option(help="Clips a video.")] = 5,
@@ -252,15 +275,18 @@ def demo(
 def bench(
     what: Annotated[str, typer.Argument(help="loader or step.")],
     rounds: Annotated[int, typer.Option(help="Rounds, each timing both sides; the median counts.")] = 5,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the table as Markdown.")] = None,
     as_json: Json = False,
 ) -> None:
     """Time our parts beside the bare libraries, in one run, as ratios.
 
     Example:  ssvid bench loader
     """
-    from ssvid.bench import run_bench
+    from ssvid.bench import run_bench, to_markdown
 
     rows = run_bench(what, rounds)
+    if out is not None:
+        out.write_text(to_markdown(what, rounds, rows))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:

@@ -177,7 +177,9 @@ def _checked(config: PretrainConfig) -> PretrainConfig:
             raise ConfigError(f"{name} must be at least {least}, not {getattr(config, name)}")
     world = config.devices * config.nodes
     if config.batch % world:
-        raise ConfigError(f"batch {config.batch} is the number of videos over all devices; make it a multiple of {world}")
+        raise ConfigError(
+            f"batch {config.batch} is the number of videos over all devices; make it a multiple of {world}"
+        )
     if not 0 <= config.warmup < 1:
         raise ConfigError(f"warmup is a share of the steps, 0 to 1, not {config.warmup}")
     return config

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import numpy as np
-
 from downstream.transfer import transfer
 from ssvid import console
 from ssvid.config import PretrainConfig
-from ssvid.data.gallery import moving_grid
+from ssvid.data.gallery import moving_grid, one_of_each
 from ssvid.data.index import Index
 from ssvid.data.scanning import scan_videos
-from ssvid.data.synthetic import CLASSES, make_world, render
+from ssvid.data.synthetic import CLASSES, make_world
 from ssvid.evaluation.page import Page
 from ssvid.evaluation.plots import learning_curves, probe_bars
 from ssvid.evaluation.report import Table, write
@@ -63,14 +61,18 @@ def demo(out: Path, *, steps: int = 300, seed: int = 0) -> tuple[Path, Table]:
     held_out = validate(run, index.videos("test"))
     console.LOG.print("4/4 probing the frozen features for the motion classes")
     with console.counting() as told:
-        table = transfer([str(run.path)], str(index.path), view={"clips": 3, "frames": 16, "stride": 3}, seeds=2, progress=told)
+        table = transfer(
+            [str(run.path)], str(index.path), view={"clips": 3, "frames": 16, "stride": 3}, seeds=2, progress=told
+        )
     table.title = "What the frozen features know of the motion classes (synthetic data)"
     write(table, out / "transfer")
     page = write_page(out, run, table, held_out, chance, time.perf_counter() - began)
     return page, table
 
 
-def write_page(out: Path, run: Run, table: Table, held_out: dict[str, tuple[float, float]], chance: float, seconds: float) -> Path:
+def write_page(
+    out: Path, run: Run, table: Table, held_out: dict[str, tuple[float, float]], chance: float, seconds: float
+) -> Path:
     """The page: what the data is, how training went, what came of it, and how to go on."""
     config = run.config
     page = Page("ssvid demo: time as the teacher")
@@ -81,8 +83,7 @@ def write_page(out: Path, run: Run, table: Table, held_out: dict[str, tuple[floa
     )
     page.heading("The motion world")
     movie = out / "world.mp4"
-    scenes = [render(label, np.random.default_rng(7 + number), size=96) for number, label in enumerate(CLASSES)]
-    write_video(movie, moving_grid(scenes, columns=4, tile=96, step=1), fps=30)
+    write_video(movie, moving_grid(one_of_each(config.seed), columns=5, tile=96, step=1), fps=30)
     page.video(movie, "One video of every class. A single frame does not tell the class; only time does.")
     page.heading("Pretraining")
     accuracy, error = held_out["accuracy"]
@@ -96,7 +97,10 @@ def write_page(out: Path, run: Run, table: Table, held_out: dict[str, tuple[floa
     page.table(table)
     names = [row.name for row in table.rows]
     linear = [row.scores["linear"] for row in table.rows]
-    page.figure(probe_bars(names, linear, table.chance["linear"], "Linear probe on frozen features"), "Held-out videos; bars are means.")
+    page.figure(
+        probe_bars(names, linear, table.chance["linear"], "Linear probe on frozen features"),
+        "Held-out videos; bars are means.",
+    )
     page.heading("Go on")
     page.text("With your own videos: `ssvid pretrain speednet --data VIDEOS --backbone s3dg_tiny steps=2000`")
     page.text("Then: `ssvid transfer runs/speednet-s3dg_tiny-s0 --data LABELLED_VIDEOS`")

@@ -38,7 +38,9 @@ def examine() -> dict[str, Any]:
     report |= {name: package_version(name) for name in packages}
     problems += [f"{name} is not installed; install ssvid again with pip" for name in packages if report[name] == "?"]
     if package_version("decord") != "?":
-        problems.append("decord and decord2 are both installed and share one import name: pip uninstall decord decord2, then install ssvid")
+        problems.append(
+            "decord and decord2 are both installed and share one import name: pip uninstall decord decord2, then install ssvid"
+        )
     report["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     report["cores"] = os.cpu_count()
     report["cache"] = str(cache_folder())

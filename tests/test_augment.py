@@ -55,7 +55,9 @@ def test_colors_by_hand():
     torch.testing.assert_close(flat[0, :, 0, 3], torch.tensor([0.2, 0.3, 0.4]))
 
 
-@pytest.mark.parametrize(("scope", "between_clips", "between_frames"), [("video", 1, 1), ("clip", 3, 1), ("frame", 3, 5)])
+@pytest.mark.parametrize(
+    ("scope", "between_clips", "between_frames"), [("video", 1, 1), ("clip", 3, 1), ("frame", 3, 5)]
+)
 def test_scope_decides_what_shares_a_draw(scope, between_clips, between_frames):
     augment = Augment(size=8, jitter=0.4, crop_scope=scope, color_scope=scope)
     for values in augment.draw(np.random.default_rng(1), 3, 5).values():

@@ -67,7 +67,12 @@ def test_options_take_the_type_of_the_annotation():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"framse": 3}, "did you mean frames"), ({"frames": "many"}, "not int"), ({"size": [1, 2, 3]}, "2 values"), ({"step": 1}, "steps")],
+    [
+        ({"framse": 3}, "did you mean frames"),
+        ({"frames": "many"}, "not int"),
+        ({"size": [1, 2, 3]}, "2 values"),
+        ({"step": 1}, "steps"),
+    ],
 )
 def test_wrong_options_are_told(options, message):
     with pytest.raises(ConfigError, match=message):

@@ -28,7 +28,19 @@ SETTINGS = {"steps": 12, "batch": 4, "log_every": 1, "save_every": 4, "frames": 
 def command(index, out, *words, launcher=(sys.executable, "-m", "ssvid"), **changes) -> list[str]:
     settings = {**SETTINGS, **changes}
     pairs = [f"{key}={list(value) if isinstance(value, tuple) else value}" for key, value in settings.items()]
-    return [*launcher, "pretrain", "speednet", *pairs, "--data", str(index.path), "--backbone", TOY, "-o", str(out), *words]
+    return [
+        *launcher,
+        "pretrain",
+        "speednet",
+        *pairs,
+        "--data",
+        str(index.path),
+        "--backbone",
+        TOY,
+        "-o",
+        str(out),
+        *words,
+    ]
 
 
 def environment() -> dict[str, str]:
@@ -63,7 +75,15 @@ def whole(world_index, tmp_path_factory) -> Path:
 
 def test_run_folder_is_complete(whole, world_index):
     names = {path.name for path in whole.iterdir()}
-    assert {"config.yaml", "command.txt", "env.json", "metrics.jsonl", "backbone.safetensors", "card.json", "checkpoints"} == names
+    assert {
+        "config.yaml",
+        "command.txt",
+        "env.json",
+        "metrics.jsonl",
+        "backbone.safetensors",
+        "card.json",
+        "checkpoints",
+    } == names
     assert [line["step"] for line in Run(whole).metrics()] == list(range(1, 13))
     card = json.loads((whole / "card.json").read_text())
     assert card["task"] == "speednet"
@@ -79,7 +99,9 @@ def test_run_folder_is_complete(whole, world_index):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_killed_and_resumed_with_other_workers_is_bit_for_bit_the_same(whole, world_index, tmp_path):
     out = tmp_path / "run"
-    process = subprocess.Popen(command(world_index, out), env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        command(world_index, out), env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     deadline = time.monotonic() + 120
     while not (out / "checkpoints" / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -95,7 +117,9 @@ def test_killed_and_resumed_with_other_workers_is_bit_for_bit_the_same(whole, wo
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_saves_and_the_run_goes_on(name, whole, world_index, tmp_path):
     out = tmp_path / "run"
-    process = subprocess.Popen(command(world_index, out, save_every=1000), env=environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(world_index, out, save_every=1000), env=environment(), stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("step 2/"):
@@ -117,7 +141,16 @@ def test_two_processes_follow_the_curve_of_one(how, whole, world_index, tmp_path
     if how == "devices":
         finished(command(world_index, out, "--devices", "2"))
     else:
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "ssvid"]
+        launcher = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            "-m",
+            "ssvid",
+        ]
         finished(command(world_index, out, launcher=launcher))
     assert losses(out) == pytest.approx(losses(whole), abs=2e-5)
     for key, value in weights(whole).items():

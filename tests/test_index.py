@@ -61,7 +61,17 @@ def test_a_second_scan_does_only_what_is_new_or_changed(tmp_path):
 def test_killed_at_any_moment_a_second_call_goes_on(tmp_path):
     for number in range(8):
         noise(tmp_path / "v" / f"{number}.mp4", seed=number)
-    command = [sys.executable, "-m", "ssvid", "index", str(tmp_path / "v"), "-o", str(tmp_path / "i.sqlite"), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "ssvid",
+        "index",
+        str(tmp_path / "v"),
+        "-o",
+        str(tmp_path / "i.sqlite"),
+        "--workers",
+        "1",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:  # let it finish one video at least, then kill it
@@ -95,7 +105,10 @@ def test_copies_hold_the_same_frames_at_the_same_times(tmp_path):
         np.testing.assert_allclose(copy.times, video.info.times, atol=2e-3)
         picked = np.array([17, 3, 20])
         copied = Video(video.source.path, video.source).frames(picked).astype(float)
-        for shift, least, most in ((0, 0, 20), (1, 40, 255)):  # like the same frame, unlike the next, which is other noise
+        for shift, least, most in (
+            (0, 0, 20),
+            (1, 40, 255),
+        ):  # like the same frame, unlike the next, which is other noise
             original = Video(video.path, video.info).frames(picked + shift, (32, 44))
             assert least <= np.abs(copied - original).mean() <= most
 

@@ -23,8 +23,12 @@ def found(source, root=None) -> list[tuple]:
 
 def test_folder_per_class(tmp_path):
     touch(tmp_path, "run/a.mp4", "run/b.AVI", "walk fast/c.webm", "walk fast/notes.txt", "d.mkv")
-    assert found(tmp_path) == [("d.mkv", None, None, None), ("a.mp4", "run", None, None), ("b.AVI", "run", None, None), (
-        "c.webm", "walk fast", None, None)]
+    assert found(tmp_path) == [
+        ("d.mkv", None, None, None),
+        ("a.mp4", "run", None, None),
+        ("b.AVI", "run", None, None),
+        ("c.webm", "walk fast", None, None),
+    ]
 
 
 def test_split_folders_above_classes(tmp_path):
@@ -40,7 +44,11 @@ def test_path_label_list(tmp_path):
     touch(tmp_path, "x/a b.mp4", "c.mp4", "deep/down/d.mp4")
     text = "x/a b.mp4 3\r\nc.mp4 1\r\n\r\nd.mp4 2\r\n"  # CRLF, a space in a name, a bare name that lies deeper
     (tmp_path / "list.txt").write_text(text)
-    assert found(tmp_path / "list.txt") == [("a b.mp4", "3", None, None), ("c.mp4", "1", None, None), ("d.mp4", "2", None, None)]
+    assert found(tmp_path / "list.txt") == [
+        ("a b.mp4", "3", None, None),
+        ("c.mp4", "1", None, None),
+        ("d.mp4", "2", None, None),
+    ]
     assert read_layout(tmp_path / "list.txt")[2].path == (tmp_path / "deep/down/d.mp4").resolve()
 
 
@@ -72,7 +80,10 @@ def test_a_list_may_not_leave_its_folder(tmp_path):
 
 def test_ut_interaction_groups_by_sequence(tmp_path):
     touch(tmp_path, "hug/10_2_1.avi", "kick/3_1_2.avi")
-    assert found(f"ut_interaction:{tmp_path}") == [("10_2_1.avi", "hug", None, "sequence 2"), ("3_1_2.avi", "kick", None, "sequence 1")]
+    assert found(f"ut_interaction:{tmp_path}") == [
+        ("10_2_1.avi", "hug", None, "sequence 2"),
+        ("3_1_2.avi", "kick", None, "sequence 1"),
+    ]
     touch(tmp_path, "kick/other.avi")
     with pytest.raises(DataError, match="not a UT-Interaction name"):
         read_layout(f"ut_interaction:{tmp_path}")

@@ -43,7 +43,9 @@ class IsItUpsideDown(PretextTask):
 def test_a_new_task_is_one_file_and_no_edit_elsewhere(tmp_path, world_index):
     path = tmp_path / "upside_down.py"
     path.write_text(UPSIDE_DOWN)
-    run = ssvid.pretrain(str(path), world_index.path, backbone="resnet18_tiny", out=str(tmp_path / "run"), steps=3, batch=4, workers=0)
+    run = ssvid.pretrain(
+        str(path), world_index.path, backbone="resnet18_tiny", out=str(tmp_path / "run"), steps=3, batch=4, workers=0
+    )
     assert run.card["task"] == str(path)
     assert ssvid.load(run.path).info.name == "resnet18_tiny"
 

@@ -145,7 +145,13 @@ def test_transfer_always_has_the_random_row(world_index, tmp_path):
 
 
 def test_tables_by_hand():
-    table = Table("T", "P", {"linear": 12.5}, [Row("a|b", {"steps": "3"}, {"linear": [10.0, 20.0]}), Row("c", {"steps": "0"}, {})], ["n"])
+    table = Table(
+        "T",
+        "P",
+        {"linear": 12.5},
+        [Row("a|b", {"steps": "3"}, {"linear": [10.0, 20.0]}), Row("c", {"steps": "0"}, {})],
+        ["n"],
+    )
     assert score([10.0, 20.0]) == "15.0 ± 7.1"
     assert table.markdown().splitlines() == [
         "### T",

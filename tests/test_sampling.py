@@ -14,7 +14,9 @@ from ssvid.video.info import VideoInfo
 from ssvid.video.shots import Shots
 
 
-def record(times: np.ndarray, cuts: tuple[int, ...] = (), motion: np.ndarray | None = None, variable: bool = False) -> VideoRecord:
+def record(
+    times: np.ndarray, cuts: tuple[int, ...] = (), motion: np.ndarray | None = None, variable: bool = False
+) -> VideoRecord:
     frames = len(times)
     fps = (frames - 1) / times[-1] if frames > 1 else 25.0
     info = VideoInfo("v.mp4", frames, fps, times[-1] + 1 / fps, 64, 48, "h264", "mp4", 0, False, True, variable, times)
@@ -26,7 +28,12 @@ def even(frames: int, fps: float = 25.0, **kwargs) -> VideoRecord:
     return record(np.arange(frames) / fps, **kwargs)
 
 
-@given(st.integers(2, 120), st.integers(1, 40), st.lists(st.integers(1, 119), max_size=4), st.sampled_from([None, 5.0, 12.5, 25.0]))
+@given(
+    st.integers(2, 120),
+    st.integers(1, 40),
+    st.lists(st.integers(1, 119), max_size=4),
+    st.sampled_from([None, 5.0, 12.5, 25.0]),
+)
 def test_windows_stay_in_one_shot(frames, span, cuts, fps):
     video = even(frames, cuts=tuple(sorted({cut for cut in cuts if cut < frames})))
     ticks = clock(video, fps)

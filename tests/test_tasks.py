@@ -45,7 +45,9 @@ PAIRS = [(task, backbone) for task in TASKS for backbone in TINY if fits(task, b
 
 
 def config_of(task: str, backbone: str, **settings) -> PretrainConfig:
-    return PretrainConfig(task=task, backbone=backbone, batch=4, steps=12, lr=3e-3, options=small_options(task), **settings)
+    return PretrainConfig(
+        task=task, backbone=backbone, batch=4, steps=12, lr=3e-3, options=small_options(task), **settings
+    )
 
 
 def batch_of(task, videos, config, step=0):
@@ -81,7 +83,11 @@ def test_contract(name, backbone, videos):
     assert all(value.ndim == 0 or value.shape == (B,) for value in values.values())
     assert 0 < task.chance < 1
     values["loss"].backward()
-    without = [key for key, parameter in task.named_parameters() if parameter.grad is None or not parameter.grad.abs().sum() > 0]
+    without = [
+        key
+        for key, parameter in task.named_parameters()
+        if parameter.grad is None or not parameter.grad.abs().sum() > 0
+    ]
     assert without == []
 
 

@@ -27,5 +27,8 @@ MODELS = {
 def build(name: str) -> nn.Module:
     """The trunk."""
     return nn.Sequential(
-        nn.Conv3d(3, 8, 3, stride=(1, 2, 2), padding=1), nn.ReLU(), nn.Conv3d(8, 8, 3, stride=(1, 2, 2), padding=1), nn.ReLU()
+        nn.Conv3d(3, 8, 3, stride=(1, 2, 2), padding=1),
+        nn.ReLU(),
+        nn.Conv3d(8, 8, 3, stride=(1, 2, 2), padding=1),
+        nn.ReLU(),
     )

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ssvid.data.synthetic import SyntheticVideo
+from ssvid.data.synthetic import CLASSES, SyntheticVideo, render
 from ssvid.errors import ConfigError
 
 PAPER, INK = (255, 255, 255), (40, 40, 44)
@@ -45,6 +45,19 @@ def contact_sheet(
         for i, t in enumerate(np.linspace(0, len(video.frames) - 1, frames_shown).round().astype(int)):
             sheet.paste(_tile(video.frames[t], tile), (x + words + i * (tile + gap), y))
     return np.asarray(sheet)
+
+
+def one_of_each(seed: int = 0, frames: int = 64, size: int = 128) -> list[SyntheticVideo]:
+    """One video of every class of the motion world, each in a scene of its own."""
+    return [
+        render(label, np.random.default_rng([seed, number]), frames=frames, size=size)
+        for number, label in enumerate(CLASSES)
+    ]
+
+
+def animate_classes(path: str | os.PathLike[str], seed: int = 0) -> None:
+    """Write one moving picture of all classes, as `save_animation` does."""
+    save_animation(path, moving_grid(one_of_each(seed, frames=96), columns=5))
 
 
 def moving_grid(videos: Sequence[SyntheticVideo], columns: int = 7, tile: int = 112, step: int = 2) -> np.ndarray:

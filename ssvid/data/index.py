@@ -87,9 +87,13 @@ class Index:
                 database.execute("INSERT OR IGNORE INTO about VALUES ('ssvid_index', ?)", (str(VERSION),))
                 found = database.execute("SELECT value FROM about WHERE key = 'ssvid_index'").fetchone()[0]
             except sqlite3.DatabaseError as error:
-                raise DataError(f"{self.path} is not an index of ssvid ({error}); make one with: ssvid index") from error
+                raise DataError(
+                    f"{self.path} is not an index of ssvid ({error}); make one with: ssvid index"
+                ) from error
         if found != str(VERSION):
-            raise DataError(f"{self.path} was written by another version ({found}, here {VERSION}); scan the videos again")
+            raise DataError(
+                f"{self.path} was written by another version ({found}, here {VERSION}); scan the videos again"
+            )
 
     @contextmanager
     def database(self) -> Iterator[sqlite3.Connection]:
@@ -189,7 +193,10 @@ def _record(row: tuple) -> VideoRecord:
     copy = replace(info, **json.loads(copy_json)) if copy_json else None
     fields = json.loads(shots_json)
     shots = Shots(
-        motion=np.frombuffer(motion, np.float32), cuts=tuple(fields["cuts"]), bars=tuple(fields["bars"]), static=fields["static"]
+        motion=np.frombuffer(motion, np.float32),
+        cuts=tuple(fields["cuts"]),
+        bars=tuple(fields["bars"]),
+        static=fields["static"],
     )
     return VideoRecord(id, info, shots, label, split, group, copy)
 

@@ -15,10 +15,33 @@ from pathlib import Path
 from ssvid.errors import ConfigError, DataError
 
 VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"}
+    {
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".flv",
+        ".gif",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".ogv",
+        ".ts",
+    }
     | {".webm", ".wmv", ".y4m"}
 )
-SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +117,9 @@ def csv_list(path: Path, root: str | os.PathLike[str] | None) -> Iterator[Entry]
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if "path" not in (reader.fieldnames or ()):
-            raise DataError(f"{path}: the first line must name the columns, among them 'path' (and label, split, group)")
+            raise DataError(
+                f"{path}: the first line must name the columns, among them 'path' (and label, split, group)"
+            )
         for row in reader:
             where = place.find(row["path"], reader.line_num)
             yield Entry(where, row.get("label") or None, row.get("split") or None, row.get("group") or None)
@@ -112,7 +137,9 @@ class Below:
         """Path of `name`; a bare file name is also found in a sub-folder, if it is there only once."""
         path = (self.root / name).resolve()
         if not path.is_relative_to(self.root):
-            raise DataError(f"{self.list}, line {line}: {name} leaves the folder {self.root}; name its folder with --root")
+            raise DataError(
+                f"{self.list}, line {line}: {name} leaves the folder {self.root}; name its folder with --root"
+            )
         if path.exists() or "/" in name:
             return path
         if self._by_name is None:

@@ -74,7 +74,9 @@ def read_square(video: VideoRecord, indices: np.ndarray, side: int, offset: floa
     top, bottom, left, right = video.shots.bars
     across, down = video.info.width - left - right, video.info.height - top - bottom
     scale = side / min(across, down)
-    height, width = (max(side, 2 * round(length * scale / 2)) for length in (video.info.height, video.info.width))  # even: scales faster
+    height, width = (
+        max(side, 2 * round(length * scale / 2)) for length in (video.info.height, video.info.width)
+    )  # even: scales faster
     frames = Video(source.path, source).frames(indices.ravel(), (height, width))
     y = round(top * scale + offset * (down * scale - side))
     x = round(left * scale + offset * (across * scale - side))
@@ -126,7 +128,9 @@ def collate(
 def _leave_signals_to_parent(worker: int) -> None:
     """Ctrl-C reaches the whole process group; the loop finishes its step and needs its workers until then."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent ends its workers with it, and its own handler was inherited
+    signal.signal(
+        signal.SIGTERM, signal.SIG_DFL
+    )  # the parent ends its workers with it, and its own handler was inherited
 
 
 def load(

@@ -36,7 +36,9 @@ def clock(video: VideoRecord, fps: float | None = None) -> np.ndarray:
     if fps is None and not info.variable:
         return np.arange(info.frames)
     rate = fps if fps is not None else info.fps
-    ticks = np.arange(0.0, info.duration - 0.5 / rate, 1.0 / rate) + 1e-6  # tolerance against rounding just below a frame
+    ticks = (
+        np.arange(0.0, info.duration - 0.5 / rate, 1.0 / rate) + 1e-6
+    )  # tolerance against rounding just below a frame
     return np.clip(np.searchsorted(info.times, ticks, side="right") - 1, 0, info.frames - 1)
 
 

@@ -75,14 +75,18 @@ def make_copies(
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     records = {record.id: record for record in index.videos()}
-    jobs = [(id, path, str(folder / copy_name(path)), records[id].info, short_side) for id, path in index.without_copy()]
+    jobs = [
+        (id, path, str(folder / copy_name(path)), records[id].info, short_side) for id, path in index.without_copy()
+    ]
     written = 0
     for id, path, result in _guarded(_copy_one, jobs, workers, limit, "copying", progress):
         if isinstance(result, VideoError):
             raise result
         info = result
         if info.frames != records[id].info.frames or not info.seek:
-            raise VideoError(path, f"its copy {info.path} has {info.frames} frames instead of {records[id].info.frames}")
+            raise VideoError(
+                path, f"its copy {info.path} has {info.frames} frames instead of {records[id].info.frames}"
+            )
         index.set_copy(id, info)
         written += 1
     return written

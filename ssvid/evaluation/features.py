@@ -105,7 +105,9 @@ def _forward(
 
 def _plan(number: int, video: VideoRecord, view: View) -> Plan:
     indices = view.indices(video)
-    return Plan(number, indices, np.zeros(0, np.float32), Augment(size=view.size).centre(*indices.shape), 0.5, view.size)
+    return Plan(
+        number, indices, np.zeros(0, np.float32), Augment(size=view.size).centre(*indices.shape), 0.5, view.size
+    )
 
 
 def _key(backbone: Backbone, videos: Sequence[VideoRecord], view: View) -> str:

@@ -51,7 +51,9 @@ class Page:
     def table(self, table: Table) -> None:
         """A table under its protocol."""
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header())
-        rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table.cells())
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table.cells()
+        )
         self.parts.append(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
         for note in (table.protocol, *table.notes):
             self.text(note, note=True)

@@ -18,12 +18,22 @@ def learning_curves(lines: Sequence[dict[str, float]], chance: float, title: str
     figure = Figure(figsize=(8, 3), layout="constrained")
     figure.suptitle(title, fontsize=11)
     steps = [line["step"] for line in lines]
-    for axis, name, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("loss, nats", "accuracy, %"), strict=True):
+    for axis, name, unit in zip(
+        figure.subplots(1, 2), ("loss", "accuracy"), ("loss, nats", "accuracy, %"), strict=True
+    ):
         scale = 100 if name == "accuracy" else 1
         axis.plot(steps, [scale * line[name] for line in lines], color=ACCENT, lw=1.8)
         if name == "accuracy":
             axis.axhline(100 * chance, color=SOFT, ls="--", lw=1)
-            axis.annotate("chance", (1, 100 * chance), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=SOFT, fontsize=9)
+            axis.annotate(
+                "chance",
+                (1, 100 * chance),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                color=SOFT,
+                fontsize=9,
+            )
         axis.set_xlabel("optimiser step")
         axis.set_ylabel(unit)
         axis.spines[["top", "right"]].set_visible(False)
@@ -43,7 +53,9 @@ def probe_bars(names: Sequence[str], values: Sequence[Sequence[float]], chance: 
     colors = [SOFT if name.startswith("random") else ACCENT for name in names]
     axis.barh(names, means, xerr=spread, color=colors, height=0.6, error_kw={"lw": 1, "ecolor": INK})
     axis.axvline(chance, color=INK, ls="--", lw=1)
-    axis.annotate("chance", (chance, 1), xycoords=("data", "axes fraction"), ha="left", va="bottom", fontsize=9, color=INK)
+    axis.annotate(
+        "chance", (chance, 1), xycoords=("data", "axes fraction"), ha="left", va="bottom", fontsize=9, color=INK
+    )
     axis.invert_yaxis()
     axis.set_xlabel("accuracy, %")
     axis.set_title(title, fontsize=11, pad=14)

@@ -41,7 +41,10 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """The table as text, a list a row."""
-        return [[row.name, *row.facts.values(), *(score(row.scores.get(name, [])) for name in self.chance)] for row in self.rows]
+        return [
+            [row.name, *row.facts.values(), *(score(row.scores.get(name, [])) for name in self.chance)]
+            for row in self.rows
+        ]
 
     def markdown(self) -> str:
         """GitHub Markdown with the title, the protocol and the notes."""

@@ -45,7 +45,9 @@ class Interrupted(SsvidError):  # noqa: N818 an interruption is no error
     exit_code = 130
 
 
-def pretrain(config: PretrainConfig, *, resume: bool = False, overwrite: bool = False, report: Report | None = None) -> Run:
+def pretrain(
+    config: PretrainConfig, *, resume: bool = False, overwrite: bool = False, report: Report | None = None
+) -> Run:
     """Pretrain a backbone with one task and leave a run folder; the whole job behind `ssvid pretrain`.
 
     resume: go on with the run in config.out from its checkpoint. overwrite: replace the run there.
@@ -76,11 +78,17 @@ def make_fabric(config: PretrainConfig) -> Fabric:
     nodes = int(os.environ["WORLD_SIZE"]) // devices if launched else config.nodes
     strategy = "ddp" if devices * nodes > 1 else "auto"
     fabric = Fabric(
-        accelerator=config.accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=cast(Any, config.precision)
+        accelerator=config.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=cast(Any, config.precision),
     )
     fabric.launch()
     if config.batch % fabric.world_size:
-        raise ConfigError(f"batch {config.batch} is counted over all devices; make it a multiple of {fabric.world_size}")
+        raise ConfigError(
+            f"batch {config.batch} is counted over all devices; make it a multiple of {fabric.world_size}"
+        )
     return fabric
 
 
@@ -117,7 +125,9 @@ def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[V
     kept, reasons = usable(task, videos)
     if not kept:
         why = "; ".join(f"{count} {reason}" for reason, count in reasons.items()) or f"the index has no split {split!r}"
-        raise DataError(f"{index.path}: no video that {type(task).__name__} can use: {why}. Lower frames, or name other data")
+        raise DataError(
+            f"{index.path}: no video that {type(task).__name__} can use: {why}. Lower frames, or name other data"
+        )
     return kept, reasons
 
 
@@ -131,29 +141,41 @@ def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoR
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,
-        "data": {"sources": [Path(source).name for source in config.data], "videos": len(videos), "fingerprint": fingerprint(videos)},
+        "data": {
+            "sources": [Path(source).name for source in config.data],
+            "videos": len(videos),
+            "fingerprint": fingerprint(videos),
+        },
         "ssvid": package_version("ssvid"),
     }
 
 
-def fit(task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, run: Run, fabric: Fabric, report: Report) -> None:
+def fit(
+    task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, run: Run, fabric: Fabric, report: Report
+) -> None:
     """Train `task` on `videos` from the run's checkpoint, or from the start, to config.steps.
 
     run: the folder; rank 0 writes it, all read the checkpoint. report: called with every logged line, which tells step, loss, metrics,
     lr, clips_per_second and wait (share of the time in which the loop waited for video).
     Raises Interrupted after SIGTERM, SIGUSR1 or Ctrl-C, SsvidError when the loss is not finite; both leave a checkpoint.
     """
-    mean, std = (torch.tensor(value, device=fabric.device) for value in (task.backbone.info.mean, task.backbone.info.std))
+    mean, std = (
+        torch.tensor(value, device=fabric.device) for value in (task.backbone.info.mean, task.backbone.info.std)
+    )
     optimizer = make_optimizer(task, config)
     model, stepper = fabric.setup(compiled(task, config), optimizer)
     start = restore(task, optimizer, run.checkpoint())  # after setup, so that it lands on the device
     plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
-    batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device, (mean.cpu(), std.cpu()))
+    batches = load(
+        videos, plans, task.augment.decode_size, worker_count(config), fabric.device, (mean.cpu(), std.cpu())
+    )
     meter = Meter(config.batch)
     model.train()
     with Signals(fabric) as signals:
         for step, batch in meter.waiting(enumerate(batches, start + 1)):
-            torch.manual_seed(_mix(config.seed, step, fabric.global_rank))  # dropout, the only draw left to torch's own state
+            torch.manual_seed(
+                _mix(config.seed, step, fabric.global_rank)
+            )  # dropout, the only draw left to torch's own state
             batch = batch.to(fabric.device).augmented(mean, std)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
@@ -174,7 +196,9 @@ def fit(task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig
             if fabric.is_global_zero and (step % config.save_every == 0 or step == config.steps or stopping):
                 run.save(snapshot(task, optimizer, step))
             if stopping:
-                raise Interrupted(f"stopped at step {step} of {config.steps}; go on with: ssvid pretrain --resume {config.out}")
+                raise Interrupted(
+                    f"stopped at step {step} of {config.steps}; go on with: ssvid pretrain --resume {config.out}"
+                )
 
 
 def make_optimizer(task: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer:

@@ -17,7 +17,13 @@ class PlanSampler:
     """The plans of every step from `start` to the last, for one rank: what the loader hands to its workers."""
 
     def __init__(
-        self, task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, start: int = 0, rank: int = 0, world: int = 1
+        self,
+        task: PretextTask,
+        videos: Sequence[VideoRecord],
+        config: PretrainConfig,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.task, self.videos, self.config = task, videos, config
         self.start, self.rank, self.world = start, rank, world

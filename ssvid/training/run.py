@@ -48,7 +48,9 @@ class Run:
         path = Path(config.out)
         if (path / "config.yaml").exists():
             if not overwrite:
-                raise ConfigError(f"{path} holds a run already; go on with --resume, replace it with --overwrite, or name another -o")
+                raise ConfigError(
+                    f"{path} holds a run already; go on with --resume, replace it with --overwrite, or name another -o"
+                )
             for name in ("checkpoints", "metrics.jsonl", "backbone.safetensors", "card.json"):
                 target = path / name
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
@@ -69,7 +71,9 @@ class Run:
         try:
             return json.loads((self.path / "card.json").read_text())
         except FileNotFoundError as error:
-            raise DataError(f"{self.path} has no backbone yet; finish it with: ssvid pretrain --resume {self.path}") from error
+            raise DataError(
+                f"{self.path} has no backbone yet; finish it with: ssvid pretrain --resume {self.path}"
+            ) from error
 
     def metrics(self) -> list[dict[str, float]]:
         """The logged lines, oldest first."""
@@ -85,7 +89,11 @@ class Run:
         """Drop log lines that a resumed run will write again."""
         path = self.path / "metrics.jsonl"
         if path.exists():  # the last line may be cut short by the kill that made us resume
-            kept = [line for line in path.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= step]
+            kept = [
+                line
+                for line in path.read_text().splitlines()
+                if line.endswith("}") and json.loads(line)["step"] <= step
+            ]
             write_text(path, "".join(line + "\n" for line in kept))
 
     def save(self, state: dict[str, Any]) -> None:
@@ -133,7 +141,9 @@ def load_weights(backbone: Backbone, path: str | os.PathLike[str]) -> None:
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path} cannot be read as safetensors ({error})") from error
     except RuntimeError as error:
-        raise DataError(f"{path} does not hold the weights of {backbone.info.name}: {str(error).splitlines()[-1].strip()}") from error
+        raise DataError(
+            f"{path} does not hold the weights of {backbone.info.name}: {str(error).splitlines()[-1].strip()}"
+        ) from error
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -178,8 +188,12 @@ def _commit() -> str:
     here = Path(__file__).parent
     git = ["git", "-C", str(here)]
     try:
-        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True)
+        commit = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return commit + ("+" if changed.stdout.strip() else "")

@@ -119,7 +119,9 @@ class PretextTask(nn.Module, ABC):
                 "use a backbone that sees time (ssvid list models)"
             )
         if "any_length" in cls.needs and info.temporal_stride != 1:
-            raise ConfigError(f"{cls.__name__} needs a temporal stride of 1, which {info.name} cannot give; use s3dg or r3d_18")
+            raise ConfigError(
+                f"{cls.__name__} needs a temporal stride of 1, which {info.name} cannot give; use s3dg or r3d_18"
+            )
 
 
 def binary_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -34,7 +34,9 @@ def trained_task(run: Run) -> PretextTask:
     return task.eval()
 
 
-def evaluate(task: PretextTask, videos: Sequence[VideoRecord], workers: int = 1, batch: int = 8) -> dict[str, tuple[float, float]]:
+def evaluate(
+    task: PretextTask, videos: Sequence[VideoRecord], workers: int = 1, batch: int = 8
+) -> dict[str, tuple[float, float]]:
     """(mean, standard error over videos) of every per-video metric of a task in eval mode."""
     kept, _ = usable(task, videos)
     mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
@@ -45,4 +47,6 @@ def evaluate(task: PretextTask, videos: Sequence[VideoRecord], workers: int = 1,
         for name, value in result.items():
             if value.ndim == 1:
                 values.setdefault(name, []).extend(value.tolist())
-    return {name: (float(np.mean(row)), float(np.std(row) / max(len(row) - 1, 1) ** 0.5)) for name, row in values.items()}
+    return {
+        name: (float(np.mean(row)), float(np.std(row) / max(len(row) - 1, 1) ** 0.5)) for name, row in values.items()
+    }

@@ -1,0 +1,124 @@
+"""The command line: help with an example everywhere, JSON for programs, exit codes, and nothing drawn when piped."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from ssvid.cli import app, main
+from ssvid.console import log_text
+from tests.test_index import noise
+
+COMMANDS = ["index", "make-world", "pretrain", "transfer", "list", "doctor", "demo", "bench"]
+runner = CliRunner()
+
+
+def called(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `ssvid ARGUMENTS`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["ssvid", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    out, err = capsys.readouterr()
+    return int(stopped.value.code or 0), out, err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    for flag in ("-h", "--help"):
+        result = runner.invoke(app, [command, flag])
+        assert result.exit_code == 0
+        assert re.search(r"Example:\s+ssvid " + command, result.output)
+    assert command in runner.invoke(app, ["-h"]).output
+
+
+def test_list_and_version_as_data():
+    listed = json.loads(runner.invoke(app, ["list", "--json"]).output)
+    assert {"speednet", "arrow_of_time"} <= {row["name"] for row in listed["tasks"]}
+    assert {
+        row["name"] for row in json.loads(runner.invoke(app, ["list", "models", "s3d*", "--json"]).output)["models"]
+    } == {
+        "s3d",
+        "s3dg",
+        "s3d_tiny",
+        "s3dg_tiny",
+    }
+    assert runner.invoke(app, ["--version"]).output.startswith("ssvid ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["index", "nowhere"], 3, "does not exist"),
+        (["pretrain", "speedent", "--data", "x", "--dry-run", "steps=0"], 2, "at least 1"),
+        (["pretrain", "speedent", "--data", "nowhere"], 2, "Did you mean speednet"),
+        (["pretrain", "speednet", "--data", "nowhere"], 3, "does not exist"),
+        (["pretrain", "--resume", "nowhere"], 3, "not a run folder"),
+        (["pretrain", "speednet", "--resume", "nowhere"], 2, "leave out the task"),
+        (["transfer", "nothing", "--data", "nowhere"], 3, "does not exist"),
+        (["list", "wishes"], 2, "no list of"),
+        (["bench", "luck"], 2, "no bench"),
+        (["pretrain", "speednet", "--steps", "3"], 2, "No such option"),
+    ],
+)
+def test_errors_have_their_code_and_one_line(arguments, code, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    found, out, err = called(monkeypatch, capsys, *arguments)
+    assert found == code
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_tracebacks_only_when_asked(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ssvid", "--verbose", "list", "wishes"])
+    with pytest.raises(Exception, match="no list of"):
+        main()
+
+
+def test_index_tells_bad_files_and_strict_fails(tmp_path, monkeypatch, capsys):
+    noise(tmp_path / "v" / "good.mp4")
+    (tmp_path / "v" / "bad.mp4").write_text("no video")
+    arguments = ["index", str(tmp_path / "v"), "-o", str(tmp_path / "i.sqlite"), "--workers", "1"]
+    code, out, err = called(monkeypatch, capsys, *arguments)
+    assert code == 0
+    assert "1 videos, 1 bad files" in out
+    assert "bad.mp4: is not a video" in out
+    assert err == ""  # no progress bar when piped
+    code, out, _ = called(monkeypatch, capsys, *arguments, "--strict", "--json")
+    assert code == 3
+    assert json.loads(out)["usable"] == 1
+    assert json.loads(out)["bad"][0]["path"].endswith("bad.mp4")
+
+
+def test_settings_can_be_seen_before_they_run(monkeypatch, capsys):
+    code, out, _ = called(
+        monkeypatch, capsys, "pretrain", "arrow_of_time", "--data", "v", "--dry-run", "steps=7", "stride=3"
+    )
+    assert code == 0
+    assert "steps: 7" in out
+    assert "stride: 3" in out
+    assert "out: runs/arrow_of_time-s3dg_tiny-s0" in out
+
+
+def test_doctor_finds_nothing_wrong(monkeypatch, capsys):
+    code, out, _ = called(monkeypatch, capsys, "doctor", "--json")
+    report = json.loads(out)
+    assert code == 0, report["problems"]
+    assert report["H.264 mp4"] == "right, random access"
+    assert report["MPEG-4 AVI with B-frames"] == "right, read in order"
+
+
+def test_waiting_for_video_is_told_with_the_remedy():
+    line = {"step": 20.0, "loss": 0.5, "accuracy": 0.75, "lr": 0.1, "clips_per_second": 9.5, "wait": 0.02}
+    assert log_text(line, 40, 0.5) == "step 20/40  loss 0.500  accuracy 0.750 (chance 0.5)  9.5 videos/s  waiting 2%"
+    assert "--transcode" in log_text(line | {"wait": 0.6}, 40, 0.5)
+
+
+def test_module_and_script_are_the_same():
+    done = subprocess.run([sys.executable, "-m", "ssvid", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("ssvid ")
