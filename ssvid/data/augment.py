@@ -105,7 +105,7 @@ def crop_and_resize(frames: Tensor, box: Tensor, size: int) -> Tensor:
     box: (N,T,4) centre x, y and half width, height in -1..1; a negative half width flips.
     Frames more than twice too large are averaged down first, since bilinear sampling alone would alias.
     """
-    N, T, C, H, W = frames.shape
+    N, T, C, H, _ = frames.shape
     if bool((box == box[:, :1]).all()):  # one box a clip: its frames are sampled together, as channels
         frames, box = frames.flatten(1, 2), box[:, 0]
     else:
