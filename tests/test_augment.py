@@ -98,3 +98,18 @@ def test_one_sample_looks_the_same_in_any_batch():
     together = apply(frames, {key: torch.cat([p[key] for p in params]) for key in params[0]}, 16, ZERO, ONE)
     alone = apply(frames[2:3], params[2], 16, ZERO, ONE)
     torch.testing.assert_close(together[2:3], alone)
+
+
+@pytest.mark.parametrize("scope", ["video", "frame"])
+def test_pixels_do_not_depend_on_the_number_of_threads(scope):
+    """A worker has one thread, the loop many: a resumed run with other workers must see the same bits."""
+    augment = Augment(size=24, jitter=0.3, grey=0.3, crop_scope=scope, color_scope=scope)
+    frames = torch.randint(0, 256, (4, 1, 6, 40, 40, 3), dtype=torch.uint8)
+    drawn = [stacked(augment, np.random.default_rng(k), 1, 6) for k in range(4)]
+    params = {key: torch.cat([p[key] for p in drawn]) for key in drawn[0]}
+    before, results = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        results.append(apply(frames, params, 24, ZERO, ONE))
+    torch.set_num_threads(before)
+    assert torch.equal(*results)

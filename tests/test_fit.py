@@ -44,7 +44,10 @@ def command(index, out, *words, launcher=(sys.executable, "-m", "ssvid"), **chan
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "2"}  # two, since sums may come out otherwise when threads share them
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+    }  # more would wait for each other in busy loops when the tests share two cores
 
 
 def finished(arguments: list[str], code: int = 0) -> str:

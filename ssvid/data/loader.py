@@ -116,13 +116,7 @@ def collate(
     clips = torch.from_numpy(np.stack(decoded))
     target = torch.from_numpy(np.stack([plan.target for plan in plans]))
     batch = Batch(clips, target, params, plans[0].size, [path for _, path, _ in samples])
-    if normalise is None:
-        return batch
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a worker: sums of pixels shall not depend on who adds them
-    batch = batch.augmented(*normalise)
-    torch.set_num_threads(threads)
-    return batch
+    return batch if normalise is None else batch.augmented(*normalise)
 
 
 def _leave_signals_to_parent(worker: int) -> None:
