@@ -6,9 +6,12 @@ The target of each line is stated with it. Medians over the rounds; every round 
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,7 @@ CLIP, SIDE, CLIPS = 16, 112, 96  # frames, px and number of the loader's clips
 
 def run_bench(what: str, rounds: int = 5) -> list[dict[str, Any]]:
     """Rows of one benchmark: what was timed, both rates, their ratio and the target. Raises ConfigError for an unknown one."""
-    benches = {"loader": bench_loader, "step": bench_step}
+    benches = {"loader": bench_loader, "step": bench_step, "start": bench_start}
     if what not in benches:
         raise ConfigError(f"there is no bench {what!r}; there are: {', '.join(benches)}")
     with tempfile.TemporaryDirectory() as folder:
@@ -144,6 +147,36 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
             "steps/s",
         )
     ]
+
+
+def bench_start(folder: Path, rounds: int) -> list[dict[str, Any]]:
+    """Seconds until `ssvid --help` and `ssvid list` have answered, beside an interpreter that does nothing."""
+    rows = []
+    for arguments in (["--help"], ["list"]):
+        sides = {
+            "base": partial(_per_second, [sys.executable, "-c", ""]),
+            "ours": partial(_per_second, [sys.executable, "-m", "ssvid", *arguments]),
+        }
+        rates = _rates(sides, rounds)
+        bare, ours = (1 / statistics.median(rates[side]) for side in ("base", "ours"))
+        what = f"ssvid {arguments[0]} against an empty interpreter, at most 0.5 s"
+        rows.append(
+            {
+                "what": what,
+                "base": f"{bare:.2f} s",
+                "ours": f"{ours:.2f} s",
+                "ratio": round(bare / ours, 3),
+                "target": "0.5 s",
+            }
+        )
+        rows[-1]["met"] = ours <= 0.5
+    return rows
+
+
+def _per_second(command: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return 1 / (time.perf_counter() - began)
 
 
 def _rates(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

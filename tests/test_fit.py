@@ -221,3 +221,16 @@ def test_norms_and_biases_are_not_decayed(world_index):
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert all(parameter.ndim == 1 for parameter in free["params"])
     assert len(decayed["params"]) + len(free["params"]) == len(list(task.parameters()))
+
+
+def test_loggers_are_named_and_missing_ones_told(tmp_path, monkeypatch):
+    config = load_config(None, ["log=[crystal_ball]", f"out={tmp_path}"])
+    with pytest.raises(ConfigError, match="not one of tensorboard, wandb"):
+        loop.make_loggers(config)
+
+    def missing(*args, **kwargs):
+        raise ModuleNotFoundError("tensorboard")
+
+    monkeypatch.setattr(loop, "TensorBoardLogger", missing)
+    with pytest.raises(ConfigError, match=r"ssvid\[track\]"):
+        loop.make_loggers(load_config(None, ["log=[tensorboard]", f"out={tmp_path}"]))

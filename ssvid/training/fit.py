@@ -21,6 +21,7 @@ from lightly.models.utils import get_weight_decay_parameters
 from lightly.utils.lars import LARS
 from lightly.utils.scheduler import cosine_warmup_schedule
 from lightning_fabric import Fabric
+from lightning_fabric.loggers import TensorBoardLogger
 from torch import nn
 
 from ssvid.config import PretrainConfig, check_options
@@ -83,6 +84,7 @@ def make_fabric(config: PretrainConfig) -> Fabric:
         num_nodes=nodes,
         strategy=strategy,
         precision=cast(Any, config.precision),
+        loggers=make_loggers(config),
     )
     fabric.launch()
     if config.batch % fabric.world_size:
@@ -90,6 +92,24 @@ def make_fabric(config: PretrainConfig) -> Fabric:
             f"batch {config.batch} is counted over all devices; make it a multiple of {fabric.world_size}"
         )
     return fabric
+
+
+def make_loggers(config: PretrainConfig) -> list[Any]:
+    """The loggers of config.log, writing beside metrics.jsonl. Raises ConfigError for an unknown or missing one."""
+    made: list[Any] = []
+    for name in config.log:
+        try:
+            if name == "tensorboard":
+                made.append(TensorBoardLogger(config.out, name="tensorboard", version=""))
+            elif name == "wandb":
+                from pytorch_lightning.loggers import WandbLogger
+
+                made.append(WandbLogger(project="ssvid", name=Path(config.out).name, save_dir=config.out))
+            else:
+                raise ConfigError(f"log={name!r} is not one of tensorboard, wandb")
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"{name} is not installed; pip install 'ssvid[track]'") from error
+    return made
 
 
 def build_task(config: PretrainConfig) -> PretextTask:
@@ -192,6 +212,7 @@ def fit(
                 line = {"step": step, **meter.line(fabric), "lr": learning_rate(step, config)}
                 if fabric.is_global_zero:
                     run.log(line)
+                    fabric.log_dict(line, step)
                 report(line)
             if fabric.is_global_zero and (step % config.save_every == 0 or step == config.steps or stopping):
                 run.save(snapshot(task, optimizer, step))
