@@ -153,7 +153,7 @@ def bench_start(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Seconds until `ssvid --help` and `ssvid list` have answered, beside an interpreter that does nothing."""
     rows = []
     for arguments in (["--help"], ["list"]):
-        sides = {
+        sides: dict[str, Callable[[], float]] = {
             "base": partial(_per_second, [sys.executable, "-c", ""]),
             "ours": partial(_per_second, [sys.executable, "-m", "ssvid", *arguments]),
         }
