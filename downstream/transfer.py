@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from downstream import probe
+from ssvid.data.index import Index, VideoRecord
 from ssvid.data.scanning import open_data
 from ssvid.errors import ConfigError
 from ssvid.evaluation.features import View, extract
@@ -17,6 +18,8 @@ from ssvid.evaluation.report import Row, Table
 from ssvid.training.run import Run, environment
 from ssvid.zoo import create_model, list_models
 from ssvid.zoo.backbone import Backbone
+
+SMALL = 1000  # videos under which a table says that it rests on few
 
 Progress = Callable[[str, int, int], None]
 
@@ -50,7 +53,7 @@ def transfer(
         f"stride {seen.stride}, {seen.size} px centre crop; linear: standardised logistic regression, C chosen on the training videos; "
         f"knn: {probe.NEIGHBOURS} cosine neighbours. Accuracy in percent.",
         chance=dict.fromkeys(("linear", "knn"), probe.chance(videos)),
-        notes=[f"{len(index.bad())} bad files left out"] if index.bad() else [],
+        notes=_notes(index, videos),
         made_with=environment(),
     )
     rows: dict[tuple[str, str], Row] = {}
@@ -63,6 +66,16 @@ def transfer(
             row.scores.setdefault(metric, []).append(value)
     table.rows = list(rows.values())
     return table
+
+
+def _notes(index: Index, videos: Sequence[VideoRecord]) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    notes = [f"{len(index.bad())} bad files left out."] if index.bad() else []
+    if any((Path(video.path).parents[2] / "world.json").exists() for video in videos[:1]):
+        notes.append("Synthetic data: the motion world of ssvid make-world.")
+    if len(videos) < SMALL:
+        notes.append(f"Small data, {len(videos)} videos: differences of a few points mean nothing.")
+    return notes
 
 
 def _open(model: str) -> Run | str:

@@ -137,6 +137,7 @@ def test_transfer_always_has_the_random_row(world_index, tmp_path):
     assert [row.name for row in table.rows] == ["random init"]
     assert len(table.rows[0].scores["linear"]) == 2
     assert "1 clips x 8 frames" in table.protocol
+    assert [note.split(":")[0].split(",")[0] for note in table.notes] == ["Synthetic data", "Small data"]
     write(table, tmp_path / "t")
     assert "random init" in (tmp_path / "t.md").read_text()
     assert json.loads((tmp_path / "t.json").read_text())["made_with"]["packages"]

@@ -68,7 +68,7 @@ class Page:
     def video(self, path: str | os.PathLike[str], caption: str) -> None:
         """An mp4 that plays and loops without sound."""
         source = _data("video/mp4", Path(path).read_bytes())
-        self.parts.append(_figure(f'<video autoplay loop muted playsinline controls src="{source}"></video>', caption))
+        self.parts.append(_figure(f'<video autoplay loop muted playsinline src="{source}"></video>', caption))
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the page; returns its path."""
