@@ -11,7 +11,7 @@ CPU, with any number of workers, and several processes follow the curve of one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -171,12 +171,19 @@ def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoR
 
 
 def fit(
-    task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, run: Run, fabric: Fabric, report: Report
+    task: PretextTask,
+    videos: Sequence[VideoRecord],
+    config: PretrainConfig,
+    run: Run,
+    fabric: Fabric,
+    report: Report,
+    batches: Iterable[Batch] | None = None,
 ) -> None:
     """Train `task` on `videos` from the run's checkpoint, or from the start, to config.steps.
 
     run: the folder; rank 0 writes it, all read the checkpoint. report: called with every logged line, which tells step, loss, metrics,
-    lr, clips_per_second and wait (share of the time in which the loop waited for video).
+    lr, clips_per_second and wait (share of the time in which the loop waited for video). batches: ready ones to train on instead of
+    those read from the videos.
     Raises Interrupted after SIGTERM, SIGUSR1 or Ctrl-C, SsvidError when the loss is not finite; both leave a checkpoint.
     """
     mean, std = (
@@ -185,17 +192,16 @@ def fit(
     optimizer = make_optimizer(task, config)
     model, stepper = fabric.setup(compiled(task, config), optimizer)
     start = restore(task, optimizer, run.checkpoint())  # after setup, so that it lands on the device
-    plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
-    batches = load(
-        videos, plans, task.augment.decode_size, worker_count(config), fabric.device, (mean.cpu(), std.cpu())
-    )
+    if batches is None:
+        plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
+        normalise = (mean.cpu(), std.cpu())
+        batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device, normalise)
     meter = Meter(config.batch)
     model.train()
     with Signals(fabric) as signals:
         for step, batch in meter.waiting(enumerate(batches, start + 1)):
-            torch.manual_seed(
-                _mix(config.seed, step, fabric.global_rank)
-            )  # dropout, the only draw left to torch's own state
+            # for dropout, the only draw that is left to torch's own state
+            torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
             batch = batch.to(fabric.device).augmented(mean, std)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
