@@ -192,6 +192,8 @@ def fit(
     optimizer = make_optimizer(task, config)
     model, stepper = fabric.setup(compiled(task, config), optimizer)
     start = restore(task, optimizer, run.checkpoint())  # after setup, so that it lands on the device
+    if fabric.is_global_zero:
+        run.forget_after(start)
     if batches is None:
         plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
         normalise = (mean.cpu(), std.cpu())
