@@ -129,7 +129,7 @@ def test_a_signal_saves_and_the_run_goes_on(name, world_index, tmp_path):
         rest += line
         if line.startswith(("step 2/", "step 80/", "step 160/")):  # again, where a busy machine let the first one pass
             process.send_signal(getattr(signal, name))
-    process.wait(timeout=120)
+    process.communicate(timeout=120)  # closes the pipe too
     assert process.returncode == 130, rest
     assert "--resume" in rest
     step = torch.load(out / "checkpoints" / "last.pt", weights_only=True)["step"]
