@@ -6,6 +6,8 @@ decoded frames with the same crop and colours, so that neither content nor any p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from ssvid.training.task import (
     Backbone,
     Clips,
     PretextTask,
+    Row,
     VideoRecord,
     binary_accuracy,
     binary_loss,
@@ -57,7 +60,20 @@ class ArrowOfTime(PretextTask):
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,1,C,T,H,W), target (B,2) -> loss and accuracy; the backward clip is the forward one reversed."""
-        both = torch.cat([clips, clips.flip(3)], 1)  # (B,2,C,T,H,W)
-        features = self.backbone(both.flatten(0, 1))
-        logits = self.head(clip_vector(features)).view(-1, 2)
+        logits = self.logits(self.both_ways(clips))
         return {"loss": binary_loss(logits, target), "accuracy": binary_accuracy(logits, target)}
+
+    def both_ways(self, clips: Tensor) -> Tensor:
+        """A clip and its reverse: (B,1,C,T,H,W) -> (B,2,C,T,H,W)."""
+        return torch.cat([clips, clips.flip(3)], 1)
+
+    def logits(self, clips: Tensor) -> Tensor:
+        """How much each clip looks backward: (B,V,C,T,H,W) -> (B,V)."""
+        return self.head(clip_vector(self.backbone(clips.flatten(0, 1)))).view(clips.shape[:2])
+
+    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+        """Both directions of some videos with the probability of being backward."""
+        both = self.both_ways(clips[:4])
+        for pair, says in zip(self.pixels(both), self.logits(both).sigmoid(), strict=True):
+            for name, clip, share in zip(("forward", "backward"), pair, says, strict=True):
+                yield f"{name}; says backward: {share:.0%}", clip

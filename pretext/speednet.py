@@ -7,6 +7,8 @@ batch, so content says nothing, and every frame is skipped by its own coin, so t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from ssvid.training.task import (
     Backbone,
     Clips,
     PretextTask,
+    Row,
     VideoRecord,
     binary_accuracy,
     binary_loss,
@@ -68,11 +71,20 @@ class SpeedNet(PretextTask):
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,2,C,T,N,N), target (B,2) -> loss, accuracy of single clips, and of telling which of a pair is the sped-up one."""
-        B, V = clips.shape[:2]
-        features = self.backbone(clips.flatten(0, 1))  # (B*V,D,T,h,w)
-        logits = self.head(clip_vector(features, "max_space_mean_time")).view(B, V)
+        logits = self.logits(clips)
         pair = (logits[:, 1] > logits[:, 0]).float()
         return {"loss": binary_loss(logits, target), "accuracy": binary_accuracy(logits, target), "pair_accuracy": pair}
+
+    def logits(self, clips: Tensor) -> Tensor:
+        """How much each clip looks sped up: (B,V,C,T,N,N) -> (B,V)."""
+        features = self.backbone(clips.flatten(0, 1))  # (B*V,D,T,h,w)
+        return self.head(clip_vector(features, "max_space_mean_time")).view(clips.shape[:2])
+
+    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+        """Both clips of some videos with the probability of being sped up."""
+        for pair, says in zip(self.pixels(clips[:4]), self.logits(clips[:4]).sigmoid(), strict=True):
+            for name, clip, share in zip(("normal", "sped up"), pair, says, strict=True):
+                yield f"{name}; says sped up: {share:.0%}", clip
 
 
 def skip_frames(span: int, frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:

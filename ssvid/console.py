@@ -52,9 +52,10 @@ def training(steps: int, chance: float | None = None) -> Iterator[Callable[[dict
 
 def log_text(line: dict[str, float], steps: int, chance: float | None) -> str:
     """One log line as text, with the remedy where the loop waits for video."""
-    known = {"step", "lr", "clips_per_second", "wait"}
+    known = {"step", "lr", "clips_per_second", "wait", "chance"}
     metrics = "  ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in line.items() if name not in known)
-    guess = f" (chance {chance:.3g})" if chance is not None else ""
+    chance = line.get("chance", chance)
+    guess = f"  (chance {chance:.3g})" if chance is not None else ""
     text = f"step {line['step']:.0f}/{steps}  {metrics}{guess}  {line['clips_per_second']:.1f} videos/s  waiting {line['wait']:.0%}"
     if line["wait"] > NO_WAIT:
         text += "  (decoding is the limit: raise workers=, or make a training copy with ssvid index --transcode)"

@@ -115,7 +115,7 @@ def test_doctor_finds_nothing_wrong(monkeypatch, capsys):
 
 def test_waiting_for_video_is_told_with_the_remedy():
     line = {"step": 20.0, "loss": 0.5, "accuracy": 0.75, "lr": 0.1, "clips_per_second": 9.5, "wait": 0.02}
-    assert log_text(line, 40, 0.5) == "step 20/40  loss 0.500  accuracy 0.750 (chance 0.5)  9.5 videos/s  waiting 2%"
+    assert log_text(line, 40, 0.5) == "step 20/40  loss 0.500  accuracy 0.750  (chance 0.5)  9.5 videos/s  waiting 2%"
     assert "--transcode" in log_text(line | {"wait": 0.6}, 40, 0.5)
 
 

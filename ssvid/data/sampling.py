@@ -57,9 +57,15 @@ def window_starts(video: VideoRecord, ticks: np.ndarray, span: int, min_motion: 
     cuts_before = np.cumsum(is_cut)
     whole = cuts_before[last] == cuts_before[first]
     if min_motion > 0:
-        moved = np.concatenate([[0.0], np.cumsum(video.shots.motion, dtype=np.float64)])
-        whole &= (moved[last + 1] - moved[first + 1]) >= min_motion * np.maximum(last - first, 1)
+        whole &= window_motion(video, ticks, span, starts) >= min_motion
     return starts[whole]
+
+
+def window_motion(video: VideoRecord, ticks: np.ndarray, span: int, starts: np.ndarray) -> np.ndarray:
+    """Mean motion a frame (mean absolute grey difference, 0..255) inside the windows of `span` ticks from `starts`: (N,) -> (N,)."""
+    first, last = ticks[starts], ticks[starts + span - 1]
+    moved = np.concatenate([[0.0], np.cumsum(video.shots.motion, dtype=np.float64)])
+    return (moved[last + 1] - moved[first + 1]) / np.maximum(last - first, 1)
 
 
 def even_views(frames: int, clips: int, length: int, stride: int = 1) -> np.ndarray:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,8 @@ from ssvid.data.loader import Batch, load
 from ssvid.data.scanning import open_data
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.plugins import load_task
-from ssvid.training.meter import Meter
+from ssvid.training.meter import Meter, Spread
+from ssvid.training.pictures import draw
 from ssvid.training.plans import PlanSampler
 from ssvid.training.run import Run, load_weights, package_version
 from ssvid.training.signals import Signals
@@ -190,17 +192,21 @@ def fit(
         torch.tensor(value, device=fabric.device) for value in (task.backbone.info.mean, task.backbone.info.std)
     )
     optimizer = make_optimizer(task, config)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        task = cast(PretextTask, nn.SyncBatchNorm.convert_sync_batchnorm(task))  # there is none for a CPU
     model, stepper = fabric.setup(compiled(task, config), optimizer)
     start = restore(task, optimizer, run.checkpoint())  # after setup, so that it lands on the device
     if fabric.is_global_zero:
         run.forget_after(start)
+    normalise = (mean.cpu(), std.cpu())
+    if start == 0 and videos:
+        task.prepare(first_clips(task, videos, config, normalise).to(fabric.device))
     if batches is None:
         plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
-        normalise = (mean.cpu(), std.cpu())
         batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device, normalise)
     meter = Meter(config.batch)
     model.train()
-    with Signals(fabric) as signals:
+    with Signals(fabric) as signals, Spread(task.backbone) as spread:
         for step, batch in meter.waiting(enumerate(batches, start + 1)):
             # for dropout, the only draw that is left to torch's own state
             torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
@@ -214,20 +220,40 @@ def fit(
             if config.clip_grad:
                 fabric.clip_gradients(model, stepper, max_norm=config.clip_grad, error_if_nonfinite=False)
             stepper.step()
-            meter.add(values)
+            meter.add({**values, "spread": spread.value()})
             stopping = signals.seen()
             if step % config.log_every == 0 or step == config.steps or stopping:
-                line = {"step": step, **meter.line(fabric), "lr": learning_rate(step, config)}
+                line = {"step": step, "chance": task.chance, **meter.line(fabric), "lr": learning_rate(step, config)}
                 if fabric.is_global_zero:
                     run.log(line)
                     fabric.log_dict(line, step)
                 report(line)
             if fabric.is_global_zero and (step % config.save_every == 0 or step == config.steps or stopping):
                 run.save(snapshot(task, optimizer, step))
+                draw(task, batch, run.path / "pictures" / f"{step:06d}.png")
             if stopping:
                 raise Interrupted(
                     f"stopped at step {step} of {config.steps}; go on with: ssvid pretrain --resume {config.out}"
                 )
+
+
+PREPARE = 4  # batches
+
+
+def first_clips(
+    task: PretextTask,
+    videos: Sequence[VideoRecord],
+    config: PretrainConfig,
+    normalise: tuple[torch.Tensor, torch.Tensor],
+) -> torch.Tensor:
+    """Clips (B,V,C,T,H,W) of the first batches, all ranks' together, for the task to prepare itself on; none where it does not."""
+    if type(task).prepare is PretextTask.prepare:
+        return torch.zeros(0)
+    steps = PlanSampler(task, videos, replace(config, steps=PREPARE))
+    size = steps.plans(0)[0].size  # one for all, where the task varies it
+    plans = ([replace(plan, size=size) for plan in batch] for batch in steps)
+    batches = load(videos, plans, task.augment.decode_size, normalise=normalise)
+    return torch.cat([batch.clips for batch in batches])
 
 
 def make_optimizer(task: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer:

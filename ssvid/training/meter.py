@@ -1,4 +1,4 @@
-"""What a log line is made of: means since the last one, speed, and the share of time spent waiting for video."""
+"""What a log line is made of: means since the last one, speed, the share of time spent waiting for video, and signs of collapse."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import TypeVar, cast
 
 import torch
+from lightly.utils.debug import std_of_l2_normalized
 from lightning_fabric import Fabric
+from torch import nn
 
 Item = TypeVar("Item")
 
@@ -52,3 +54,30 @@ class Meter:
         line |= {"clips_per_second": round(self.batch * self.steps / took, 2), "wait": round(self.waited / took, 3)}
         self._reset()
         return line
+
+
+class Spread:
+    """How far apart the backbone's features lie: 0 when all clips get the same direction (collapse), about 1 when they fill the space.
+
+    The standard deviation of the L2-normalised clip vectors over a batch, times sqrt(D) (SimSiam, arXiv 2011.10566).
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        self.backbone = backbone
+        self.vectors: torch.Tensor | None = None
+
+    def __enter__(self) -> Spread:
+        self.hook = self.backbone.register_forward_hook(self._keep)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hook.remove()
+
+    def _keep(self, _module: nn.Module, _inputs: tuple[torch.Tensor, ...], features: torch.Tensor) -> None:
+        self.vectors = features.detach().float().mean((2, 3, 4))
+
+    def value(self) -> torch.Tensor:
+        """Of the backbone's last batch; 0 where it had but one clip."""
+        if self.vectors is None or len(self.vectors) < 2:
+            return torch.zeros(())
+        return std_of_l2_normalized(self.vectors) * self.vectors.shape[1] ** 0.5

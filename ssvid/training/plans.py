@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -41,7 +42,25 @@ class PlanSampler:
         size = self.task.augment.draw_size(np.random.default_rng([seed, step]))
         positions = step * batch + np.arange(self.rank * batch // self.world, (self.rank + 1) * batch // self.world)
         order = epoch_order(len(self.videos), seed, positions)
+        if self.task.pairs:
+            leaders = epoch_order(len(self.videos), seed, positions - positions % 2)
+            order = np.where(positions % 2, self.companions(leaders, positions), order)
         return [self.plan(int(video), int(position), size) for video, position in zip(order, positions, strict=True)]
+
+    def companions(self, videos: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """For each video another one with its label; itself where there is no other."""
+        chosen = []
+        for video, position in zip(videos, positions, strict=True):
+            others = self.by_label[self.videos[video].label]
+            others = others[others != video] if len(others) > 1 else others
+            chosen.append(np.random.default_rng([self.config.seed, int(position), 2]).choice(others))
+        return np.array(chosen, int)
+
+    @cached_property
+    def by_label(self) -> dict[str | None, np.ndarray]:
+        """Which videos have each label; those without one count as one action."""
+        labels = [video.label for video in self.videos]
+        return {label: np.flatnonzero([other == label for other in labels]) for label in set(labels)}
 
     def plan(self, video: int, position: int, size: int) -> Plan:
         """One sample; its generator depends on the seed and its position in the whole run."""
@@ -52,11 +71,24 @@ class PlanSampler:
 
 
 def test_plans(task: PretextTask, videos: Sequence[VideoRecord], batch: int) -> Iterator[list[Plan]]:
-    """Plans of one pass over held-out videos: the task's test sample of each, centre view, largest size."""
+    """Plans of one pass over held-out videos: the task's test sample of each, centre view, largest size.
+
+    For a task of pairs, the videos of one label stand together, and one that is left over is left out.
+    """
     size = task.augment.size if isinstance(task.augment.size, int) else task.augment.size[1]
-    for first in range(0, len(videos), batch):
+    order = _paired(videos) if task.pairs else list(range(len(videos)))
+    for first in range(0, len(order), batch):
         plans = []
-        for video in range(first, min(first + batch, len(videos))):
+        for video in order[first : first + batch]:
             clips = task.sample(videos[video], np.random.default_rng([0, video]), training=False)
             plans.append(Plan(video, clips.indices, clips.target, task.augment.centre(*clips.indices.shape), 0.5, size))
         yield plans
+
+
+def _paired(videos: Sequence[VideoRecord]) -> list[int]:
+    """The videos in twos of one label."""
+    order: list[int] = []
+    for label in sorted({video.label for video in videos}, key=str):
+        group = [number for number, video in enumerate(videos) if video.label == label]
+        order += group[: len(group) // 2 * 2]
+    return order

@@ -21,13 +21,15 @@ the paper; which frames it looks at (`sample`); its augmentation with its scope;
             return {"loss": binary_loss(logits, target), "accuracy": binary_accuracy(logits, target)}
 
 The constructor's keyword arguments are the options: they make the help, the check of a YAML file and the card of a checkpoint.
-The loop calls `sample` and `augment` in the main process and `forward` on the device; every returned value but the loss is logged.
+The loop calls `sample` and `augment` in the main process and `forward` on the device; every returned value is logged. `show` draws what
+was asked of a batch and what was answered, and a task that has to learn something from the data before it starts, such as a palette,
+does so in `prepare`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,7 +38,7 @@ from torch import Tensor, nn
 
 from ssvid.data.augment import Augment, Scope
 from ssvid.data.index import VideoRecord
-from ssvid.data.sampling import Clips, clock, why_unusable, window_starts
+from ssvid.data.sampling import Clips, clock, why_unusable, window_motion, window_starts
 from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.info import BackboneInfo
@@ -47,10 +49,12 @@ __all__ = [
     "Backbone",
     "Clips",
     "PretextTask",
+    "Row",
     "Scope",
     "VideoRecord",
     "binary_accuracy",
     "binary_loss",
+    "class_accuracy",
     "clip_vector",
     "clock",
     "frame_vectors",
@@ -59,17 +63,23 @@ __all__ = [
 ]
 
 
+Row = tuple[str, Tensor]  # of a picture: a caption, and frames (C,T,H,W) on 0..1
+
+
 class PretextTask(nn.Module, ABC):
     """A backbone and the question it is trained on.
 
     needs: what the backbone must offer, of "time" (its features depend on several frames) and "any_length" (the temporal stride can be
     removed); training refuses a backbone that cannot, with the reason.
     backbone_options: options the backbone is built with for this task.
-    chance: accuracy of guessing. controls: names of the shortcut controls that must come out at chance.
+    pairs: the videos of a batch come in twos, 0 and 1, 2 and 3 ..., that show one action (have one label).
+    chance: accuracy of guessing; where it depends on the sample, `forward` also returns "chance" (B,).
+    controls: shortcut controls of `ssvid audit` that this task has to pass besides those that every task gets.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     backbone_options: ClassVar[dict[str, Any]] = {}
+    pairs: ClassVar[bool] = False
     controls: ClassVar[tuple[str, ...]] = ()
     chance: float = 0.0
 
@@ -81,15 +91,17 @@ class PretextTask(nn.Module, ABC):
         span: int,
         fps: float | None = None,
         min_motion: float = 0.0,
+        by_motion: bool = False,
     ) -> None:
         """span: ticks of the clock a window has; fps: rate of that clock (None: the video's own frames);
-        min_motion: least mean motion of a window (index units, 0..255)."""
+        min_motion: least mean motion of a window (index units, 0..255); by_motion: windows are drawn in proportion to their motion."""
         super().__init__()
         self.backbone = backbone
         self.augment = augment
         self.span = span
         self.fps = fps
         self.min_motion = min_motion
+        self.by_motion = by_motion
 
     def why_unusable(self, video: VideoRecord) -> str | None:
         """Reason why this task can ask nothing of this video, or None."""
@@ -99,7 +111,13 @@ class PretextTask(nn.Module, ABC):
         """Frame indices (span,) of a random window of one shot; the middle one of all possible when not training."""
         ticks = clock(video, self.fps)
         starts = window_starts(video, ticks, self.span, self.min_motion)
-        start = rng.choice(starts) if training else starts[len(starts) // 2]
+        if not training:
+            start = starts[len(starts) // 2]
+        elif self.by_motion:
+            weights = window_motion(video, ticks, self.span, starts) + 1e-9  # all alike where nothing moves
+            start = rng.choice(starts, p=weights / weights.sum())
+        else:
+            start = rng.choice(starts)
         return ticks[start : start + self.span]
 
     @abstractmethod
@@ -109,6 +127,31 @@ class PretextTask(nn.Module, ABC):
     @abstractmethod
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips float (B,V,C,T,H,W) -> {"loss": scalar, "accuracy": (B,), ...}; values (B,) are averaged for the log."""
+
+    def prepare(self, clips: Tensor) -> None:
+        """Called once before the first step of a run with clips (B,V,C,T,H,W) of a few batches, the same on every process.
+
+        What is learnt from them belongs into buffers: they are saved with the run.
+        """
+
+    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+        """What a batch was asked and what it answered, a row a clip: (caption, frames (C,T,H,W) on 0..1). Called in eval mode."""
+        for number, clip in enumerate(clips[0]):
+            yield f"clip {number}", self.pixels(clip)
+
+    def pixels(self, clips: Tensor) -> Tensor:
+        """Clips (...,C,T,H,W) as colours again, on 0..1: the backbone's normalisation undone."""
+        mean, std = (
+            clips.new_tensor(value).view(3, 1, 1, 1) for value in (self.backbone.info.mean, self.backbone.info.std)
+        )
+        return (clips * std + mean).clamp(0, 1)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Colours (...,C,T,H,W) on 0..1 as the backbone wants them: the inverse of `pixels`."""
+        mean, std = (
+            pixels.new_tensor(value).view(3, 1, 1, 1) for value in (self.backbone.info.mean, self.backbone.info.std)
+        )
+        return (pixels - mean) / std
 
     @classmethod
     def check(cls, info: BackboneInfo) -> None:
@@ -132,6 +175,11 @@ def binary_loss(logits: Tensor, target: Tensor) -> Tensor:
 def binary_accuracy(logits: Tensor, target: Tensor) -> Tensor:
     """Share of right answers per video: (B,V) logits and 0/1 targets -> (B,)."""
     return ((logits > 0) == (target > 0.5)).float().mean(1)
+
+
+def class_accuracy(logits: Tensor, target: Tensor) -> Tensor:
+    """1 where the largest of K logits is the right class, else 0: (B,K) logits and class numbers (B,) -> (B,)."""
+    return (logits.argmax(1) == target).float()
 
 
 def usable(task: PretextTask, videos: Sequence[VideoRecord]) -> tuple[list[VideoRecord], dict[str, int]]:
