@@ -1,0 +1,1 @@
+"""Adaptive speed-up: how fast may every moment play and still look natural?"""
