@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -273,3 +275,14 @@ def test_short_side_keeps_the_aspect() -> None:
     assert short_side(320, 240, 120) == (160, 120)
     assert short_side(1080, 1920, 64) == (64, 114)
     assert short_side(10, 4000, 1) == (1, 400)
+
+
+def test_torch_computes_after_a_video_was_read_first(tmp_path):
+    path = tmp_path / "numbered.mp4"
+    write_video(path, numbers(12))
+    code = (
+        f"import ssvid; video = ssvid.Video({str(path)!r}); assert video.info.seek; video.frames([0, 3]);"
+        "import torch; torch.nn.Linear(8, 8)(torch.ones(2, 8))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

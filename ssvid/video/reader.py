@@ -87,6 +87,9 @@ class Video:
             return np.empty((0, height, width, 3), np.uint8)
         unique, back = np.unique(wanted, return_inverse=True)
         if self.info.seek:
+            # decord's wheel brings a libnvblas that takes over the BLAS of a torch imported after it, which then crashes
+            import torch  # noqa: F401
+
             decoded, _ = at_random(check_file(self.path), unique.tolist(), height, width)
         else:
             decoded = _read_in_order(self.path, unique.tolist(), Scaler(height, width, self.info.rotation))
