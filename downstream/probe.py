@@ -1,132 +1,214 @@
-"""Linear probe and nearest neighbours on frozen features, video level.
+"""Simple classifiers on frozen features: logistic regression, linear SVM, nearest neighbours, and a few labels only.
 
-Features are standardised with the statistics of the training videos, clips averaged to one vector a video. The linear probe is a
-logistic regression whose C is chosen by cross-validation on the training videos alone; k-NN votes among cosine neighbours with the
-weights exp(similarity / 0.07) of DINO (arXiv 2104.14294). The split is the data set's own, or leave-one-group-out.
+The clips of a video are averaged to one vector. What a classifier has to be told (C, the number of neighbours) is chosen on the training
+videos alone, with groups kept together. C of the logistic regression and of the SVM is in scikit-learn's meaning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
+from sklearn.base import ClassifierMixin, TransformerMixin
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
-from ssvid.data.index import VideoRecord
-from ssvid.errors import DataError
+from ssvid.errors import ConfigError
+from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol
+from ssvid.evaluation.frozen import accuracy, features_by_fold, groups_of, inner_folds, labels_of
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the logistic regression
-NEIGHBOURS = 5
-TEMPERATURE = 0.07
+PROTOCOLS = {
+    "linear": {
+        "summary": "Logistic regression on frozen features",
+        "after": "common use; scikit-learn's LogisticRegression",
+        "differs": "standardised, to convergence, C by cross-validation on the training videos; linear_sgd trains by SGD instead",
+        "trains": "head",
+        "options": {"strengths": (1e-4, 1e-3, 1e-2, 1e-1, 1.0)},
+    },
+    "svm": {
+        "summary": "Linear SVM on frozen features",
+        "after": "common use; scikit-learn's SVC, one class against one",
+        "differs": "standardised, not L2-normalised; C by cross-validation on the training videos",
+        "trains": "head",
+        "options": {"strengths": (1e-4, 1e-3, 1e-2, 1e-1, 1.0)},
+    },
+    "knn": {
+        "summary": "Cosine nearest neighbours, weighted votes",
+        "after": "DINO (arXiv 2104.14294)",
+        "differs": "centred on the training mean; k chosen on the training videos, where DINO reports the best k of the test",
+        "trains": "nothing",
+        "options": {"neighbours": (1, 2, 5, 10, 20, 50, 100, 200), "temperature": 0.07, "centre": True},
+    },
+    "knn_dino": {
+        "summary": "Cosine nearest neighbours with DINO's numbers",
+        "after": "DINO (arXiv 2104.14294)",
+        "differs": "k of 10, 20, 100, 200 chosen on the training videos, where DINO reports the best of the test; not centred, as there",
+        "trains": "nothing",
+        "options": {"neighbours": (10, 20, 100, 200), "temperature": 0.07, "centre": False},
+    },
+    "few": {
+        "summary": "A few labels a class: logistic regression on frozen features, a curve",
+        "after": "SEVERE's lesson (arXiv 2203.14221): ranks change with the number of labels",
+        "differs": "mean over draws, which are the same for every model of a seed; C is fixed, as nothing is left to choose it on; "
+        "standardised with all training videos, whose other labels stay unseen",
+        "trains": "head",
+        "options": {"shots": (1, 2, 5, 10, 20, 50, 100), "draws": 5, "strength": 0.01},
+    },
+}
+
+Classify = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, int], np.ndarray]
 
 
-def run(features: np.ndarray, videos: Sequence[VideoRecord], seed: int = 0) -> Iterator[tuple[str, float]]:
-    """Accuracies in percent, as ("linear", value) and ("knn", value).
+def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
+    """Scores of a protocol: one of its own name, or "few@1", "few@2" ... as far as the training videos go.
 
-    features: float (videos, clips, D), as `ssvid.evaluation.features.extract` gives them.
-    Raises DataError when labels are missing or the data has no rule of splitting.
+    Raises ConfigError for an unknown option or a value out of range.
     """
-    labels = np.array([video.label for video in videos])
-    folds = list(split(videos))
-    vectors = features.mean(1)
-    right = {"linear": 0, "knn": 0}
-    tested = 0
-    for train, test in folds:
-        groups = _groups(videos, train)
-        right["linear"] += int(
-            (linear(vectors[train], labels[train], vectors[test], groups, seed) == labels[test]).sum()
-        )
-        right["knn"] += int((nearest(vectors[train], labels[train], vectors[test]) == labels[test]).sum())
-        tested += len(test)
-    for name, count in right.items():
-        yield name, 100 * count / tested
-
-
-def split(videos: Sequence[VideoRecord]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(train, test) positions: the data set's own train and test (or val) videos, else each group left out once.
-
-    Raises DataError where there is neither, where a video has no label, or where a class is missing from the training videos.
-    """
-    unlabelled = [video.path for video in videos if video.label is None]
-    if unlabelled:
-        raise DataError(
-            f"{len(unlabelled)} videos have no label, the first: {unlabelled[0]}; put each class into a folder or give a CSV"
-        )
-    splits = np.array([video.split or "" for video in videos])
-    groups = np.array([video.group or "" for video in videos])
-    test_name = "test" if (splits == "test").any() else "val"
-    if (splits == "train").any() and (splits == test_name).any():
-        folds = [(np.flatnonzero(splits == "train"), np.flatnonzero(splits == test_name))]
-    elif len(set(groups)) > 1 and "" not in groups:
-        folds = [(np.flatnonzero(groups != group), np.flatnonzero(groups == group)) for group in sorted(set(groups))]
-    else:
-        raise DataError(
-            "no way to split the videos: put them into train/ and test/, or give a CSV with a split or group column"
-        )
-    labels = np.array([video.label for video in videos])
-    for train, test in folds:
-        unseen = set(labels[test]) - set(labels[train])
-        if unseen:
-            raise DataError(f"class {sorted(unseen)[0]!r} has test videos but no training video")
-        yield train, test
-
-
-def protocol(videos: Sequence[VideoRecord]) -> str:
-    """The split in words, for the table."""
-    folds = list(split(videos))
-    if len(folds) == 1:
-        return f"own split, {len(folds[0][0])} train, {len(folds[0][1])} test"
-    return f"leave one group out, {len(folds)} folds, {len(videos)} videos"
+    options = find_protocol(protocol).settings(setting.options)
+    vectors = [features.mean(1) for features in features_by_fold(subject, setting)]
+    if protocol == "few":
+        yield from _few(vectors, setting, **options)
+        return
+    classifiers: dict[str, Callable[..., np.ndarray]] = {"linear": linear, "svm": svm, "knn": knn, "knn_dino": knn}
+    classify = partial(classifiers[protocol], **options)
+    yield accuracy(protocol, setting, partial(_told, vectors, setting, classify))
 
 
 def linear(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, groups: np.ndarray | None, seed: int = 0
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    groups: np.ndarray | None,
+    seed: int = 0,
+    *,
+    strengths: tuple[float, ...],
 ) -> np.ndarray:
-    """Labels predicted for `test` (N,D) by a standardised logistic regression on `train`; groups never straddle the inner folds."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    smallest = int(np.unique(labels, return_counts=True)[1].min())
-    if groups is not None and len(set(groups)) > 2:
-        inner = list(GroupKFold(min(5, len(set(groups)))).split(train, labels, groups))
-    elif smallest > 1:
-        inner = list(StratifiedKFold(min(5, smallest), shuffle=True, random_state=seed).split(train, labels))
-    else:  # one video a class: nothing to choose C on
-        return model.set_params(logisticregression__C=STRENGTHS[2]).fit(train, labels).predict(test)
-    search = GridSearchCV(model, {"logisticregression__C": STRENGTHS}, cv=inner)
-    return search.fit(train, labels).predict(test)
+    """Labels told for `test` (m,D) by a logistic regression on `train` (n,D), C being the best of `strengths` on inner folds."""
+    return _best(LogisticRegression(max_iter=5000), train, labels, groups, seed, strengths).predict(test)
 
 
-def nearest(train: np.ndarray, labels: np.ndarray, test: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
-    """Labels voted for `test` (N,D) by its k cosine neighbours in `train`, after centring on the training mean."""
-    centre = train.mean(0)
-    train, test = _unit(train - centre), _unit(test - centre)
-    distance, neighbours = (
-        NearestNeighbors(n_neighbors=min(k, len(train)), algorithm="brute").fit(train).kneighbors(test)
-    )
-    similarity = 1 - distance**2 / 2  # of unit vectors
+def svm(
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    groups: np.ndarray | None,
+    seed: int = 0,
+    *,
+    strengths: tuple[float, ...],
+) -> np.ndarray:
+    """Labels told for `test` (m,D) by a linear SVM on `train` (n,D), C being the best of `strengths` on inner folds."""
+    return _best(SVC(kernel="linear"), train, labels, groups, seed, strengths).predict(test)
+
+
+def knn(
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    groups: np.ndarray | None,
+    seed: int = 0,
+    *,
+    neighbours: tuple[int, ...],
+    temperature: float,
+    centre: bool,
+) -> np.ndarray:
+    """Labels voted for `test` (m,D) by cosine neighbours in `train` (n,D), each with the weight exp(similarity / temperature).
+
+    The number of neighbours is the best of `neighbours` on inner folds, the smaller where two are alike.
+    Raises ConfigError for a number of neighbours or a temperature that is not positive.
+    """
+    if min(neighbours) < 1 or temperature <= 0:
+        raise ConfigError("knn: neighbours and temperature must be positive")
+    counts = sorted({min(count, len(train)) for count in neighbours})
+    right = np.zeros(len(counts))
+    if len(counts) > 1:
+        for fit, held_out in inner_folds(labels, groups, seed):
+            told = _votes(train[fit], labels[fit], train[held_out], counts, temperature, centre)
+            right += (told == labels[held_out]).sum(1)
+    return _votes(train, labels, test, [counts[int(right.argmax())]], temperature, centre)[0]
+
+
+def _told(
+    vectors: list[np.ndarray], setting: Setting, classify: Classify, fold: int, train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    labels, groups = labels_of(setting.videos)[train], groups_of(setting.videos, train)
+    return classify(vectors[fold][train], labels, vectors[fold][test], groups, setting.seed)
+
+
+def _best(
+    classifier: ClassifierMixin,
+    train: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    seed: int,
+    strengths: tuple[float, ...],
+) -> Pipeline:
+    """The classifier behind a standardisation, fitted with the C that is best on inner folds (the middle one where there are none)."""
+    if min(strengths) <= 0:
+        raise ConfigError("strengths are values of C and must be positive")
+    scaling = make_pipeline(*_scaling(train))  # once, not in every inner fold: it uses no label
+    folds = inner_folds(labels, groups, seed) if len(strengths) > 1 else []
+    if folds:
+        classifier = GridSearchCV(classifier, {"C": sorted(strengths)}, cv=folds)
+    else:
+        classifier.set_params(C=sorted(strengths)[len(strengths) // 2])
+    return make_pipeline(scaling, classifier.fit(scaling.fit_transform(train), labels))
+
+
+def _votes(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, counts: list[int], temperature: float, centre: bool
+) -> np.ndarray:
+    """Labels (len(counts), m) voted by as many neighbours as each of the ascending `counts` says."""
+    middle = train.mean(0) if centre else 0
+    train, test = _unit(train - middle), _unit(test - middle)
+    counts = [min(count, len(train)) for count in counts]
+    distance, found = NearestNeighbors(n_neighbors=counts[-1], algorithm="brute").fit(train).kneighbors(test)
+    weights = np.exp((1 - distance**2 / 2) / temperature)  # the cosine, of unit vectors
     classes, codes = np.unique(labels, return_inverse=True)
     votes = np.zeros((len(test), len(classes)))
-    np.add.at(votes, (np.arange(len(test))[:, None], codes[neighbours]), np.exp(similarity / TEMPERATURE))
-    return classes[votes.argmax(1)]
+    told = []
+    for first, last in pairwise([0, *counts]):
+        np.add.at(votes, (np.arange(len(test))[:, None], codes[found[:, first:last]]), weights[:, first:last])
+        told.append(classes[votes.argmax(1)])
+    return np.stack(told)
 
 
-def chance(videos: Sequence[VideoRecord]) -> float:
-    """Accuracy of guessing in percent: the share of the most frequent class among the test videos, classes known from training."""
-    right = tested = 0
-    labels = np.array([video.label for video in videos])
-    for train, test in split(videos):
-        names, counts = np.unique(labels[train], return_counts=True)
-        right += int((labels[test] == names[counts.argmax()]).sum())
-        tested += len(test)
-    return 100 * max(right / tested, 1 / len(set(labels)))
+def _few(
+    vectors: list[np.ndarray], setting: Setting, *, shots: tuple[int, ...], draws: int, strength: float
+) -> Iterator[Score]:
+    """A score for every number of labels a class that every fold has; the first ones of a draw are part of the larger ones."""
+    if min(shots) < 1 or draws < 1 or strength <= 0:
+        raise ConfigError("few: shots, draws and strength must be positive")
+    labels = labels_of(setting.videos)
+    scaled = []
+    for fold, (train, test) in enumerate(setting.folds):
+        scale = make_pipeline(*_scaling(vectors[fold][train])).fit(vectors[fold][train])
+        scaled.append((scale.transform(vectors[fold][train]), scale.transform(vectors[fold][test])))
+
+    def told(count: int, draw: int, fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        order = np.random.default_rng([setting.seed, fold, draw]).permutation(len(train))
+        seen = labels[train][order]
+        shown = np.concatenate([order[seen == label][:count] for label in np.unique(seen)])
+        model = LogisticRegression(C=strength, max_iter=5000).fit(scaled[fold][0][shown], labels[train][shown])
+        return model.predict(scaled[fold][1])
+
+    most = min(int(np.unique(labels[train], return_counts=True)[1].min()) for train, _ in setting.folds)
+    for count in sorted(set(shots)):
+        if count <= most:
+            scores = [accuracy(f"few@{count}", setting, partial(told, count, draw)) for draw in range(draws)]
+            yield scores[0]._replace(value=float(np.mean([score.value for score in scores])), predicted={})
 
 
-def _groups(videos: Sequence[VideoRecord], positions: np.ndarray) -> np.ndarray | None:
-    groups = [videos[position].group for position in positions]
-    return None if None in groups else np.array(groups)
+def _scaling(train: np.ndarray) -> list[TransformerMixin]:
+    """Standardisation; with more dimensions than videos followed by a rotation into the space of the videos, which changes no linear
+    classifier and saves most of the time."""
+    return [StandardScaler(), *([PCA(svd_solver="full")] if train.shape[1] > len(train) else [])]
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

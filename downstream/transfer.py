@@ -1,119 +1,175 @@
-"""The transfer accuracy table: what frozen features of pretrained backbones are worth beside random weights of the same net."""
+"""The transfer accuracy table: what pretrained backbones are worth on labelled videos, beside random weights and training with labels.
+
+One number misleads: ranks of pretext tasks change with the data set, the protocol and the number of labels (SEVERE, Thoker et al.,
+ECCV 2022). So the default is three protocols (linear, knn, few), several data sets stand in one table, and every number has its chance
+level, its spread and its own file with all that made it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+from downstream.finetune import supervised
+from ssvid.data.scanning import cache_folder
+from ssvid.errors import ConfigError, DataError
+from ssvid.evaluation import notes
+from ssvid.evaluation.adapter import Setting, Subject, find_protocol
+from ssvid.evaluation.cells import Cell, Told, Work, compute_all, parse_options
+from ssvid.evaluation.entrants import check_view, line_up, trained_view
+from ssvid.evaluation.plots import score_figure
+from ssvid.evaluation.published import published_rows, read_published
+from ssvid.evaluation.report import Table, score
+from ssvid.evaluation.report import write as write_table
+from ssvid.evaluation.splits import open_labelled
+from ssvid.evaluation.transfer_page import transfer_page
+from ssvid.evaluation.transfer_table import TRAINING, Made, Plan, describe, labels_first, tabulate
+from ssvid.training.fit import Interrupted
+from ssvid.training.run import environment
 
-from downstream import probe
-from ssvid.data.index import Index, VideoRecord
-from ssvid.data.scanning import open_data
-from ssvid.errors import ConfigError
-from ssvid.evaluation.features import View, extract
-from ssvid.evaluation.report import Row, Table
-from ssvid.training.run import Run, environment
-from ssvid.zoo import create_model, list_models
-from ssvid.zoo.backbone import Backbone
+DEFAULT = ("linear", "knn", "few")
+Gaps = dict[tuple[str, str], DataError]  # why a data set (by name) has no cells of a protocol
 
-SMALL = 1000  # videos under which a table says that it rests on few
 
-Progress = Callable[[str, int, int], None]
+@dataclass
+class Transfer:
+    """A finished table, and the JSON of the cells behind it by (row's name, backbone, data set)."""
+
+    table: Table
+    cells: dict[tuple[str, str, str], list[dict[str, Any]]]
+
+    def write(self, out: str | os.PathLike[str]) -> None:
+        """Write OUT.md, OUT.csv, OUT.tex, OUT.json, OUT.png and OUT.html."""
+        path = Path(out)
+        write_table(self.table, path)
+        score_figure(self.table).savefig(path.with_name(path.name + ".png"), dpi=150)
+        transfer_page(self.table, self.cells).write(path.with_name(path.name + ".html"))
 
 
 def transfer(
     models: Sequence[str],
-    data: str,
+    data: Sequence[str],
     *,
-    view: Mapping[str, int | None] | None = None,
+    protocols: Sequence[str] = DEFAULT,
+    options: Sequence[str] = (),
+    view: Mapping[str, Any] | None = None,
     seeds: int = 3,
+    published: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    jobs: int = 1,
     workers: int = 1,
     device: str = "cpu",
-    progress: Progress | None = None,
-) -> Table:
-    """Probe runs and models on a labelled data set.
+    command: str = "downstream.transfer.transfer",
+    progress: Told | None = None,
+    told: Callable[[str], None] | None = None,
+) -> Transfer:
+    """Evaluate runs and models by protocols on labelled data sets; what OUT/cells holds already is not computed again.
 
-    models: run folders, or names of backbones (random weights only). Runs of the same task and backbone make one row, their spread
-    included; every backbone that occurs gets a row *random init* with `seeds` draws of its weights.
-    data: as `read_layout` takes it, or an index. view: fields of `View` (clips, frames, stride, size) that shall differ from what the
-    first run was trained on.
-    Raises ConfigError for a name that is neither a run nor a backbone, DataError for data that cannot be probed.
+    models: run folders, or names of backbones. Runs of the same task and backbone make one row over their seeds; every backbone that
+    occurs gets the rows *random init* and *supervised*. data: as `read_layout` takes them, or indexes. options: of protocols, as
+    PROTOCOL.NAME=VALUE. view: fields of `View` that shall differ from what the first run was trained on. seeds: inits of the rows without
+    a run, draws of those with one run. published: a file of scores for rows marked as not measured here. out: cells are kept in
+    OUT/cells, without it in the cache. jobs: processes of one thread each.
+    progress: called with (what, done, total) inside a cell. told: called with a line of text a cell.
+    Raises ConfigError for unknown names and options and for a view that a backbone cannot take, DataError for runs and data that cannot
+    be used, Interrupted after Ctrl-C.
     """
-    index = open_data([data], progress)
-    videos = [video for video in index.videos() if video.label is not None]
-    named = [_open(model) for model in models]
-    changes: dict[str, Any] = {name: value for name, value in (view or {}).items() if value is not None}
-    seen = replace(_trained_view(named), **changes)
-    table = Table(
-        title=f"Transfer to {Path(data.rpartition(':')[2]).name}",
-        protocol=f"Frozen backbone, video level, {probe.protocol(videos)}; {seen.clips} clips x {seen.frames} frames, "
-        f"stride {seen.stride}, {seen.size} px centre crop; linear: standardised logistic regression, C chosen on the training videos; "
-        f"knn: {probe.NEIGHBOURS} cosine neighbours. Accuracy in percent.",
-        chance=dict.fromkeys(("linear", "knn"), probe.chance(videos)),
-        notes=_notes(index, videos),
-        made_with=environment(),
-    )
-    rows: dict[tuple[str, str], Row] = {}
-    for task, name, steps, backbone in _with_random(named, seeds):
-        facts = {"backbone": name, "steps": steps}
-        row = rows.setdefault((task, name), Row(task, facts))
-        told = (lambda done, total, what=f"{task} {name}": progress(what, done, total)) if progress else None
-        features = extract(backbone, videos, seen, workers=workers, device=device, progress=told)
-        for metric, value in probe.run(features, videos):
-            row.scores.setdefault(metric, []).append(value)
-    table.rows = list(rows.values())
-    return table
-
-
-def _notes(index: Index, videos: Sequence[VideoRecord]) -> list[str]:
-    """What a reader must know before believing the numbers."""
-    notes = [f"{len(index.bad())} bad files left out."] if index.bad() else []
-    if any((Path(video.path).parents[2] / "world.json").exists() for video in videos[:1]):
-        notes.append("Synthetic data: the motion world of ssvid make-world.")
-    if len(videos) < SMALL:
-        notes.append(f"Small data, {len(videos)} videos: differences of a few points mean nothing.")
-    return notes
-
-
-def _open(model: str) -> Run | str:
-    if (Path(model) / "config.yaml").exists():
-        return Run(model)
-    if model in list_models():
-        return model
-    raise ConfigError(f"{model} is neither a run folder nor a backbone; see: ssvid list models")
-
-
-def _trained_view(named: Sequence[Run | str]) -> View:
-    """The view nearest to what the first run saw in training; the default for a bare backbone."""
-    for model in named:
-        if isinstance(model, Run):
-            options = model.card["options"]
-            size = options.get("size", View.size)
-            return View(
-                frames=options.get("frames", View.frames),
-                size=size if isinstance(size, int) else max(size),
-                stride=options.get("stride", 1),
-                fps=options.get("fps"),
-            )
-    return View()
-
-
-def _with_random(named: Sequence[Run | str], seeds: int) -> Iterator[tuple[str, str, str, Backbone]]:
-    """(row name, backbone, steps, network): random weights of every backbone first, then the runs."""
-    kinds: dict[str, tuple[str, dict]] = {}
-    for model in named:
-        name, options = (
-            (model, {}) if isinstance(model, str) else (model.card["backbone"], model.card["backbone_options"])
+    anchors = read_published(published) if published else []
+    plan = make_plan(models, data, protocols, options, view or {}, seeds, progress)
+    folder = Path(out) / "cells" if out else cache_folder() / "cells"
+    about = {"command": command, "environment": environment()}
+    work = Work(folder, partial(subject_of, plan.options[TRAINING]), workers, device, about)
+    made, gaps = computed(plan, work, jobs, progress, told or (lambda line: None))
+    link = f"{Path(out).name}/cells" if out else str(folder.resolve())
+    table, columns = tabulate(plan, made, link, any(anchor.backbone for anchor in anchors))
+    rows = published_rows(anchors, [(column, data.split()[0], name) for column, (data, name) in columns.items()])
+    table.rows += rows
+    describe(table, plan, made, columns, about)
+    table.notes += [f"{data}: {protocol} left out: {reason}" for (data, protocol), reason in gaps.items()]
+    if published:
+        table.notes.append(
+            f"Published rows ({len(rows)}): from {Path(published).name}, measured by others, with other data and budgets."
         )
-        kinds.setdefault(f"{name} {sorted(options.items())}", (name, options))
-    for name, options in kinds.values():
-        for seed in range(seeds):
-            torch.manual_seed(seed)
-            yield "random init", name, "0", create_model(name, **options)
-    for model in named:
-        if isinstance(model, Run):
-            card = model.card
-            yield card["task"], card["backbone"], str(card["steps"]), model.load()
+    cells = defaultdict(list)
+    for cell, found in made:
+        cells[cell.group.name, cell.group.backbone, cell.data.name].append(found)
+    return Transfer(table, dict(cells))
+
+
+def make_plan(
+    models: Sequence[str],
+    data: Sequence[str],
+    protocols: Sequence[str],
+    options: Sequence[str],
+    view: Mapping[str, Any],
+    seeds: int,
+    progress: Told | None = None,
+) -> Plan:
+    """What `transfer` is asked for, checked as a whole before anything is computed. Raises ConfigError and DataError as told there."""
+    if not data:
+        raise ConfigError("no labelled data set; name one with --data, as ut_interaction:FOLDER")
+    asked = {name: find_protocol(name) for name in dict.fromkeys(protocols)}
+    changes = parse_options(options, {TRAINING: find_protocol(TRAINING), **asked})
+    groups = line_up(models, seeds)
+    seen = replace(trained_view(groups), **{name: value for name, value in view.items() if value is not None})
+    check_view(groups, seen)
+    sets = [open_labelled(source, progress) for source in dict.fromkeys(data)]
+    names = [one.name for one in sets]
+    sets = [
+        one if names.count(one.name) == 1 else replace(one, name=f"{one.name} {number}")
+        for number, one in enumerate(sets, 1)
+    ]
+    return Plan(groups, sets, asked, changes, seen)
+
+
+def subject_of(training: Mapping[str, Any], cell: Cell, setting: Setting) -> Subject:
+    """What a cell's protocol evaluates: for *supervised*, a backbone trained with the labels of each fold's training videos (`training`
+    are the changed options of that), unless the protocol trains the whole of it itself."""
+    subject = Subject(cell.group.name, cell.entrant.make, bool(cell.entrant.run))
+    return supervised(subject, setting, training) if labels_first(cell.group, cell.protocol) else subject
+
+
+def computed(
+    plan: Plan, work: Work, jobs: int, progress: Told | None, told: Callable[[str], None]
+) -> tuple[Made, Gaps]:
+    """Every cell of the plan, computed where its file is not there yet, a line of text each with the time left; and why some protocols
+    have none on a data set.
+
+    Raises DataError where no protocol has any, Interrupted after Ctrl-C; the cells that are done are kept.
+    """
+    cells = plan.cells()
+    found = {position: there for position, cell in enumerate(cells) if (there := work.found(cell))}
+    if found:
+        told(f"{len(found)} of {len(cells)} cells are there already in {work.folder}")
+    missing = [position for position in range(len(cells)) if position not in found]
+    gaps: Gaps = {}
+    began = time.perf_counter()
+    try:
+        results = compute_all([cells[position] for position in missing], work, jobs, progress)
+        for done, (place, made) in enumerate(results, 1):
+            cell = cells[missing[place]]
+            left = (time.perf_counter() - began) / done * (len(missing) - done)
+            if isinstance(made, DataError):
+                known = (cell.data.name, cell.protocol.name) in gaps
+                gaps.setdefault((cell.data.name, cell.protocol.name), made)
+                what = f"{cell.label}: {'left out, as above' if known else made}"
+            else:
+                found[missing[place]] = made
+                what = f"{cell.label}: {_scores(made)}; {notes.duration(made['seconds'])}"
+            number = len(cells) - len(missing) + done
+            told(f"[{number}/{len(cells)}] {what}; about {notes.duration(left)} left")
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"stopped after {len(found)} of {len(cells)} cells; the same command goes on") from error
+    if not found:
+        raise next(iter(gaps.values()))
+    return [(cell, found[position]) for position, cell in enumerate(cells) if position in found], gaps
+
+
+def _scores(made: Mapping[str, Any]) -> str:
+    return ", ".join(f"{one['name']} {score([one['value']], one['name'])}" for one in made["scores"])

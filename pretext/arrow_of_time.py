@@ -2,6 +2,9 @@
 
 Wei et al., Learning and Using the Arrow of Time, CVPR 2018. A clip and its reverse stand in the same batch, made of the very same
 decoded frames with the same crop and colours, so that neither content nor any processing can tell them apart, only their order.
+
+Camera motion has habits (zooms go in) that tell the direction, so the paper stabilises every clip with homographies, and reads optical
+flow. Here RGB is the default, and `drift` buries such habits under pans, zooms and fades that go either way.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssvid.errors import ConfigError
 from ssvid.training.task import (
     Augment,
     Backbone,
@@ -21,16 +25,18 @@ from ssvid.training.task import (
     VideoRecord,
     binary_accuracy,
     binary_loss,
-    clip_vector,
+    optical_flow,
 )
 
 
 class ArrowOfTime(PretextTask):
-    """One logit on the mean over space and time.
-
-    The paper reads optical flow of stabilised clips; this reads RGB, without bars (cut off by the reader) and inside one shot.
+    """One logit, the mean over space and time of a class activation map.
 
     frames: T. stride: ticks of the clock between frames. size: side in px.
+    input: "rgb", or "flow" as in the paper: T flow fields of T+1 frames, for each direction from the frames in the order played.
+    head: "mean" pools the features; "tcam" is the paper's: the backbone sees `groups` parts of the clip (there 2) one by one, their
+        maps are concatenated along channels, and two convolutions compare them.
+    drift: how far box and colours wander during a clip, 0..1, see Augment.
     fps: clock in frames a second; None counts the video's own frames.
     min_motion: least mean motion of a window, 0..255; a still window has no direction.
     """
@@ -46,13 +52,24 @@ class ArrowOfTime(PretextTask):
         frames: int = 16,
         stride: int = 2,
         size: int = 112,
+        input: str = "rgb",
+        head: str = "mean",
+        groups: int = 2,
+        drift: float = 0.5,
         fps: float | None = None,
         min_motion: float = 0.1,
     ) -> None:
-        augment = Augment(size=size, area=(0.5, 1.0), jitter=0.2, crop_scope="video", color_scope="video")
-        super().__init__(backbone, augment, span=(frames - 1) * stride + 1, fps=fps, min_motion=min_motion)
-        self.stride = stride
-        self.head = nn.Linear(backbone.info.dim, 1)
+        if input not in ("rgb", "flow") or head not in ("mean", "tcam") or (head == "tcam" and frames % groups):
+            raise ConfigError("arrow_of_time: input is rgb or flow, head mean or tcam, and groups then divides frames")
+        augment = Augment(size, area=(0.5, 1.0), jitter=0.2, crop_scope="video", color_scope="video", drift=drift)
+        steps = frames - (input == "rgb")
+        super().__init__(backbone, augment, span=steps * stride + 1, fps=fps, min_motion=min_motion)
+        self.stride, self.input, self.groups = stride, input, groups if head == "tcam" else 1
+        width = backbone.info.dim * self.groups
+        self.compare = nn.Sequential()
+        for _ in range(2 if head == "tcam" else 0):
+            self.compare.extend((nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.BatchNorm2d(width), nn.Dropout(0.5)))
+        self.head = nn.Linear(width, 1)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,T) of the forward clip, with target (0, 1) for forward and backward."""
@@ -60,20 +77,33 @@ class ArrowOfTime(PretextTask):
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,1,C,T,H,W), target (B,2) -> loss and accuracy; the backward clip is the forward one reversed."""
-        logits = self.logits(self.both_ways(clips))
+        logits = self.logits(clips)
         return {"loss": binary_loss(logits, target), "accuracy": binary_accuracy(logits, target)}
 
-    def both_ways(self, clips: Tensor) -> Tensor:
-        """A clip and its reverse: (B,1,C,T,H,W) -> (B,2,C,T,H,W)."""
-        return torch.cat([clips, clips.flip(3)], 1)
-
     def logits(self, clips: Tensor) -> Tensor:
-        """How much each clip looks backward: (B,V,C,T,H,W) -> (B,V)."""
-        return self.head(clip_vector(self.backbone(clips.flatten(0, 1)))).view(clips.shape[:2])
+        """How much a clip and its reverse look backward: (B,1,C,T,H,W) -> (B,2)."""
+        return self.cam(torch.cat([clips, clips.flip(3)], 1)).mean((2, 3, 4))
+
+    def cam(self, clips: Tensor) -> Tensor:
+        """Where each clip looks backward, exactly, as the mean of the map is the logit: (B,V,C,T,H,W) -> (B,V,t,h,w); t=1 for tcam."""
+        x = self.flow_images(clips.flatten(0, 1)) if self.input == "flow" else clips.flatten(0, 1)
+        maps = self.compare(self.towers(x)).unsqueeze(2) if self.compare else self.backbone(x)  # (B*V,D,t,h,w)
+        return self.head(maps.movedim(1, -1)).squeeze(-1).unflatten(0, clips.shape[:2])
+
+    def towers(self, x: Tensor) -> Tensor:
+        """Each group of frames through the backbone, side by side as channels: (N,C,T,H,W) -> (N,G*D,h,w)."""
+        parts = x.unflatten(2, (self.groups, -1)).transpose(1, 2)  # (N,G,C,T/G,H,W)
+        return self.backbone(parts.flatten(0, 1)).mean(2).unflatten(0, parts.shape[:2]).flatten(1, 2)
+
+    def flow_images(self, x: Tensor) -> Tensor:
+        """Flow of the frames as played, the camera's (its median) taken out: x, y and length in 32nds of the side, as a picture:
+        (N,3,T+1,H,W) -> (N,3,T,H,W)."""
+        flow = optical_flow(self.pixels(x)) * 32 / x.shape[-1]
+        flow = flow - flow.flatten(3).median(3).values[..., None, None]
+        return torch.cat([flow, flow.norm(dim=1, keepdim=True)], 1)
 
     def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
         """Both directions of some videos with the probability of being backward."""
-        both = self.both_ways(clips[:4])
-        for pair, says in zip(self.pixels(both), self.logits(both).sigmoid(), strict=True):
-            for name, clip, share in zip(("forward", "backward"), pair, says, strict=True):
-                yield f"{name}; says backward: {share:.0%}", clip
+        for clip, says in zip(self.pixels(clips[:4, 0]), self.logits(clips[:4]).sigmoid(), strict=True):
+            yield f"forward; says backward: {says[0]:.0%}", clip
+            yield f"backward; says backward: {says[1]:.0%}", clip.flip(1)

@@ -3,6 +3,8 @@
 SpeedNet, Benaim et al., CVPR 2020 (arXiv 2004.06130). From one window of a video two clips of T frames are made: a normal one that
 skips few frames (rate f drawn from 1.0..1.2) and a sped-up one that skips about every other (f from 1.7..2.2). Both stand in the same
 batch, so content says nothing, and every frame is skipped by its own coin, so that no codec pattern has a period to be read.
+
+Judge a run on a second corpus too: in the paper accuracy is 96.9 % without these guards and 75.6 with them, but 57.4 and 73.6 there.
 """
 
 from __future__ import annotations
@@ -28,14 +30,13 @@ NORMAL, SPED_UP = (1.0, 1.2), (1.7, 2.2)
 
 
 class SpeedNet(PretextTask):
-    """One logit on max over space, mean over time.
+    """One logit on max over space, mean over time: still background looks alike at every rate, so the fastest region decides.
 
-    Max over space because a static background looks the same at every rate: the fastest region decides. The paper trains on 64 frames
-    and sizes of 64..336 px; the optimiser is not published.
-
-    frames: T of both clips.
-    size: (least, most) side N in px, one N a step, so that the size of a motion does not tell its speed and resizing blurs the codec.
-    segment: window length in units of `frames`; the paper takes 3, the two clips need about 1.2 and 2.2.
+    frames: T in training, the paper 64. test_frames: T of a test; None: the paper's 16, or `frames` where that is less.
+    size: (least, most) side N in px, one N a step (paper 64, 336), so that the size of a motion does not tell its speed and resizing
+        blurs the codec.
+    segment: training window in units of `frames`; the paper takes 3, the two clips need about 1.2 and 2.2.
+    drift: how far each clip's box and colours wander on their own, see Augment, so that a pan's speed says nothing; not the paper's.
     fps: clock in frames a second; None counts the video's own frames, which is right where all videos have one rate.
     min_motion: least mean motion of a window, 0..255; a still window has no speed.
     """
@@ -50,23 +51,33 @@ class SpeedNet(PretextTask):
         backbone: Backbone,
         *,
         frames: int = 16,
+        test_frames: int | None = None,
         size: tuple[int, int] = (64, 112),
         segment: float = 3.0,
+        drift: float = 0.5,
         fps: float | None = None,
         min_motion: float = 0.1,
     ) -> None:
-        augment = Augment(size=size, area=(0.5, 1.0), jitter=0.2, crop_scope="video", color_scope="video")
-        super().__init__(backbone, augment, span=int(np.ceil(segment * frames)), fps=fps, min_motion=min_motion)
-        self.frames = frames
+        augment = Augment(size=size, area=(0.5, 1.0), jitter=0.2, crop_scope="clip", color_scope="clip", drift=drift)
+        test = 2 * (test_frames or min(frames, 16)) - 1
+        train = max(int(np.ceil(segment * frames)), test)
+        super().__init__(backbone, augment, span=train, fps=fps, min_motion=min_motion)
+        self.spans, self.frames = {True: train, False: test}, frames
         self.head = nn.Linear(backbone.info.dim, 1)
+
+    def why_unusable(self, video: VideoRecord) -> str | None:
+        """As for every task, but in eval mode a video need only be as long as testing takes."""
+        self.span = self.spans[self.training]
+        return super().why_unusable(video)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (2,T): normal and sped up, with target (0, 1)."""
+        self.span = self.spans[training]
         window = self.window(video, rng, training)
         if training:
             picks = [skip_frames(self.span, self.frames, rng.uniform(*rates), rng) for rates in (NORMAL, SPED_UP)]
         else:
-            picks = [np.arange(self.frames), np.arange(self.frames) * 2]
+            picks = [np.arange(self.span // 2 + 1) * step for step in (1, 2)]
         return Clips(window[np.stack(picks)], np.array([0, 1]))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -80,6 +91,10 @@ class SpeedNet(PretextTask):
         features = self.backbone(clips.flatten(0, 1))  # (B*V,D,T,h,w)
         return self.head(clip_vector(features, "max_space_mean_time")).view(clips.shape[:2])
 
+    def cam(self, clips: Tensor) -> Tensor:
+        """How much each place looks sped up, the head applied before the max over space: (B,V,C,T,N,N) -> (B,V,T,h,w)."""
+        return self.head(self.backbone(clips.flatten(0, 1)).movedim(1, -1)).squeeze(-1).unflatten(0, clips.shape[:2])
+
     def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
         """Both clips of some videos with the probability of being sped up."""
         for pair, says in zip(self.pixels(clips[:4]), self.logits(clips[:4]).sigmoid(), strict=True):
@@ -88,12 +103,8 @@ class SpeedNet(PretextTask):
 
 
 def skip_frames(span: int, frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """Positions (frames,) in a window of `span`: each is skipped with probability 1 - 1/rate, and the first `frames` survivors stay.
-
-    In the rare draw that leaves too few, skips taken at random are undone.
-    """
-    kept = rng.random(span) < 1 / rate
-    missing = frames - int(kept.sum())
-    if missing > 0:
-        kept[rng.choice(np.flatnonzero(~kept), missing, replace=False)] = True
-    return np.flatnonzero(kept)[:frames]
+    """Positions (frames,) in a window of `span`: each is skipped with probability 1 - 1/rate, and the first `frames` survivors stay;
+    in the rare draw that leaves too few, skips taken at random are undone."""
+    coins = rng.random(span)
+    limit = max(1 / rate, np.partition(coins, frames - 1)[frames - 1])
+    return np.flatnonzero(coins <= limit)[:frames]

@@ -1,4 +1,4 @@
-"""What there is: tasks, backbones and layouts with a line each, read from their sources so that listing needs no torch."""
+"""What there is: tasks, backbones, protocols and layouts with a line each, read from their sources so that listing needs no torch."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from ssvid.errors import ConfigError
+from ssvid.evaluation.adapter import protocols
 from ssvid.plugins import list_tasks, read_summary
 from ssvid.zoo import list_models, model_info
 
 HEADERS = {
     "tasks": ["name", "chance", "needs", "description", "options"],
     "models": ["name", "dim", "temporal_stride", "spatial_stride", "sees_time", "description"],
+    "protocols": ["name", "summary", "after", "differs"],
     "layouts": ["name", "description"],
 }
 
 
 def catalogue(kind: str = "all", pattern: str = "*") -> dict[str, list[dict[str, Any]]]:
-    """{"tasks": [...], "models": [...], "layouts": [...]}, or one of them; names that match the shell pattern.
+    """{"tasks": [...], "models": [...], "protocols": [...], "layouts": [...]}, or one of them; names that match the shell pattern.
 
     Raises ConfigError for another kind.
     """
-    makers = {"tasks": _tasks, "models": _models, "layouts": _layouts}
+    makers = {"tasks": _tasks, "models": _models, "protocols": _protocols, "layouts": _layouts}
     if kind not in (*makers, "all"):
         raise ConfigError(f"there is no list of {kind!r}; lists: all, {', '.join(makers)}")
     listed = {name: make() for name, make in makers.items() if kind in (name, "all")}
@@ -44,6 +46,11 @@ def _models() -> list[dict[str, Any]]:
     return rows
 
 
+def _protocols() -> list[dict[str, Any]]:
+    listed = (*HEADERS["protocols"], "trains", "options")
+    return [{key: getattr(protocol, key) for key in listed} for protocol in protocols().values()]
+
+
 def _layouts() -> list[dict[str, Any]]:
     from ssvid.data.layouts import LAYOUTS
 
@@ -60,7 +67,7 @@ def task_facts(path: Path) -> dict[str, Any]:
             if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
                 name = statement.targets[0].id
                 if name == "chance":
-                    facts["chance"] = ast.unparse(statement.value)
+                    facts["chance"] = ast.unparse(statement.value).replace(" ", "")  # 1/6 stays a fraction
                 elif name == "needs":
                     facts["needs"] = " ".join(ast.literal_eval(statement.value))
             elif isinstance(statement, ast.FunctionDef) and statement.name == "__init__":

@@ -7,6 +7,7 @@ Results go to stdout, progress and messages to stderr; nothing is drawn when pip
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -76,13 +77,17 @@ def index(
     bad = opened.bad()
     if as_json:
         report = {"index": str(out), "usable": found.usable, "scanned": found.scanned, "copies": copies}
-        typer.echo(json.dumps(report | {"bad": [vars(video) for video in bad]}, indent=2))
+        typer.echo(json.dumps(report | {"notes": opened.notes, "bad": [vars(video) for video in bad]}, indent=2))
     else:
         typer.echo(
             f"{out}: {found.usable} videos, {found.bad} bad files ({found.scanned} scanned now, {copies} copies written)"
         )
-        for video in bad:
+        for note in opened.notes:
+            typer.echo(f"  note: {note}")
+        for video in sorted(bad, key=lambda video: video.missing)[:20]:
             typer.echo(f"  bad: {video.path}: {video.reason}")
+        if len(bad) > 20:
+            typer.echo(f"  bad: {len(bad) - 20} more; --json names them all")
     if strict and bad:
         raise typer.Exit(DataError.exit_code)
 
@@ -184,37 +189,155 @@ def pretrain(
 
 @app.command()
 def transfer(
-    models: Annotated[list[str], typer.Argument(help="Run folders, or names of backbones.")],
-    data: Annotated[
-        str, typer.Option(help="Labelled videos: LAYOUT:FOLDER, a folder per class, a list, a CSV or an index.")
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Run folders, or names of backbones. Runs of one task that differ in the seed make one row."
+        ),
     ],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write OUT.md, OUT.csv and OUT.json.")] = None,
-    seeds: Annotated[int, typer.Option(help="Draws of random weights for the row *random init*.")] = 3,
-    clips: Annotated[int, typer.Option(help="Clips a video.")] = 5,
-    frames: Annotated[int | None, typer.Option(help="Frames a clip; default: as trained.")] = None,
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="Labelled videos: LAYOUT:FOLDER, a folder per class, a list, a CSV or an index. Repeatable: set a motion-centred data "
+            "set beside an appearance-centred one, for the order of models differs between them."
+        ),
+    ],
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="Repeatable; default linear, knn and few. See: ssvid list protocols")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="PROTOCOL.NAME=VALUE, as finetune.epochs=5; repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="Write OUT.md, .csv, .tex, .json, .png and .html, and a file a cell in OUT/cells."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Inits of the rows *random init* and *supervised*, draws of a single run.")
+    ] = 3,
+    published: Annotated[
+        Path | None, typer.Option(help="YAML or CSV of published scores to add as rows, as configs/published.yaml.")
+    ] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Clips a video.")] = 5,
+    frames: Annotated[int | None, typer.Option(help="Frames a clip; default: as the first run was trained.")] = None,
     stride: Annotated[int | None, typer.Option(help="Frames from one to the next; default: as trained.")] = None,
     size: Annotated[int | None, typer.Option(help="Side, px; default: as trained.")] = None,
-    workers: Annotated[int, typer.Option(help="Decoding processes.")] = 1,
+    fps: Annotated[float | None, typer.Option(help="Clock that stride counts on; default: as trained.")] = None,
+    pool: Annotated[str | None, typer.Option(help="mean, max_space_mean_time or mean_std.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes of one thread, each with cells of its own.")] = 1,
+    workers: Annotated[int, typer.Option(help="Decoding processes of each.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Probe frozen features on labelled videos: the transfer accuracy table.
+    """The transfer accuracy table: runs and models by protocols on labelled videos, beside random init and training with labels.
 
-    Example:  ssvid transfer runs/speednet-s3dg_tiny-s0 --data ut_interaction:videos/set1 -o results/ut
+    A second call computes only what is missing, and an interrupted one goes on.
+
+    Example:  ssvid transfer runs/speednet-s3dg_tiny-s* --data ut_interaction:videos/set1 --data world.sqlite -o results/transfer
     """
+    from downstream.transfer import DEFAULT
     from downstream.transfer import transfer as run_it
-    from ssvid.evaluation.report import write
 
     with console.counting() as told:
-        view = {"clips": clips, "frames": frames, "stride": stride, "size": size}
-        table = run_it(models, data, view=view, seeds=seeds, workers=workers, device=device, progress=told)
+        made = run_it(
+            models,
+            data,
+            protocols=protocol or DEFAULT,
+            options=option or (),
+            view={"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool},
+            seeds=seeds,
+            published=published,
+            out=out,
+            jobs=jobs,
+            workers=workers,
+            device=device,
+            command=shlex.join(["ssvid", *sys.argv[1:]]),
+            progress=told,
+            told=lambda line: console.LOG.print(line, soft_wrap=True, markup=False),
+        )
+    table = made.table
     if out is not None:
-        write(table, out)
+        made.write(out)
+    if as_json:
+        typer.echo(table.json(), nl=False)
+    else:
+        console.show_table(table.title, table.header(), table.cells())
+        for line in (table.protocol, *table.below()):
+            console.LOG.print(line, soft_wrap=True, markup=False)
+
+
+@app.command()
+def survey(
+    configs: Annotated[list[Path], typer.Argument(help="YAML files of settings, one a task.")],
+    data: Annotated[str, typer.Option(help="Videos to pretrain on: an index, folder, list or CSV.")],
+    labelled: Annotated[str | None, typer.Option(help="Labelled videos to probe on; default: the same.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write OUT.md, OUT.csv, OUT.json and OUT/RUN.json.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs a task.")] = 3,
+    runs: Annotated[Path, typer.Option(help="Folder of the run folders; what is there is not done again.")] = Path(
+        "runs"
+    ),
+    jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Compare pretext tasks: does each learn, does it cheat, what are its features worth?
+
+    Example:  ssvid survey configs/pretrain/*_world.yaml --data world.sqlite --jobs 2 -o results/pretext
+    """
+    from ssvid.survey import survey as run_it
+    from ssvid.survey import write
+
+    table, facts = run_it(
+        configs,
+        data,
+        labelled=labelled,
+        seeds=seeds,
+        runs=runs,
+        jobs=jobs,
+        told=lambda line: console.LOG.print(line, soft_wrap=True),
+    )
+    if out is not None:
+        write(table, facts, out)
     if as_json:
         typer.echo(table.json(), nl=False)
     else:
         console.show_table(table.title, table.header(), table.cells())
         console.LOG.print(table.protocol, soft_wrap=True)
+
+
+@app.command()
+def audit(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    data: Annotated[list[str] | None, typer.Option(help="Held-out videos; default: the run's test split.")] = None,
+    other: Annotated[
+        str | None, typer.Option(help="Videos of another camera and codec, to take the accuracy on too.")
+    ] = None,
+    videos: Annotated[int, typer.Option(help="Videos of each control.", min=8)] = 128,
+    workers: Annotated[int, typer.Option(help="Decoding processes.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Does the trained task see time, or a shortcut? Writes RUN/audit/; exit code 1 when a control is beaten.
+
+    Example:  ssvid audit runs/speednet-s3dg_tiny-s0
+    """
+    from ssvid.evaluation.audit_report import HEADER, facts, rows, write
+    from ssvid.training.audit import audit as run_it
+    from ssvid.training.run import Run
+
+    with console.counting() as told:
+        found = run_it(Run(run), data, other, videos=videos, workers=workers, progress=told)
+    write(found, run / "audit")
+    if as_json:
+        typer.echo(json.dumps(facts(found), indent=2))
+    else:
+        console.show_table(f"audit of {run}", HEADER, rows(found))
+    if found.beaten:
+        console.LOG.print(f"beaten: {', '.join(found.beaten)}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
+        raise typer.Exit(SsvidError.exit_code)
+    console.LOG.print(f"no control beaten; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
 
 
 @app.command("list")
@@ -273,7 +396,7 @@ def demo(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="loader, step or start.")],
+    what: Annotated[str, typer.Argument(help="loader, step, start or transfer.")],
     rounds: Annotated[int, typer.Option(help="Rounds, each timing both sides; the median counts.")] = 5,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the table as Markdown.")] = None,
     as_json: Json = False,

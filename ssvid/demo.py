@@ -13,7 +13,7 @@ from ssvid.data.index import Index
 from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import CLASSES, make_world
 from ssvid.evaluation.page import Page
-from ssvid.evaluation.plots import learning_curves, probe_bars
+from ssvid.evaluation.plots import learning_curves, score_figure
 from ssvid.evaluation.report import Table, write
 from ssvid.plugins import load_task
 from ssvid.training.fit import pretrain
@@ -62,8 +62,15 @@ def demo(out: Path, *, steps: int = 300, seed: int = 0) -> tuple[Path, Table]:
     console.LOG.print("4/4 probing the frozen features for the motion classes")
     with console.counting() as told:
         table = transfer(
-            [str(run.path)], str(index.path), view={"clips": 3, "frames": 16, "stride": 3}, seeds=2, progress=told
-        )
+            [str(run.path)],
+            [str(index.path)],
+            protocols=("linear", "knn"),
+            options=["finetune.epochs=4"],
+            view={"clips": 3, "frames": 16, "stride": 3},
+            seeds=2,
+            out=out / "transfer",
+            progress=told,
+        ).table
     table.title = "What the frozen features know of the motion classes (synthetic data)"
     write(table, out / "transfer")
     page = write_page(out, run, table, held_out, chance, time.perf_counter() - began)
@@ -95,12 +102,7 @@ def write_page(
     page.figure(curves, f"Training loss and accuracy, means over {config.log_every} steps of {config.batch} videos.")
     page.heading("Transfer")
     page.table(table)
-    names = [row.name for row in table.rows]
-    linear = [row.scores["linear"] for row in table.rows]
-    page.figure(
-        probe_bars(names, linear, table.chance["linear"], "Linear probe on frozen features"),
-        "Held-out videos; bars are means.",
-    )
+    page.figure(score_figure(table), "Held-out videos; bars are means, whiskers the spread, the dashed line is chance.")
     page.heading("Go on")
     page.text("With your own videos: `ssvid pretrain speednet --data VIDEOS --backbone s3dg_tiny steps=2000`")
     page.text("Then: `ssvid transfer runs/speednet-s3dg_tiny-s0 --data LABELLED_VIDEOS`")

@@ -113,3 +113,38 @@ def test_pixels_do_not_depend_on_the_number_of_threads(scope):
         results.append(apply(frames, params, 24, ZERO, ONE))
     torch.set_num_threads(before)
     assert torch.equal(*results)
+
+
+def test_without_drift_nothing_changes_within_a_clip():
+    for values in Augment(jitter=0.3).draw(np.random.default_rng(0), 2, 7).values():
+        assert (values == values[:, :1]).all()
+
+
+@pytest.mark.parametrize(("scope", "between_clips"), [("video", 1), ("clip", 2)])
+def test_drift_moves_box_and_colours_evenly_and_inside_the_frame(scope, between_clips):
+    augment = Augment(area=(0.3, 0.5), jitter=0.3, drift=1.0, crop_scope=scope, color_scope=scope)
+    for seed in range(50):
+        params = augment.draw(np.random.default_rng(seed), 2, 7)
+        for values in params.values():
+            assert values.shape == (2, 7, 4)
+            np.testing.assert_allclose(np.diff(values, 2, axis=1), 0, atol=1e-6)
+            assert len(np.unique(values[:, 3], axis=0)) == between_clips
+            assert (np.ptp(values[..., :3], axis=1) > 0).all()
+        box = np.abs(params["box"])
+        assert (box[..., :2] + box[..., 2:] <= 1 + 1e-6).all()
+        factors = params["color"][..., :3]
+        assert factors.min() >= 0.7 - 1e-6
+        assert factors.max() <= 1.3 + 1e-6
+
+
+def test_drift_looks_the_same_played_backwards():
+    augment = Augment(jitter=0.3, drift=0.4)
+    drawn = [augment.draw(np.random.default_rng(seed), 1, 5) for seed in range(4000)]
+    for name, column in (("box", 0), ("box", 3), ("color", 0)):
+        first, last = np.array([[params[name][0, t, column] for t in (0, -1)] for params in drawn]).T
+        way = last - first
+        assert abs(way.mean()) < 4 * way.std() / 4000**0.5
+        # neither end is spread more widely than the other, as the one that was drawn first would be
+        spread = (first - first.mean()) ** 2 - (last - last.mean()) ** 2
+        assert abs(spread.mean()) < 4 * spread.std() / 4000**0.5
+        assert np.abs(way).max() < 0.4 * np.ptp(first) + 1e-6

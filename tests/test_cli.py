@@ -59,7 +59,7 @@ def test_list_and_version_as_data():
         (["pretrain", "speednet", "--data", "nowhere"], 3, "does not exist"),
         (["pretrain", "--resume", "nowhere"], 3, "not a run folder"),
         (["pretrain", "speednet", "--resume", "nowhere"], 2, "leave out the task"),
-        (["transfer", "nothing", "--data", "nowhere"], 3, "does not exist"),
+        (["transfer", "resnet18_tiny", "--data", "nowhere"], 3, "does not exist"),
         (["list", "wishes"], 2, "no list of"),
         (["bench", "luck"], 2, "no bench"),
         (["pretrain", "speednet", "--steps", "3"], 2, "No such option"),

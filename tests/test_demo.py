@@ -23,7 +23,7 @@ def page(tmp_path_factory):
     patch.setattr(module, "SIZE", 48)
     path, table = module.demo(tmp_path_factory.mktemp("demo"), steps=4)
     patch.undo()
-    assert [row.name for row in table.rows] == ["random init", "speednet"]
+    assert [row.name for row in table.rows] == ["random init", "supervised", "speednet"]
     return path
 
 

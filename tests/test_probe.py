@@ -1,108 +1,143 @@
-"""The probe's numbers by hand, and that nothing it is tested on helps to train it."""
+"""The simple classifiers by hand, and the frozen features they see."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from downstream import probe
-from downstream.transfer import transfer
+from downstream.linear_sgd import linear_sgd
 from ssvid.data.augment import Augment
 from ssvid.data.loader import read_square
-from ssvid.errors import ConfigError, DataError
+from ssvid.errors import ConfigError
+from ssvid.evaluation.adapter import find_protocol
 from ssvid.evaluation.features import View, extract
-from ssvid.evaluation.report import Row, Table, score, write
 from ssvid.zoo import create_model
-from tests.test_sampling import even
+from tests.labelled import clusters, setting_of
+from tests.test_adapter import made_up, scores
 
 
-def videos_of(labels, splits=None, groups=None):
-    splits, groups = splits or [None] * len(labels), groups or [None] * len(labels)
-    return [
-        replace(even(8), id=number, label=label, split=split, group=group)
-        for number, (label, split, group) in enumerate(zip(labels, splits, groups, strict=True))
-    ]
+def test_votes_by_hand():
+    train = np.array([[1.0, 0.0], [0.8, 0.6], [-0.6, 0.8], [-0.8, 0.6]])
+    labels = np.array(["east", "west", "west", "west"])
+    query = np.array([[1.0, 0.0]])  # cosines 1, 0.8, -0.6, -0.8
+    told = partial(probe._votes, train, labels, query, [1, 2, 4], centre=False)
+    assert told(temperature=0.07)[:, 0].tolist() == ["east", "east", "east"]  # e^(1/.07) outweighs e^(.8/.07) 17 times
+    assert told(temperature=10.0)[:, 0].tolist() == ["east", "east", "west"]  # nearly equal votes
 
 
-def clusters(labels, spread=0.1, seed=0):
-    rng = np.random.default_rng(seed)
-    centres = {label: rng.normal(size=6) * 3 for label in sorted(set(labels))}
-    return np.stack([centres[label] + rng.normal(size=6) * spread for label in labels])[:, None]
-
-
-def test_clear_clusters_are_told_and_noise_is_not():
-    labels = ["a", "b", "c"] * 10
-    videos = videos_of(labels, ["train"] * 18 + ["test"] * 12)
-    assert dict(probe.run(clusters(labels), videos)) == {"linear": 100.0, "knn": 100.0}
-    noise = np.random.default_rng(0).normal(size=(30, 2, 6))
-    assert all(value < 75 for value in dict(probe.run(noise, videos)).values())
-
-
-def test_every_group_is_left_out_once():
-    labels = ["a", "b"] * 4
-    groups = ["g1", "g1", "g2", "g2", "g3", "g3", "g4", "g4"]
-    folds = list(probe.split(videos_of(labels, groups=groups)))
-    assert [test.tolist() for _, test in folds] == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    for train, test in folds:
-        assert not {groups[k] for k in train} & {groups[k] for k in test}
-
-
-def test_chance_is_the_most_frequent_training_class():
-    videos = videos_of(["a", "a", "a", "b", "a", "b", "b", "b"], ["train"] * 4 + ["test"] * 4)
-    assert probe.chance(videos) == 50.0  # guessing one of two classes is better than always "a", which gives 25
-    videos = videos_of(["a", "a", "a", "b", "a", "a", "a", "b"], ["train"] * 4 + ["test"] * 4)
-    assert probe.chance(videos) == 75.0
-
-
-def test_nearest_by_hand():
-    train = np.array([[1.0, 0.0], [0.9, 0.1], [-1.0, 0.1], [-0.9, -0.2]])
+def test_only_directions_from_the_centre_count():
+    train = np.array([[11.0, 10.0], [10.9, 10.1], [9.0, 10.1], [9.1, 9.8]])
     labels = np.array(["east", "east", "west", "west"])
-    assert probe.nearest(train, labels, np.array([[2.0, 0.2], [-3.0, 0.1]]), k=3).tolist() == ["east", "west"]
+    told = probe._votes(train, labels, np.array([[12.0, 10.2], [7.0, 10.1]]), [3], 0.07, True)[0]
+    assert told.tolist() == ["east", "west"]
 
 
-def test_test_videos_change_nothing_in_training():
-    labels = ["a", "b"] * 10
-    videos = videos_of(labels, ["train"] * 12 + ["test"] * 8)
-    features = clusters(labels, spread=4.0)
-    train, test = next(iter(probe.split(videos)))
-    vectors = features.mean(1)
-    alone = [probe.linear(vectors[train], np.array(labels)[train], vectors[[k]], None)[0] for k in test]
-    shifted = vectors.copy()
-    shifted[test[1:]] += 1000
-    together = probe.linear(vectors[train], np.array(labels)[train], shifted[test], None)
-    assert together[0] == alone[0]
+def test_the_number_of_neighbours_is_chosen_on_the_training_videos():
+    rng = np.random.default_rng(0)
+    angle = np.concatenate([rng.normal(0, 0.5, 40), rng.normal(np.pi, 0.5, 40)])
+    train = np.stack([np.cos(angle), np.sin(angle)], 1)
+    labels = np.array(["a"] * 40 + ["b"] * 40)
+    wrong = rng.choice(80, 16, replace=False)
+    labels[wrong] = np.where(labels[wrong] == "a", "b", "a")  # one neighbour alone is misled by these
+    test = train[wrong] + 1e-4
+    told = partial(probe.knn, train, labels, test, None, 0, temperature=1e3, centre=False)
+    truth = np.where(wrong < 40, "a", "b")
+    assert (told(neighbours=(1,)) != truth).all()
+    assert (told(neighbours=(1, 25)) == truth).all()
 
 
-@pytest.mark.parametrize(
-    ("videos", "message"),
-    [
-        (videos_of(["a", "b"]), "no way to split"),
-        (videos_of(["a", None], ["train", "test"]), "have no label"),
-        (videos_of(["a", "b"], ["train", "test"]), "no training video"),
-    ],
-)
-def test_data_that_cannot_be_probed_is_told(videos, message):
-    with pytest.raises(DataError, match=message):
-        list(probe.split(videos))
+@pytest.mark.parametrize("neighbours", [(0, 5), (-1,)])
+def test_neighbours_out_of_range_are_told(neighbours, monkeypatch):
+    setting = setting_of(["a", "b"] * 4, 4, options={"neighbours": neighbours})
+    with pytest.raises(ConfigError, match="positive"):
+        scores("knn", made_up(monkeypatch, clusters(["a", "b"] * 4)), setting)
+
+
+def test_more_dimensions_than_videos_change_nothing():
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(30, 100)), rng.normal(size=(20, 100))
+    labels = np.array(["a", "b", "c"] * 10)
+    ours = probe._best(LogisticRegression(max_iter=5000, tol=1e-8), train, labels, None, 0, (0.01,))
+    plain = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=5000, tol=1e-8)).fit(train, labels)
+    np.testing.assert_allclose(ours.predict_proba(test), plain.predict_proba(test), atol=1e-4)
+
+
+def test_strength_is_chosen_on_the_training_videos():
+    rng = np.random.default_rng(0)
+    train = rng.normal(size=(40, 30))
+    labels = np.array(["a", "b"] * 20)
+    train[:, 0] += np.where(labels == "a", 0.7, -0.7)
+    chosen = probe._best(LogisticRegression(max_iter=5000), train, labels, None, 0, (1e-3, 1e3))
+    assert chosen[-1].best_params_ == {"C": 1e-3}  # nearly all is noise
+    fixed = probe._best(LogisticRegression(max_iter=5000), train, labels, None, 0, (1e3,))
+    assert fixed[-1].C == 1e3
+
+
+def test_few_is_a_curve_as_far_as_the_training_videos_go(monkeypatch):
+    labels = ["a", "b", "c"] * 12
+    subject = made_up(monkeypatch, clusters(labels, spread=5.0))
+    found = scores("few", subject, setting_of(labels, 24, options={"draws": 20}))
+    assert list(found) == ["few@1", "few@2", "few@5"]  # eight a class
+    assert found["few@1"].value < found["few@5"].value
+    assert all(score.predicted == {} and score.chance == pytest.approx(100 / 3) for score in found.values())
+    again = scores("few", subject, setting_of(labels, 24, options={"draws": 20}))
+    assert again == found
+    assert scores("few", subject, setting_of(labels, 24, options={"draws": 20}, seed=1)) != found
+
+
+def test_few_sees_no_label_of_a_test_video(monkeypatch):
+    labels = ["a", "b", "c"] * 12
+    subject = made_up(monkeypatch, clusters(labels, spread=5.0))
+    values = [
+        scores("few", subject, setting_of([*labels[:24], *[one] * 12], 24, options={"shots": 2, "draws": 3}))["few@2"]
+        for one in "abc"
+    ]
+    assert sum(score.value for score in values) == pytest.approx(100)  # whatever they were, the same was told
+
+
+def test_few_shows_as_many_labels_as_it_says(monkeypatch):
+    shown = []
+
+    class Model(LogisticRegression):
+        def fit(self, x, y):
+            shown.append(sorted(y))
+            return super().fit(x, y)
+
+    monkeypatch.setattr(probe, "LogisticRegression", Model)
+    labels = ["a", "b"] * 8
+    scores("few", made_up(monkeypatch, clusters(labels)), setting_of(labels, 12, options={"shots": [1, 3], "draws": 2}))
+    assert shown == [["a", "b"]] * 2 + [["a"] * 3 + ["b"] * 3] * 2
+
+
+def test_linear_sgd_takes_the_mean_of_the_clips_probabilities():
+    train = np.repeat(np.eye(2, dtype=np.float32)[[0, 1] * 20][:, None], 2, 1)
+    train += np.random.default_rng(0).normal(0, 0.1, train.shape).astype(np.float32)
+    labels = np.array(["a", "b"] * 20)
+    options = find_protocol("linear_sgd").settings({"epochs": 30, "lr": 0.1})
+    clear, vague = np.array([1.0, 0.0], np.float32), np.array([0.7, 0.72], np.float32)
+    told = linear_sgd(train, labels, np.stack([np.stack([clear, vague]), np.stack([1 - clear, vague])]), **options)
+    assert told.tolist() == ["a", "b"]
+    assert (linear_sgd(train, labels, 50 * train, **options) == labels).all()  # only directions count
 
 
 VIEW = View(clips=2, frames=8, stride=2, size=32)
 
 
-def test_frozen_features_move_no_statistic_and_are_cached(world_index, tmp_path):
+def test_frozen_features_are_cached_by_their_weights(world_index, tmp_path):
     videos = world_index.videos("test")[:6]
     torch.manual_seed(0)
     backbone = create_model("s3dg_tiny").train()
-    before = {key: value.clone() for key, value in backbone.state_dict().items()}
     told = []
     first = extract(backbone, videos, VIEW, workers=0, cache=tmp_path, progress=lambda *seen: told.append(seen))
     assert first.shape == (6, 2, backbone.info.dim)
     assert told[-1] == (6, 6)
-    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
     again = extract(backbone, videos, VIEW, workers=0, cache=tmp_path, progress=lambda *seen: told.append(seen))
     assert len(told) == 1  # nothing was computed again
     np.testing.assert_array_equal(first, again)
@@ -129,41 +164,3 @@ def test_feature_is_that_of_the_clips_by_hand(world_index, tmp_path):
             expected = backbone(((frames - mean) / std)[None]).mean((2, 3, 4))[0].numpy()
         np.testing.assert_allclose(feature[clip], expected, atol=1e-4)
     assert Augment(size=32).centre(1, 1)["box"].tolist() == [[[0, 0, 1, 1]]]
-
-
-def test_transfer_always_has_the_random_row(world_index, tmp_path):
-    view = {"clips": 1, "frames": 8, "stride": 2, "size": 32}
-    table = transfer(["resnet18_tiny"], str(world_index.path), view=view, seeds=2, workers=0)
-    assert [row.name for row in table.rows] == ["random init"]
-    assert len(table.rows[0].scores["linear"]) == 2
-    assert "1 clips x 8 frames" in table.protocol
-    assert [note.split(":")[0].split(",")[0] for note in table.notes] == ["Synthetic data", "Small data"]
-    write(table, tmp_path / "t")
-    assert "random init" in (tmp_path / "t.md").read_text()
-    assert json.loads((tmp_path / "t.json").read_text())["made_with"]["packages"]
-    with pytest.raises(ConfigError, match="neither a run folder nor a backbone"):
-        transfer(["resnet19"], str(world_index.path))
-
-
-def test_tables_by_hand():
-    table = Table(
-        "T",
-        "P",
-        {"linear": 12.5},
-        [Row("a|b", {"steps": "3"}, {"linear": [10.0, 20.0]}), Row("c", {"steps": "0"}, {})],
-        ["n"],
-    )
-    assert score([10.0, 20.0]) == "15.0 ± 7.1"
-    assert table.markdown().splitlines() == [
-        "### T",
-        "",
-        "P",
-        "",
-        "| model | steps | linear (chance 12.5) |",
-        "| --- | --- | --- |",
-        "| a\\|b | 3 | 15.0 ± 7.1 |",
-        "| c | 0 | – |",
-        "",
-        "- n",
-    ]
-    assert table.csv().splitlines()[1] == "a|b,3,15.0 ± 7.1"

@@ -9,6 +9,7 @@ Scope says what shares one draw: "video" (all clips of the sample), "clip" (ever
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Scope = Literal["video", "clip", "frame"]
+Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Augment:
     jitter: amplitude of brightness and contrast and saturation (0.4 means factors in 0.6..1.4).
     grey: probability of a grey clip.
     crop_scope, color_scope: what shares one draw.
+    drift: box and colours of a clip pass evenly from one draw to another, by a share of the way drawn from 0 to this; 0 holds them
+        still. It makes pans, zooms and fades that mean nothing, each as likely as its reverse. For scopes video and clip.
     """
 
     size: int | tuple[int, int] = 112
@@ -40,6 +44,7 @@ class Augment:
     grey: float = 0.0
     crop_scope: Scope = "video"
     color_scope: Scope = "video"
+    drift: float = 0.0
 
     @property
     def decode_size(self) -> int:
@@ -59,10 +64,10 @@ class Augment:
         """Parameters of one sample: box (V,T,4) as centre x, y and half width, height in -1..1 and color (V,T,4)."""
         count = {"video": (1, 1), "clip": (clips, 1), "frame": (clips, frames)}
         whole = (clips, frames, 4)
-        box = np.broadcast_to(self._draw_box(rng, count[self.crop_scope]), whole)
+        box = np.broadcast_to(self._drifting(self._draw_box, rng, count[self.crop_scope], frames), whole)
         if rng.random() < self.flip:
             box = box * np.array([1, 1, -1, 1])
-        color = np.broadcast_to(self._draw_color(rng, count[self.color_scope]), whole)
+        color = np.broadcast_to(self._drifting(self._draw_color, rng, count[self.color_scope], frames), whole)
         return {"box": box.astype(np.float32), "color": color.astype(np.float32)}
 
     def centre(self, clips: int, frames: int) -> dict[str, np.ndarray]:
@@ -70,6 +75,17 @@ class Augment:
         box = np.broadcast_to(np.array([0, 0, 1, 1], np.float32), (clips, frames, 4))
         color = np.broadcast_to(np.array([1, 1, 1, 0], np.float32), (clips, frames, 4))
         return {"box": box.copy(), "color": color.copy()}
+
+    def _drifting(self, draw: Draw, rng: np.random.Generator, shape: tuple[int, int], frames: int) -> np.ndarray:
+        """What `draw` gives for `shape`, or with drift a row of `frames` from one such draw towards another."""
+        full = draw(rng, shape)
+        if not self.drift:
+            return full
+        partial = full + rng.uniform(0, self.drift, (*shape, 1)) * (draw(rng, shape) - full)
+        # a coin says which comes first: the two are not spread alike, and that would tell backward from forward
+        swap = rng.random((*shape, 1)) < 0.5
+        start, end = np.where(swap, partial, full), np.where(swap, full, partial)
+        return start + np.linspace(0, 1, frames)[:, None] * (end - start)
 
     def _draw_box(self, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
         area = rng.uniform(*self.area, shape)

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ssvid.data.layouts import Entry
+from ssvid.data.layouts import Entry, Listing
 from ssvid.errors import DataError
 from ssvid.video.info import VideoInfo
 from ssvid.video.shots import Shots
@@ -33,6 +34,17 @@ CREATE TABLE IF NOT EXISTS videos (
     info TEXT, times BLOB, motion BLOB, shots TEXT, copy TEXT
 );
 """
+
+_SAME = "bytes IS excluded.bytes AND modified IS excluded.modified"
+_ENTER = f"""
+INSERT INTO videos (path, label, split, grp, status, reason, bytes, modified) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (path) DO UPDATE SET label = excluded.label, split = excluded.split, grp = excluded.grp,
+    status = CASE WHEN excluded.status = 'todo' AND {_SAME} THEN status ELSE excluded.status END,
+    reason = CASE WHEN excluded.status = 'todo' AND {_SAME} THEN reason ELSE excluded.reason END,
+    copy = CASE WHEN {_SAME} THEN copy ELSE NULL END,
+    bytes = excluded.bytes, modified = excluded.modified
+"""
+_SOURCE = "source "  # in front of the keys under which data sets say what they are
 
 
 @dataclass(frozen=True)
@@ -69,9 +81,16 @@ class BadVideo:
     path: str
     reason: str
 
+    @property
+    def missing(self) -> bool:
+        """Whether a list names the file and it is not there."""
+        return self.reason.startswith("missing:")
+
 
 class Index:
     """An index file, open. Read it with `videos()`, `bad()`, `classes`; `ssvid.data.scanning` fills it.
+
+    What its data sets say about themselves: `titles`, `notes`, `flip`.
 
     Raises DataError when the file is missing (unless create=True), is not an index or was written by another version.
     """
@@ -105,21 +124,40 @@ class Index:
         finally:
             connection.close()
 
+    def enter(self, place: str, listing: Listing) -> None:
+        """Enter a data set: its videos, and what it says about itself. `place` tells the data sets of one index apart."""
+        self.add(listing.entries)
+        about = {"title": listing.title, "flip": listing.flip, "notes": listing.notes}
+        with self.database() as database:
+            database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (f"{_SOURCE}{place}", json.dumps(about)))
+
     def add(self, entries: Iterable[Entry]) -> None:
-        """Enter videos to be scanned. A known one is scanned again only if its size or time changed; labels are brought up to date."""
+        """Enter videos to be scanned. A known one is scanned again only if its size or time changed; labels are brought up to date.
+
+        One that its list names and that is not there gets a row as a bad one.
+        """
         with self.database() as database:
             for entry in entries:
+                if entry.named is not None:  # missing there before, found elsewhere now
+                    query = "DELETE FROM videos WHERE path = ? AND status = 'bad' AND bytes IS NULL"
+                    database.execute(query, (str(entry.named),))
                 stat = entry.path.stat() if entry.path.exists() else None
                 size, modified = (stat.st_size, stat.st_mtime_ns) if stat else (None, None)
-                row = (str(entry.path), entry.label, entry.split, entry.group, size, modified)
-                database.execute(
-                    "INSERT INTO videos (path, label, split, grp, bytes, modified) VALUES (?, ?, ?, ?, ?, ?) "
-                    "ON CONFLICT (path) DO UPDATE SET label = excluded.label, split = excluded.split, grp = excluded.grp, "
-                    "status = CASE WHEN bytes IS excluded.bytes AND modified IS excluded.modified THEN status ELSE 'todo' END, "
-                    "copy = CASE WHEN bytes IS excluded.bytes AND modified IS excluded.modified THEN copy ELSE NULL END, "
-                    "bytes = excluded.bytes, modified = excluded.modified",
-                    row,
-                )
+                status = "bad" if entry.missing else "todo"
+                row = (str(entry.path), entry.label, entry.split, entry.group, status, entry.missing, size, modified)
+                database.execute(_ENTER, row)
+
+    def adopt(self, other: Path) -> None:
+        """Take over what another index has found out about files that are still to be scanned here and have not changed since."""
+        with self.database() as database:
+            database.execute("ATTACH ? AS other", (str(other),))
+            database.execute(
+                "UPDATE videos SET (status, reason, info, times, motion, shots, copy) = "
+                "(SELECT status, reason, info, times, motion, shots, copy FROM other.videos AS there "
+                "WHERE there.path = videos.path) WHERE status = 'todo' AND EXISTS (SELECT 1 FROM other.videos AS there "
+                "WHERE there.path = videos.path AND there.bytes = videos.bytes AND there.modified = videos.modified "
+                "AND there.status != 'todo')"
+            )
 
     def todo(self) -> list[tuple[int, str]]:
         """(id, path) of the videos that still have to be scanned."""
@@ -172,6 +210,26 @@ class Index:
         with self.database() as database:
             query = "SELECT DISTINCT label FROM videos WHERE status = 'ok' AND label IS NOT NULL ORDER BY label"
             return [row[0] for row in database.execute(query)]
+
+    @property
+    def titles(self) -> list[str]:
+        """The data sets with a name that are in the index, each with its split: "UCF101 split 1"."""
+        return [about["title"] for about in self._sources() if about["title"]]
+
+    @property
+    def notes(self) -> list[str]:
+        """How the data sets differ from their official release: missing videos, empty classes, other counts."""
+        return [": ".join(filter(None, (about["title"], note))) for about in self._sources() for note in about["notes"]]
+
+    @property
+    def flip(self) -> bool:
+        """Whether videos keep their labels when mirrored left to right; augmentation for training on labels must heed it."""
+        return all(about["flip"] for about in self._sources())
+
+    def _sources(self) -> list[dict[str, Any]]:
+        with self.database() as database:
+            query = "SELECT value FROM about WHERE substr(key, 1, ?) = ? ORDER BY rowid"
+            return [json.loads(value) for (value,) in database.execute(query, (len(_SOURCE), _SOURCE))]
 
     def __len__(self) -> int:
         with self.database() as database:

@@ -16,13 +16,15 @@ from queue import SimpleQueue
 from typing import Any
 
 from ssvid.data.index import Index
-from ssvid.data.layouts import read_layout
+from ssvid.data.layouts import place_of, read_layout
 from ssvid.errors import DataError, VideoError
 from ssvid.video.guard import Guard
 from ssvid.video.scan import STALL, scan
 from ssvid.video.transcode import transcode
 
 Progress = Callable[[str, int, int], None]  # what is being done, files done, files in all
+
+LIMIT = 600.0  # seconds that scanning one file may take
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def scan_videos(
     *,
     root: str | os.PathLike[str] | None = None,
     workers: int | None = None,
-    limit: float = 600.0,
+    limit: float = LIMIT,
     progress: Progress | None = None,
 ) -> Summary:
     """Enter the videos of all sources and scan those that are new, changed or left over.
@@ -48,15 +50,8 @@ def scan_videos(
     sources: as `read_layout` takes them. workers: child processes (default: one a core). limit: seconds a file may take.
     progress: called after every file.
     """
-    for source in sources:
-        index.add(read_layout(source, root))
-    todo = index.todo()
-    for id, _, result in _guarded(_scan_one, todo, workers, limit, "scanning", progress):
-        if isinstance(result, VideoError):
-            index.set_bad(id, result.reason)
-        else:
-            index.set_scanned(id, *result)
-    return Summary(len(index), len(index.bad()), len(todo))
+    _enter(sources, index, root)
+    return _scan_todo(index, workers, limit, progress)
 
 
 def make_copies(
@@ -108,9 +103,8 @@ def open_data(sources: Sequence[str | os.PathLike[str]], progress: Progress | No
     if len(sources) == 1 and Path(sources[0]).suffix in (".sqlite", ".db", ".index"):
         index = Index(sources[0])
     else:
-        key = hashlib.sha256(json.dumps([_absolute(source) for source in sources]).encode()).hexdigest()[:16]
-        index = Index(cache_folder() / "indexes" / f"{key}.sqlite", create=True)
-        scan_videos(sources, index, progress=progress)
+        index = _kept_index(sources)
+        _scan_todo(index, None, LIMIT, progress)
     if not len(index):
         bad = index.bad()
         reason = f", {len(bad)} bad files, the first: {bad[0].path}: {bad[0].reason}" if bad else ""
@@ -124,9 +118,36 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ssvid"
 
 
-def _absolute(source: str | os.PathLike[str]) -> str:
-    name, separator, rest = os.fspath(source).partition(":")
-    return f"{name}:{Path(rest).resolve()}" if separator and Path(rest).exists() else str(Path(source).resolve())
+def _enter(sources: Sequence[str | os.PathLike[str]], index: Index, root: str | os.PathLike[str] | None = None) -> None:
+    for source in sources:
+        index.enter(place_of(source)[0], read_layout(source, root))
+
+
+def _kept_index(sources: Sequence[str | os.PathLike[str]]) -> Index:
+    """The index of these sources in the cache; it shares its scans with those of the same videos under other options.
+
+    Each has a file of its own: two runs on two splits of one data set may go on side by side.
+    """
+    places, options = zip(*map(place_of, sources), strict=True)
+    videos, variant = (hashlib.sha256(json.dumps(part).encode()).hexdigest()[:16] for part in (places, options))
+    folder = cache_folder() / "indexes"
+    path = folder / (f"{videos}-{variant}.sqlite" if any(options) else f"{videos}.sqlite")
+    index = Index(path, create=True)
+    _enter(sources, index)
+    for other in sorted(folder.glob(f"{videos}*.sqlite")):
+        if other != path:
+            index.adopt(other)
+    return index
+
+
+def _scan_todo(index: Index, workers: int | None, limit: float, progress: Progress | None) -> Summary:
+    todo = index.todo()
+    for id, _, result in _guarded(_scan_one, todo, workers, limit, "scanning", progress):
+        if isinstance(result, VideoError):
+            index.set_bad(id, result.reason)
+        else:
+            index.set_scanned(id, *result)
+    return Summary(len(index), len(index.bad()), len(todo))
 
 
 def _scan_one(guard: Guard, job: tuple, limit: float) -> Any:

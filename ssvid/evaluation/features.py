@@ -111,7 +111,8 @@ def _plan(number: int, video: VideoRecord, view: View) -> Plan:
 
 
 def _key(backbone: Backbone, videos: Sequence[VideoRecord], view: View) -> str:
-    digest = hashlib.sha256(json.dumps([backbone.info.name, fingerprint(videos), asdict(view)]).encode())
+    facts = [backbone.info.name, sorted(backbone.info.options.items()), fingerprint(videos), asdict(view)]
+    digest = hashlib.sha256(json.dumps(facts).encode())  # options too: a stride can change without a weight
     for name, tensor in sorted(backbone.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ssvid.evaluation.report import Row, Table, decimals, label, spread
 
 if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, ACCENT, SOFT = "#1b2733", "#b4552d", "#8a97a3"
+PALETTE = ["tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive", "tab:cyan"]
+FEW = 30  # classes up to which their names and numbers fit
+LONGEST = 32  # letters of a name beside a bar
+CURVE = 3  # columns name@number from which they are drawn as a curve
+INK, ACCENT, SOFT, LABELS = "#1b2733", "#b4552d", "#8a97a3", "#4f7c9c"
 
 
 def learning_curves(lines: Sequence[dict[str, float]], chance: float, title: str) -> Figure:
@@ -41,23 +50,192 @@ def learning_curves(lines: Sequence[dict[str, float]], chance: float, title: str
     return figure
 
 
-def probe_bars(names: Sequence[str], values: Sequence[Sequence[float]], chance: float, title: str) -> Figure:
-    """A bar a model: mean accuracy in percent with the spread over seeds, and a line at chance."""
+def panels(table: Table) -> list[list[str]]:
+    """The columns of a table as a figure shows them: one panel each, but those of a curve, as few@1, few@5, few@20, together."""
+    stems: dict[str, list[str]] = {}
+    for name in table.chance:
+        stems.setdefault(name.partition("@")[0], []).append(name)
+    return [names for names in stems.values() if len(names) < CURVE] + [
+        names for names in stems.values() if len(names) >= CURVE
+    ]
+
+
+def score_figure(table: Table, columns: int = 4) -> Figure:
+    """All panels in one figure: means with the spread over seeds, and a line at chance. Runs are in colour, rows that learnt from labels,
+    from nothing, or elsewhere are not."""
+    from matplotlib.figure import Figure
+
+    shown = panels(table)
+    columns = min(columns, len(shown))
+    lines = -(-len(shown) // columns)
+    figure = Figure(figsize=(_margin(table) + 2.6 * columns, lines * _height(table) + 0.8), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for number, axis in enumerate(axes):
+        if number < len(shown):
+            _panel(axis, table, shown[number], named=number % columns == 0)
+        else:
+            axis.set_visible(False)
+    _legend(figure, columns)
+    return figure
+
+
+def score_panels(table: Table) -> list[Figure]:
+    """The same panels, a figure each, wide enough to be read on a phone."""
+    from matplotlib.figure import Figure
+
+    figures = []
+    for names in panels(table):
+        figure = Figure(figsize=(_margin(table) + 2.9, _height(table)), layout="constrained")
+        _panel(figure.subplots(), table, names, named=True)
+        _legend(figure, 2)
+        figures.append(figure)
+    return figures
+
+
+def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """Which class (row, its videos in percent) was told as which (column). counts: (K,K), videos of class i told as class j."""
     import numpy as np
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 0.6 + 0.45 * len(names)), layout="constrained")
+    K = len(classes)
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = min(12.0, 2.2 + 0.26 * K)
+    figure = Figure(figsize=(side + 0.5, side), layout="constrained")
     axis = figure.subplots()
-    means = [float(np.mean(row)) for row in values]
-    spread = [float(np.std(row, ddof=1)) if len(row) > 1 else 0.0 for row in values]
-    colors = [SOFT if name.startswith("random") else ACCENT for name in names]
-    axis.barh(names, means, xerr=spread, color=colors, height=0.6, error_kw={"lw": 1, "ecolor": INK})
-    axis.axvline(chance, color=INK, ls="--", lw=1)
-    axis.annotate(
-        "chance", (chance, 1), xycoords=("data", "axes fraction"), ha="left", va="bottom", fontsize=9, color=INK
-    )
+    image = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    if K <= FEW:
+        for true, told in zip(*np.nonzero(counts), strict=True):
+            color = "white" if share[true, told] > 55 else INK
+            axis.text(told, true, f"{share[true, told]:.0f}", ha="center", va="center", fontsize=7, color=color)
+    small = min(8.0, 55 * side / K)  # points: names stand beside each other without touching
+    axis.set_xticks(range(K), classes, rotation=60, ha="right", rotation_mode="anchor", fontsize=small)
+    axis.set_yticks(range(K), classes, fontsize=small)
+    axis.set_xlabel("told", fontsize=9)
+    axis.set_ylabel("true class", fontsize=9)
+    axis.set_title(title, fontsize=9, loc="left")
+    figure.colorbar(image, ax=axis, shrink=0.6, label="videos of the class, %")
+    return figure
+
+
+def class_bars(classes: Sequence[str], values: Sequence[float], chance: float | None, title: str) -> Figure:
+    """Accuracy of every class in percent, and a line at chance."""
+    from matplotlib.figure import Figure
+
+    height = min(14.0, 1.0 + 0.22 * len(classes))
+    figure = Figure(figsize=(5, height), layout="constrained")
+    axis = figure.subplots()
+    axis.barh(classes, values, color=ACCENT, height=0.7)
+    axis.margins(y=0.5 / len(classes))
+    if chance is not None:
+        axis.axvline(chance, color=INK, ls="--", lw=1)
+        axis.annotate(
+            "chance",
+            (chance, 1),
+            (2, 1),
+            ("data", "axes fraction"),
+            "offset points",
+            fontsize=8,
+            va="bottom",
+            color=INK,
+        )
     axis.invert_yaxis()
-    axis.set_xlabel("accuracy, %")
-    axis.set_title(title, fontsize=11, pad=14)
+    axis.set_xlim(0, 100)
+    axis.set_xlabel("accuracy, %", fontsize=9)
+    axis.set_title(title, fontsize=9, loc="left", pad=12)
+    axis.tick_params(labelsize=min(8.0, 60 * height / len(classes)))
     axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _height(table: Table) -> float:
+    return max(2.4, 1.1 + 0.3 * len(table.rows))
+
+
+def _margin(table: Table) -> float:
+    """Inches that the rows' names take."""
+    return 0.2 + 0.075 * max(len(line) for row in table.rows for line in _label(row).splitlines())
+
+
+def _legend(figure: Figure, columns: int) -> None:
+    """One legend of the lines for all panels, below them."""
+    lines = {text: line for axis in figure.axes for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    if lines:
+        figure.legend(lines.values(), lines, loc="outside lower center", ncols=columns, fontsize=7, frameon=False)
+
+
+def _panel(axis: Axes, table: Table, names: Sequence[str], named: bool) -> None:
+    """One column as bars, or the columns of a curve as lines; named: whether the rows' names stand beside the bars."""
+    fraction, chance = decimals(names[0]) > 1, table.chance[names[0]]
+    unit = "score, -1 to 1" if fraction else "accuracy, %"
+    if len(names) < CURVE:
+        _bars(axis, table.rows[::-1], names[0], named)
+        axis.set(xlabel=unit, xlim=(max(-1.0, min(0.0, axis.get_xlim()[0])), 1 if fraction else 100))
+    else:
+        _curves(axis, table.rows, names)
+        axis.set(ylabel=unit, ylim=(0, None))
+    if chance is not None:
+        from matplotlib.patheffects import withStroke
+
+        outlined = [withStroke(linewidth=2.4, foreground="white")]
+        draw = axis.axvline if len(names) < CURVE else axis.axhline
+        draw(chance, color=INK, ls="--", lw=1, path_effects=outlined)
+        place = (
+            ((chance, 1), ("data", "axes fraction")) if len(names) < CURVE else ((1, chance), ("axes fraction", "data"))
+        )
+        axis.annotate("chance", place[0], (2, 1), place[1], "offset points", fontsize=7, color=INK, va="bottom")
+    axis.set_title(names[0] if len(names) < CURVE else names[0].partition("@")[0], fontsize=9, pad=12, loc="left")
+    axis.xaxis.label.set_fontsize(8)
+    axis.yaxis.label.set_fontsize(8)
+    axis.tick_params(labelsize=8, colors=INK)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _bars(axis: Axes, rows: Sequence[Row], name: str, named: bool) -> None:
+    import numpy as np
+
+    scores = [row.scores.get(name, []) for row in rows]
+    means = [float(np.mean(values)) if values else 0.0 for values in scores]
+    spreads = [spread(values) for values in scores]
+    bars = axis.barh(range(len(rows)), means, xerr=spreads, color=[_color(row) for row in rows], height=0.7)
+    for bar, row in zip(bars, rows, strict=True):
+        bar.set(hatch="///" if row.source else "", edgecolor="white", linewidth=0)
+    axis.set_yticks(range(len(rows)), [_label(row) for row in rows] if named else [])
+
+
+def _curves(axis: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
+    import numpy as np
+
+    counts = [int(name.partition("@")[2]) for name in names]
+    for row, (color, style) in zip(rows, _lines(rows), strict=True):
+        shown = [(count, row.scores[name]) for count, name in zip(counts, names, strict=True) if row.scores.get(name)]
+        if shown:
+            x, values = zip(*shown, strict=True)
+            error = [spread(one) for one in values]
+            means = [np.mean(one) for one in values]
+            text = _label(row).replace("\n", ", ")
+            axis.errorbar(x, means, error, color=color, ls=style, lw=1.4, marker=".", label=text)
+    axis.set_xscale("log")
+    axis.set_xticks(counts, [str(count) for count in counts])
+    axis.minorticks_off()
+    axis.set_xlabel("labels a class" if "few" in names[0] else "labelled videos, %")
+
+
+def _lines(rows: Sequence[Row]) -> list[tuple[str, Any]]:
+    """Colour and style of every row's line: runs differ in colour, what did not learn is grey; baselines differ in style."""
+    runs = sum(_color(row) == ACCENT for row in rows)
+    colors = PALETTE if runs > 1 else [ACCENT]
+    learnt = ((color, style) for style in itertools.cycle(("-", "--")) for color in colors)
+    grey = ((SOFT, style) for style in itertools.cycle((":", "--", "-.")))
+    kinds = {ACCENT: learnt, SOFT: grey, LABELS: itertools.repeat((LABELS, "-"))}
+    return [(SOFT, "-") if row.name.startswith("random") else next(kinds[_color(row)]) for row in rows]
+
+
+def _label(row: Row) -> str:
+    lines = [label(row), row.facts.get("backbone", "")]
+    return "\n".join(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…" for line in lines if line)
+
+
+def _color(row: Row) -> str:
+    if row.source or row.name.startswith(("random", "baseline")):
+        return SOFT
+    return LABELS if row.name == "supervised" else ACCENT

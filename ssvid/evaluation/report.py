@@ -1,4 +1,4 @@
-"""Rows to tables: one table object, written as Markdown, CSV and JSON, with its protocol and chance beside the numbers."""
+"""Rows to tables: one table object, written as Markdown, CSV, LaTeX and JSON, with its protocol and chance beside the numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,44 +14,86 @@ from typing import Any
 
 import numpy as np
 
+FRACTIONS = ("tau", "R2", "R²")  # scores on a scale of -1 to 1; all others are percent
+BEST = (
+    "Bold: the best mean of its column, where it leads the second best by more than the spread of the two together (the root of their "
+    "summed squares). Published rows do not compete; where a single run leads or comes second nothing is bold, for its spread is not "
+    "known."
+)
+_SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+}
+_LATEX |= {"–": "--", "²": r"$^2$", "·": r"$\cdot$", "τ": r"$\tau$", **{sign: "\\" + sign for sign in "&%$#_{}"}}
+
 
 @dataclass
 class Row:
-    """One line: what was measured, facts about it, and for every column the values over the seeds."""
+    """One line: what was measured, facts about it, and for every column the values over the seeds.
+
+    links: for every column the files behind its values, relative to the table's folder. source: where a published row's numbers stand;
+    a row with a source was not measured here and says so. alone: its values are of one training, so that their spread is only the
+    protocol's own.
+    """
 
     name: str
     facts: dict[str, str] = field(default_factory=dict)
     scores: dict[str, list[float]] = field(default_factory=dict)
+    links: dict[str, list[str]] = field(default_factory=dict)
+    source: str = ""
+    alone: bool = False
 
 
 @dataclass
 class Table:
-    """A table that carries its protocol. chance: for every column, the score of guessing, in the column's unit (percent)."""
+    """A table that carries its protocol. chance: for every column, the score of guessing in the column's unit (percent), None where
+    there is none. mark_best: set the best value of a column in bold, by the rule `BEST`, which then stands below the table."""
 
     title: str
     protocol: str
-    chance: dict[str, float]
+    chance: dict[str, float | None]
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     made_with: dict[str, Any] = field(default_factory=dict)
+    mark_best: bool = False
 
     def header(self) -> list[str]:
         """Column names; a score's name holds its chance level."""
-        facts = list(self.rows[0].facts) if self.rows else []
-        return ["model", *facts, *(f"{name} (chance {level:.1f})" for name, level in self.chance.items())]
+        scores = (
+            name if level is None else f"{name} (chance {level:.{decimals(name)}f})"
+            for name, level in self.chance.items()
+        )
+        return ["model", *self.fact_names(), *scores]
+
+    def fact_names(self) -> list[str]:
+        """The facts that any row states, in their order."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.facts))
 
     def cells(self) -> list[list[str]]:
         """The table as text, a list a row."""
-        return [
-            [row.name, *row.facts.values(), *(score(row.scores.get(name, [])) for name in self.chance)]
-            for row in self.rows
-        ]
+        return [[label(row), *self._facts(row), *(row_score(row, name) for name in self.chance)] for row in self.rows]
+
+    def best(self) -> dict[str, Row]:
+        """For every column that has one, the row that leads by more than the spread; see `BEST`."""
+        return {name: row for name in self.chance if (row := leader(self.rows, name))} if self.mark_best else {}
+
+    def below(self) -> list[str]:
+        """The notes, with the rule of the bold print."""
+        return [*self.notes, BEST] if self.mark_best else self.notes
 
     def markdown(self) -> str:
-        """GitHub Markdown with the title, the protocol and the notes."""
+        """GitHub Markdown with the title, the protocol and the notes; every score leads to the files behind it."""
         lines = [f"### {self.title}", "", self.protocol, "", _line(self.header()), _line(["---"] * len(self.header()))]
-        lines += [_line(cells) for cells in self.cells()]
-        lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+        best = self.best()
+        for row in self.rows:
+            name = f"[{row.name}]({row.source}), published" if row.source.startswith("http") else label(row)
+            scores = (_linked(row, column, best.get(column) is row) for column in self.chance)
+            lines.append(_line([name, *self._facts(row), *scores]))
+        lines += ["", *(f"- {note}" for note in self.below())] if self.below() else []
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
@@ -59,26 +102,114 @@ class Table:
         csv.writer(buffer, lineterminator="\n").writerows([self.header(), *self.cells()])
         return buffer.getvalue()
 
+    def latex(self) -> str:
+        """A `table` for LaTeX with the package booktabs; title and protocol are its caption, the notes stand below."""
+        best = self.best()
+        facts, columns = self.fact_names(), list(self.chance)
+        heads = [
+            name if level is None else rf"\shortstack[r]{{{name}\\chance {level:.{decimals(column)}f}}}"
+            for column, level in self.chance.items()
+            for name in [_latex(column)]
+        ]
+        body = []
+        for row in self.rows:
+            scores = [_latex(row_score(row, column)) for column in columns]
+            scores = [
+                rf"\textbf{{{text}}}" if best.get(column) is row else text
+                for column, text in zip(columns, scores, strict=True)
+            ]
+            body.append(" & ".join([_latex(label(row)), *map(_latex, self._facts(row)), *scores]) + r" \\")
+        lines = [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(self.title)}. {_latex(self.protocol)}}}",
+            rf"\begin{{tabular}}{{l{'l' * len(facts)}{'r' * len(columns)}}}",
+            r"\toprule",
+            " & ".join(["model", *map(_latex, facts), *heads]) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\footnotesize {_latex(note)}" for note in self.below()),
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
     def json(self) -> str:
         """Everything, each value of each seed included."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
+    def _facts(self, row: Row) -> list[str]:
+        return [row.facts.get(name, "") for name in self.fact_names()]
+
 
 def write(table: Table, out: str | os.PathLike[str]) -> None:
-    """Write OUT.md, OUT.csv and OUT.json."""
+    """Write OUT.md, OUT.csv, OUT.tex and OUT.json."""
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, text in ((".md", table.markdown()), (".csv", table.csv()), (".json", table.json())):
+    made = {".md": table.markdown(), ".csv": table.csv(), ".tex": table.latex(), ".json": table.json()}
+    for suffix, text in made.items():
         path.with_name(path.name + suffix).write_text(text)
 
 
-def score(values: Sequence[float]) -> str:
+def label(row: Row) -> str:
+    """The row's name, marked where it was not measured here."""
+    return f"{row.name}, published" if row.source else row.name
+
+
+def score(values: Sequence[float], name: str = "") -> str:
     """Mean, with the standard deviation over seeds where there are several; a dash where nothing was measured."""
     if not values:
         return "–"
     if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+        return f"{values[0]:.{decimals(name)}f}"
+    return f"{np.mean(values):.{decimals(name)}f} ± {spread(values):.{decimals(name)}f}"
+
+
+def row_score(row: Row, name: str) -> str:
+    """A row's score in a column. Where the draws of one training are all the same, they are no spread and none is printed."""
+    values = row.scores.get(name, [])
+    return score(values[:1] if row.alone and spread(values) == 0 else values, name)
+
+
+def spread(values: Sequence[float]) -> float:
+    """Standard deviation over the seeds (n - 1), 0 for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def decimals(name: str) -> int:
+    """Decimals a score of this name is printed with: percent get 1, scores from -1 to 1 get 3."""
+    return 3 if any(word in name for word in FRACTIONS) else 1
+
+
+def leader(rows: Sequence[Row], name: str) -> Row | None:
+    """The row with the best mean of a column, if it leads by more than the spread. None where a spread is not known: one training is
+    no reason to print a number in bold."""
+    ranked = sorted(
+        (row for row in rows if row.scores.get(name) and not row.source), key=lambda row: -np.mean(row.scores[name])
+    )
+    if len(ranked) < 2 or any(row.alone or len(row.scores[name]) < 2 for row in ranked[:2]):
+        return None
+    first, second = (row.scores[name] for row in ranked[:2])
+    lead = np.mean(first) - np.mean(second)
+    return ranked[0] if lead > np.hypot(spread(first), spread(second)) else None
+
+
+def _linked(row: Row, name: str, best: bool) -> str:
+    """A score in Markdown: one file behind it is the link itself, several are numbered after it."""
+    text = row_score(row, name)
+    text = f"**{text}**" if best else text
+    links = row.links.get(name, [])
+    if len(links) == 1:
+        return f"[{text}]({links[0]})"
+    return " ".join(
+        [text, *(f"[{str(number).translate(_SUPERSCRIPT)}]({link})" for number, link in enumerate(links, 1))]
+    )
+
+
+def _latex(text: str) -> str:
+    return re.sub(r"[\\~^±×–²·τ&%$#_{}]", lambda found: _LATEX[found.group()], text)
 
 
 def _line(cells: Sequence[str]) -> str:

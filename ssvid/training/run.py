@@ -1,6 +1,6 @@
 """The run folder: what a run was, what it measured, where it stands, and the backbone it leaves behind.
 
-    config.yaml  command.txt  env.json  metrics.jsonl  checkpoints/last.pt  backbone.safetensors  card.json
+    config.yaml  command.txt  env.json  metrics.jsonl  checkpoints/last.pt  pictures/STEP.png  backbone.safetensors  card.json
 
 Written atomically and without pickle: tensors, numbers and strings only.
 """
@@ -28,6 +28,8 @@ from ssvid.errors import ConfigError, DataError
 from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
 
+# what a run and its examination leave in the folder, and a run that replaces it takes away
+MADE = ("checkpoints", "pictures", "audit", "metrics.jsonl", "backbone.safetensors", "card.json", "held_out.json")
 PACKAGES = ("torch", "torchvision", "lightly", "decord2", "av", "numpy")
 
 
@@ -51,12 +53,12 @@ class Run:
                 raise ConfigError(
                     f"{path} holds a run already; go on with --resume, replace it with --overwrite, or name another -o"
                 )
-            for name in ("checkpoints", "metrics.jsonl", "backbone.safetensors", "card.json"):
+            for name in MADE:
                 target = path / name
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_text(path / "command.txt", shlex.join(sys.argv) + "\n")
-        write_text(path / "env.json", json.dumps(environment(), indent=2) + "\n")
+        write_json(path / "env.json", environment())
         write_text(path / "config.yaml", to_yaml(config))
         return cls(path)
 
@@ -69,7 +71,7 @@ class Run:
     def card(self) -> dict[str, Any]:
         """What the exported backbone is. Raises DataError while the run has exported none."""
         try:
-            return json.loads((self.path / "card.json").read_text())
+            return read_json(self.path / "card.json")
         except FileNotFoundError as error:
             raise DataError(
                 f"{self.path} has no backbone yet; finish it with: ssvid pretrain --resume {self.path}"
@@ -116,7 +118,7 @@ class Run:
     def export(self, backbone: Backbone, card: dict[str, Any]) -> None:
         """Write the backbone's weights and their card."""
         save_weights(self.path / "backbone.safetensors", dict(backbone.state_dict()))
-        write_text(self.path / "card.json", json.dumps(card, indent=2) + "\n")
+        write_json(self.path / "card.json", card)
 
     def load(self) -> Backbone:
         """The backbone this run exported, with its weights, in eval mode."""
@@ -158,6 +160,16 @@ def write_text(path: Path, text: str) -> None:
     fresh = path.with_name(path.name + ".tmp")
     fresh.write_text(text)
     fresh.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """A value that `write_json` wrote."""
+    return json.loads(path.read_text())
 
 
 def environment() -> dict[str, Any]:

@@ -37,9 +37,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.data.augment import Augment, Scope
+from ssvid.data.flow import optical_flow
 from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import Clips, clock, why_unusable, window_motion, window_starts
 from ssvid.errors import ConfigError
+from ssvid.training import cycles, orders, places, walks
+from ssvid.training.palette import Palette
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.info import BackboneInfo
 from ssvid.zoo.views import clip_vector, frame_vectors, isolated_maps
@@ -48,6 +51,7 @@ __all__ = [
     "Augment",
     "Backbone",
     "Clips",
+    "Palette",
     "PretextTask",
     "Row",
     "Scope",
@@ -57,8 +61,13 @@ __all__ = [
     "class_accuracy",
     "clip_vector",
     "clock",
+    "cycles",
     "frame_vectors",
     "isolated_maps",
+    "optical_flow",
+    "orders",
+    "places",
+    "walks",
     "window_starts",
 ]
 
@@ -75,12 +84,14 @@ class PretextTask(nn.Module, ABC):
     pairs: the videos of a batch come in twos, 0 and 1, 2 and 3 ..., that show one action (have one label).
     chance: accuracy of guessing; where it depends on the sample, `forward` also returns "chance" (B,).
     controls: shortcut controls of `ssvid audit` that this task has to pass besides those that every task gets.
+    unfair: those it does not get, as an honest answer to them is left, with the reason.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     backbone_options: ClassVar[dict[str, Any]] = {}
     pairs: ClassVar[bool] = False
     controls: ClassVar[tuple[str, ...]] = ()
+    unfair: ClassVar[dict[str, str]] = {}
     chance: float = 0.0
 
     def __init__(

@@ -38,15 +38,25 @@ def evaluate(
     task: PretextTask, videos: Sequence[VideoRecord], workers: int = 1, batch: int = 8
 ) -> dict[str, tuple[float, float]]:
     """(mean, standard error over videos) of every per-video metric of a task in eval mode."""
+    _, values = per_video(task, videos, workers, batch)
+    return {
+        name: (float(np.mean(row)), float(np.std(row) / max(len(row) - 1, 1) ** 0.5)) for name, row in values.items()
+    }
+
+
+def per_video(
+    task: PretextTask, videos: Sequence[VideoRecord], workers: int = 1, batch: int = 8
+) -> tuple[list[VideoRecord], dict[str, np.ndarray]]:
+    """The videos a task in eval mode was asked about, in its order, and every per-video metric (N,) of them."""
     kept, _ = usable(task, videos)
+    plans = list(test_plans(task, kept, batch))
     mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
     values: dict[str, list[float]] = {}
-    for loaded in load(kept, test_plans(task, kept, batch), task.augment.decode_size, workers, normalise=(mean, std)):
+    for loaded in load(kept, plans, task.augment.decode_size, workers, normalise=(mean, std)):
         with torch.inference_mode():
             result = task(loaded.clips, loaded.target)
         for name, value in result.items():
             if value.ndim == 1:
                 values.setdefault(name, []).extend(value.tolist())
-    return {
-        name: (float(np.mean(row)), float(np.std(row) / max(len(row) - 1, 1) ** 0.5)) for name, row in values.items()
-    }
+    asked = [kept[plan.video] for step in plans for plan in step]
+    return asked, {name: np.array(row) for name, row in values.items()}

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import Backbone
 
-Pool = Literal["mean", "max_space_mean_time", "mean_std"]
+Pool = Literal["mean", "max_space_mean_time", "mean_std", "none"]
 Isolation = Literal["replicate", "microclip", "static"]
 
 _POOLS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -21,11 +21,16 @@ _POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "max_space_mean_time": lambda features: features.amax((3, 4)).mean(2),
     # twice as long: what is seen, and how much each channel changes; the second half is all that an image network knows of time
     "mean_std": lambda features: torch.cat([features.mean((2, 3, 4)), features.mean((3, 4)).std(2, unbiased=False)], 1),
+    # the whole map, for a head that looks at its cells itself
+    "none": lambda features: features.flatten(1),
 }
 
 
 def clip_vector(features: Tensor, pool: Pool = "mean") -> Tensor:
-    """One vector a clip: (B,D,t,h,w) -> (B,D), or (B,2D) for the pool mean_std. Raises ConfigError for an unknown pool."""
+    """One vector a clip: (B,D,t,h,w) -> (B,D); (B,2D) for the pool mean_std, (B,D*t*h*w) for none.
+
+    Raises ConfigError for an unknown pool.
+    """
     if pool not in _POOLS:
         raise ConfigError(f"Unknown pool {pool!r}. Use one of {', '.join(_POOLS)}.")
     return _POOLS[pool](features)

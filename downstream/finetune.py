@@ -1,0 +1,211 @@
+"""Fine-tuning: a new linear head, all layers trained with labels, tested on several clips a video.
+
+The clips are the table's view (frames, stride, size); what is named after a paper takes its optimiser, schedule, augmentation and way of
+averaging from there. The last step counts, never the best on test or held-out videos, and no test video is left out for being short.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssvid.data.footage import Footage
+from ssvid.data.index import fingerprint
+from ssvid.data.scanning import cache_folder
+from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol
+from ssvid.evaluation.frozen import accuracy, labels_of
+from ssvid.evaluation.tuning import Classifier, ClipSource, Recipe, augmentation, clip_source, predict, train
+from ssvid.training.run import load_weights, package_version, save_weights
+from ssvid.zoo.backbone import Backbone
+
+PROTOCOLS = {
+    "*": {
+        "trains": "all",
+        "options": {
+            "epochs": 15,
+            "steps": 0,
+            "batch": 16,
+            "lr": 3e-3,
+            "head_lr": 1.0,
+            "layer_decay": 1.0,
+            "optimizer": "adamw",
+            "weight_decay": 0.02,
+            "schedule": "cosine",
+            "warmup": 0.1,
+            "drops": (0.6, 0.8),
+            "factor": 0.1,
+            "dropout": 0.0,
+            "area": (0.7, 1.0),
+            "ratio": (0.75, 1.333),
+            "flip": 0.5,
+            "jitter": 0.0,
+            "clips": 10,
+            "average": "logits",
+        },
+    },
+    "finetune": {
+        "summary": "Fine-tuning, all layers: AdamW, warm-up and cosine, 10 clips",
+        "after": "ours, for small networks and a minute's time",
+        "differs": "15 epochs; the others run as long as their papers do",
+    },
+    "finetune_vcop": {
+        "summary": "Fine-tuning as VCOP: SGD, constant rate, mean of logits",
+        "after": "VCOP (CVPR 2019), train_classify.py; VCP, PRP and IIC follow it",
+        "differs": "no videos are held out and the last epoch counts, where the best on 800 held-out videos does there; norms and biases "
+        "are not decayed",
+        "options": {
+            "epochs": 150,
+            "batch": 8,
+            "lr": 1e-3,
+            "optimizer": "sgd",
+            "weight_decay": 5e-4,
+            "schedule": "constant",
+            "area": (0.766, 0.766),  # 112 px of 128
+            "ratio": (1.0, 1.0),
+            "flip": 0.0,
+        },
+    },
+    "finetune_coclr": {
+        "summary": "Fine-tuning as CoCLR: Adam, dropout 0.9, head at ten times the rate, mean of probabilities",
+        "after": "CoCLR (arXiv 2010.09709), eval/main_classifier.py",
+        "differs": "10 clips and the centre crop, where it takes every half-overlapping window and ten crops, and jitters test clips; the "
+        "augmentation is ours",
+        "options": {
+            "epochs": 500,
+            "batch": 32,
+            "lr": 1e-4,
+            "head_lr": 10.0,
+            "optimizer": "adam",
+            "weight_decay": 1e-3,
+            "schedule": "drops",
+            "drops": (0.8, 0.9),
+            "dropout": 0.9,
+            "average": "probabilities",
+        },
+    },
+    "finetune_severe": {
+        "summary": "Fine-tuning as SEVERE: Adam at 1e-4, strong crops",
+        "after": "SEVERE (arXiv 2203.14221), action_recognition/configs",
+        "differs": "160 epochs of one clip a video, where it has 16 of ten; the batch is ours",
+        "options": {
+            "epochs": 160,
+            "lr": 1e-4,
+            "optimizer": "adam",
+            "weight_decay": 0.0,
+            "schedule": "drops",
+            "drops": (0.375, 0.625, 0.875),
+            "factor": 0.3,
+            "area": (0.08, 1.0),
+            "jitter": 0.4,
+        },
+    },
+    "finetune_slowfast": {
+        "summary": "Fine-tuning as rho-MoCo and rho-BYOL: SGD, cosine, dropout 0.8, no weight decay",
+        "after": "Feichtenhofer et al. (arXiv 2104.14558), SlowFast configs/contrastive_ssl",
+        "differs": "one crop of each of 10 clips, where it takes three; augmentation and warm-up are ours",
+        "options": {
+            "epochs": 200,
+            "batch": 64,
+            "lr": 0.01,
+            "optimizer": "sgd",
+            "weight_decay": 0.0,
+            "dropout": 0.8,
+            "average": "probabilities",
+        },
+    },
+    "finetune_videomae": {
+        "summary": "Fine-tuning as VideoMAE: AdamW, rates that decay from layer to layer, 5 clips",
+        "after": "VideoMAE (arXiv 2203.12602), its UCF101 script",
+        "differs": "one crop of each clip, where it takes three; no drop path, one clip a video in each epoch; batch and warm-up are ours",
+        "options": {
+            "epochs": 100,
+            "lr": 5e-4,
+            "layer_decay": 0.7,
+            "weight_decay": 0.05,
+            "dropout": 0.5,
+            "clips": 5,
+            "average": "probabilities",
+        },
+    },
+}
+
+
+def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
+    """One score named after the protocol. Raises ConfigError for an option out of range, VideoError for a file that cannot be read."""
+    recipe = Recipe(**find_protocol(protocol).settings(setting.options))
+    yield accuracy(protocol, setting, partial(_tuned, protocol, subject, setting, recipe))
+
+
+def supervised(subject: Subject, setting: Setting, changes: Mapping[str, Any] | None = None) -> Subject:
+    """A subject of the same name, trained from its weights with the labels of each fold's training videos: for frozen protocols.
+
+    subject: with random weights. setting: videos, folds, view and seed of the training; its options are those of another protocol and
+    are not looked at. changes: options of the protocol `finetune`, which is the recipe.
+    The weights of a fold are trained when they are first asked for and kept in the cache.
+    """
+    recipe = Recipe(**find_protocol("finetune").settings(changes))
+
+    def trained(fold: int) -> Backbone:
+        backbone = subject.make()
+        path = _kept_weights(backbone, setting, recipe, fold)
+        if path.exists():
+            load_weights(backbone, path)
+            return backbone.eval()
+        backbone = _trained(subject.name, backbone, setting, recipe, fold)[0].backbone.cpu()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(path, dict(backbone.state_dict()))
+        return backbone.eval()
+
+    return replace(subject, make=trained, per_fold=True)
+
+
+def _tuned(
+    protocol: str, subject: Subject, setting: Setting, recipe: Recipe, fold: int, train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    """Labels told for the test videos of a fold after training on its other videos."""
+    model, source = _trained(f"{protocol} {subject.name}", subject.backbone(fold), setting, recipe, fold)
+    classes = np.unique(labels_of(setting.videos)[train])
+    return classes[predict(model, source, test, recipe.average).argmax(1)]
+
+
+def _trained(
+    what: str, backbone: Backbone, setting: Setting, recipe: Recipe, fold: int
+) -> tuple[Classifier, ClipSource]:
+    """A backbone with a head, trained on the training videos of a fold, and where its clips come from."""
+    progress, positions = setting.progress, setting.folds[fold][0]
+    footage = Footage(
+        setting.videos,
+        augmentation(setting.view.size, recipe).decode_size,
+        workers=setting.workers,
+        progress=partial(progress, "decoding") if progress else None,
+    )
+    source = clip_source(footage, setting.view, recipe, backbone, setting.device, setting.flip)
+    codes = np.unique(labels_of(setting.videos)[positions], return_inverse=True)[1]
+    if len(setting.folds) > 1:
+        what = f"{what}, fold {fold + 1} of {len(setting.folds)}"
+    told = partial(progress, what) if progress else None
+    return train(backbone, source, positions, codes, recipe, setting.seed, told), source
+
+
+def _kept_weights(backbone: Backbone, setting: Setting, recipe: Recipe, fold: int) -> Path:
+    """Where the weights of a supervised subject lie; the name changes with all that decides them."""
+    digest = hashlib.sha256()
+    for tensor in backbone.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    videos = [setting.videos[position] for position in setting.folds[fold][0]]
+    facts: list[Any] = [
+        backbone.info.name,
+        sorted(backbone.info.options.items()),
+        fingerprint(videos),
+        asdict(setting.view),
+    ]
+    facts += [asdict(recipe), setting.seed, setting.flip, package_version("ssvid")]
+    digest.update(json.dumps(facts).encode())
+    return cache_folder() / "supervised" / f"{digest.hexdigest()[:24]}.safetensors"

@@ -1,0 +1,96 @@
+"""Clip order: in which order did these three clips happen?
+
+VCOP, Xu et al., CVPR 2019. Three clips of one video with gaps between them, so that the end of one does not join the start of the next,
+are shuffled; the network compares them in pairs and names one of 3! = 6 orders.
+
+The published code crops every clip on its own but leaves colours alone, so that brightness drifting through the video (exposure, dusk, a
+fade) gives the order away. Here every clip gets colours of its own as well (`jitter`, 0 as published), and the whole video may be flipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssvid.training.task import (
+    Augment,
+    Backbone,
+    Clips,
+    PretextTask,
+    Row,
+    VideoRecord,
+    clip_vector,
+    orders,
+)
+
+CLIPS = 3
+
+
+class ClipOrder(PretextTask):
+    """Each clip to one vector, each pair of vectors through one layer, all pairs through another to six logits.
+
+    frames: T of a clip. gap: frames left out between clips; the paper takes 8. stride: ticks of the clock between frames.
+    size: side in px. jitter: brightness, contrast and saturation drawn for every clip, 0.4 means factors in 0.6..1.4.
+    dropout: before the last layer. fps: clock in frames a second; None counts the video's own frames.
+    min_motion: least mean motion of a window, 0..255; a still video has no order.
+    """
+
+    needs = ("time",)
+    controls = ("fade", "bars", "recode", "padding")
+    chance = 1 / 6
+    orders: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        frames: int = 16,
+        gap: int = 8,
+        stride: int = 1,
+        size: int = 112,
+        jitter: float = 0.4,
+        dropout: float = 0.5,
+        fps: float | None = None,
+        min_motion: float = 0.1,
+    ) -> None:
+        augment = Augment(
+            size=size, area=(0.7, 0.8), ratio=(1, 1), jitter=jitter, crop_scope="clip", color_scope="clip"
+        )
+        steps = CLIPS * frames + (CLIPS - 1) * gap
+        super().__init__(backbone, augment, span=(steps - 1) * stride + 1, fps=fps, min_motion=min_motion)
+        self.frames, self.gap, self.stride = frames, gap, stride
+        self.register_buffer("orders", orders.every(CLIPS), persistent=False)
+        self.head = orders.PairwiseHead(backbone.info.dim, CLIPS, len(self.orders), dropout=dropout)
+
+    def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
+        """Indices (3,T) of the clips as they happened; the target (6,) are the orders they are asked in, which is all."""
+        steps = self.window(video, rng, training)[:: self.stride]
+        starts = np.arange(CLIPS) * (self.frames + self.gap)
+        return Clips(steps[starts[:, None] + np.arange(self.frames)], np.arange(len(self.orders)))
+
+    def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """clips (B,3,C,T,H,W), target (B,K) orders -> loss and accuracy over the orders asked."""
+        logits = self.logits(clips, target)
+        right = (logits.argmax(2) == target).float()
+        return {"loss": F.cross_entropy(logits.flatten(0, 1).float(), target.flatten()), "accuracy": right.mean(1)}
+
+    def logits(self, clips: Tensor, target: Tensor) -> Tensor:
+        """What the network says of the clips shuffled into each of the orders asked: (B,3,C,T,H,W), (B,K) -> (B,K,6)."""
+        vectors = clip_vector(self.backbone(clips.flatten(0, 1))).unflatten(0, clips.shape[:2])  # (B,3,D)
+        video = torch.arange(len(clips), device=clips.device).view(-1, 1, 1)
+        return self.head(vectors[video, self.orders[target]])  # of (B,K,3,D)
+
+    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+        """Some videos, each in one order: its clips one after the other, and the order that is read."""
+        says = self.logits(clips, target).argmax(2)
+        for number, clip in enumerate(self.pixels(clips[:4])):
+            asked = 5 * number % target.shape[1]
+            order, answer = (self.orders[row[number, asked]].tolist() for row in (target, says))
+            yield (
+                f"clips {order}; says {answer}",
+                clip[order, :, :: max(1, self.frames // 4)].transpose(0, 1).flatten(1, 2),
+            )

@@ -1,0 +1,82 @@
+"""Video pace: at which of four paces does the clip play?
+
+Wang, Jiao and Liu, Self-supervised Video Representation Learning by Pace Prediction, ECCV 2020 (arXiv 2008.05861), its classification
+part: a clip takes every s-th frame, s = 1..4, and the network names s.
+
+The official code runs on at the video's first frame where a clip is longer than the video, which shows as a cut and happens the more
+often the larger s is. Here a video must have room for the largest stride, whichever is asked. The paper draws one pace a clip; here all
+four clips of a video stand in one batch by default, around the same moment, so that neither content nor place tells the pace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord, clip_vector
+
+STRIDES = (1, 2, 3, 4)
+
+
+class Pace(PretextTask):
+    """Four logits on the mean over space and time.
+
+    frames: T. size: side in px, the paper 112.
+    together: train on all four paces of a video at once; False: on one drawn at random, as the paper does. Tested are always all four.
+    drift: how far each clip's box wanders on its own, see Augment, so that a pan's speed says nothing; not the paper's.
+    fps: clock in frames a second; None counts the video's own frames.
+    min_motion: least mean motion of a window, 0..255; a still window has no pace.
+    """
+
+    needs = ("time",)
+    controls = ("pan", "recode", "frame_rate", "padding")
+    chance = 0.25
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        frames: int = 16,
+        size: int = 112,
+        together: bool = True,
+        drift: float = 0.5,
+        fps: float | None = None,
+        min_motion: float = 0.1,
+    ) -> None:
+        # colours change from frame to frame as in the official code, against traces of the codec
+        augment = Augment(size, area=(0.5, 1.0), jitter=0.2, crop_scope="clip", color_scope="frame", drift=drift)
+        super().__init__(backbone, augment, span=(frames - 1) * max(STRIDES) + 1, fps=fps, min_motion=min_motion)
+        self.frames, self.together = frames, together
+        self.head = nn.Linear(backbone.info.dim, len(STRIDES))
+
+    def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
+        """Indices (V,T) of clips around the middle of one window that fits the largest stride, with target (V,), places in STRIDES."""
+        window = self.window(video, rng, training)
+        paces = np.arange(len(STRIDES)) if self.together or not training else rng.integers(len(STRIDES), size=1)
+        return Clips(np.stack([window[centred(len(window), self.frames, STRIDES[pace])] for pace in paces]), paces)
+
+    def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """clips (B,V,C,T,H,W), target (B,V) -> loss and accuracy."""
+        logits = self.logits(clips)
+        loss = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten())
+        return {"loss": loss, "accuracy": (logits.argmax(2) == target).float().mean(1)}
+
+    def logits(self, clips: Tensor) -> Tensor:
+        """How much each clip looks like each pace: (B,V,C,T,H,W) -> (B,V,4)."""
+        return self.head(clip_vector(self.backbone(clips.flatten(0, 1)))).unflatten(0, clips.shape[:2])
+
+    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+        """The clips of some videos with their stride, the stride named and its probability."""
+        for video, strides, says in zip(
+            self.pixels(clips[:4]), target[:4], self.logits(clips[:4]).softmax(2), strict=True
+        ):
+            for clip, stride, shares in zip(video, strides.tolist(), says, strict=True):
+                yield f"stride {STRIDES[stride]}; says {STRIDES[int(shares.argmax())]} ({shares.max():.0%})", clip
+
+
+def centred(span: int, frames: int, stride: int) -> np.ndarray:
+    """Positions (frames,) of every stride-th tick around the middle of a window of `span`."""
+    return (span - (frames - 1) * stride - 1) // 2 + np.arange(frames) * stride

@@ -1,0 +1,115 @@
+"""Temporal cycle-consistency: from a moment to its like in another video of the same action and back, does the way lead home?
+
+TCC, Dwibedi et al., CVPR 2019. Frame i of one video looks softly for its nearest neighbour among the frames of the other video, and that
+for its own among the frames of the first: the cycle should end at i. A frame that knew its place in the video would get there by
+counting, so every frame is encoded on its own, with `context` - 1 earlier ones at a fixed distance; which ones are drawn is random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ssvid.errors import ConfigError
+from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord, clock, cycles, isolated_maps
+
+EMBEDDING = 128
+
+
+class TCC(PretextTask):
+    """Embeddings of single frames, compared between the two videos of a pair, from either one.
+
+    As in the authors' code and not in the paper: squared distances are divided by the channels and by a temperature, time is a share of
+    the video, the logarithm is that of the variance. Unlike both: no dropout, and one crop and one colour for a video. Whatever is drawn
+    for every frame anew lets a frame find itself again: with dropout 0.1, 57 % of the cycles of a small run came home in training, and
+    none but by chance held out. Frames without earlier ones are left out, where the code repeats the first frame. The embedding has
+    unit variance over the batch, as it starts from scratch here.
+
+    A cycle comes home by likeness, and features that differ by chance are alike enough for some. `order_accuracy` has no such floor: the share of
+    twos of frames whose neighbours in the other video stand in the same order, 1/2 by guessing. No loss asks for it.
+
+    loss: "regression" (squared distance of the end from home over the variance, plus 0.001 log variance), "mse" (that distance
+    alone) or "classification" (cross-entropy with label smoothing 0.1). frames: T of a video. context: frames that make one step, the
+    last of them its own. stride: ticks of the clock between these. share: least share of a shot that the frames are drawn
+    from. size: side in px. width: channels of the embedder. centred: what a video's frames have in common is taken off, for networks that
+    know nothing yet and would compare backgrounds. temperature: of both softmaxes. fps: clock in frames a second; None counts the
+    video's own frames. min_motion: least mean motion of a window, 0..255.
+    """
+
+    pairs = True
+    unfair = dict.fromkeys(  # noqa: RUF012
+        ("pan", "codec", "noise", "fade", "bars"), "a cycle comes home by the very likeness it left by, be it chance"
+    )
+    chance = 0.05
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        loss: str = "regression",
+        frames: int = 20,
+        context: int = 2,
+        stride: int = 15,
+        share: float = 0.8,
+        size: int = 224,
+        width: int = 512,
+        centred: bool = False,
+        temperature: float = 0.1,
+        fps: float | None = None,
+        min_motion: float = 0.1,
+    ) -> None:
+        if loss not in cycles.LOSSES:
+            raise ConfigError(f"tcc.loss={loss!r} is not one of {', '.join(cycles.LOSSES)}")
+        augment = Augment(size=size, area=(0.6, 1.0), jitter=0.4)
+        super().__init__(backbone, augment, span=(context - 1) * stride + frames, fps=fps, min_motion=min_motion)
+        self.loss, self.frames, self.share, self.centred, self.temperature = loss, frames, share, centred, temperature
+        self.chance, self.earlier = 1 / frames, np.arange(context)[::-1] * stride
+        layers: list[nn.Module] = []
+        for channels in (backbone.info.dim, width):
+            layers += [nn.Conv3d(channels, width, 3, padding=1, bias=False), nn.BatchNorm3d(width), nn.ReLU()]
+        layers += [nn.AdaptiveMaxPool3d(1), nn.Flatten()]
+        layers += [nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, EMBEDDING)]
+        self.embedder, self.scale = nn.Sequential(*layers), nn.BatchNorm1d(EMBEDDING, affine=False)
+
+    def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
+        """Indices (T,k): each frame behind its earlier ones, all of one shot; target (T,): where in the shot, 0..1."""
+        window, ticks = self.window(video, rng, training), clock(video, self.fps)
+        edges = np.array([0, *video.shots.cuts, video.info.frames])
+        shot = ticks[(ticks >= edges[edges <= window[0]].max()) & (ticks < edges[edges > window[0]].min())]
+        first, end = int(self.earlier[0]), len(shot)
+        chosen = np.linspace(first, end - 1, self.frames).round().astype(int)
+        if training:
+            length = rng.integers(max(self.span, int(np.ceil(self.share * end))), end + 1)
+            start = rng.integers(end - length + 1)
+            chosen = start + first + np.sort(rng.choice(length - first, self.frames, replace=False))
+        return Clips(shot[chosen[:, None] - self.earlier], (chosen / end).astype(np.float32))
+
+    def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """clips (B,T,C,k,H,W), B even, target (B,T) -> loss, accuracy (share of cycles that end at home), chance, order."""
+        there, back = self.walk(clips)
+        home = back.argmax(2) == torch.arange(self.frames, device=clips.device)
+        return {
+            "loss": cycles.cycle_loss(self.loss, back, target.float()),
+            "accuracy": home.float().mean(1),
+            "chance": torch.full_like(back[:, 0, 0], 1 / self.frames),
+            "order_accuracy": cycles.in_order(there.argmax(2)),
+        }
+
+    def walk(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """From every video to the other of its pair and back: (B,T,C,k,H,W) -> logits (B,T,T) there and back."""
+        maps = isolated_maps(self.backbone, clips.flatten(0, 1))  # (B*T,D,k,h,w)
+        own = self.embedder(maps).unflatten(0, clips.shape[:2])
+        own = own - own.mean(1, keepdim=True) if self.centred else own
+        own = self.scale(own.flatten(0, 1)).view_as(own)
+        return cycles.cycle(own, own.unflatten(0, (-1, 2)).flip(1).flatten(0, 1), self.temperature)
+
+    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+        """The first pairs: the frames of one video, and under each its nearest neighbour in the other."""
+        (there, back), pixels = self.walk(clips), self.pixels(clips)[:, :, :, -1].transpose(1, 2)  # (B,C,T,H,W)
+        for one in range(0, min(4, len(clips)), 2):
+            home = int((back[one].argmax(1).cpu() == torch.arange(self.frames)).sum())
+            yield f"frames; {home} of {self.frames} cycles come home", pixels[one]
+            yield "their neighbours in the other video", pixels[one + 1][:, there[one].argmax(1)]

@@ -1,0 +1,67 @@
+"""Clips a second of the loader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssvid.bench.timing import footage, rates, row, steady
+from ssvid.data.index import Index, VideoRecord
+from ssvid.data.loader import Plan, load
+from ssvid.data.scanning import make_copies, scan_videos
+from ssvid.video.writer import write_video
+
+CLIP, SIDE, CLIPS = 16, 112, 96  # frames, px and number of the loader's clips
+
+
+def bench_loader(folder: Path, rounds: int) -> list[dict[str, Any]]:
+    """Clips a second: a bare decord loop, our loader with one worker on the same windows, and on training copies."""
+    index = Index(folder / "index.sqlite", create=True)
+    for number in range(4):
+        write_video(folder / "v" / f"{number}.mp4", footage(number, 600), fps=30, gop=250, bframes=2, crf=23)
+    scan_videos([folder / "v"], index)
+    originals = index.videos()
+    make_copies(index, folder / "copies")
+    copies = index.videos()
+    rng = np.random.default_rng(0)
+    plans = [_window(number % len(originals), originals, rng) for number in range(CLIPS)]
+    timed = rates(
+        {
+            "bare": lambda: steady(bare_decord(originals, plan) for plan in plans),
+            "ours": lambda: steady(len(batch.clips) for batch in load(originals, _chunks(plans), SIDE, workers=1)),
+            "copies": lambda: steady(len(batch.clips) for batch in load(copies, _chunks(plans), SIDE, workers=1)),
+        },
+        rounds,
+    )
+    return [
+        row(
+            "our loader, one worker, against a bare decord loop (H.264 320x240, GOP 250)",
+            timed["bare"],
+            timed["ours"],
+            0.9,
+            "clips/s",
+        ),
+        row("training copies against the originals", timed["ours"], timed["copies"], 4.0, "clips/s"),
+    ]
+
+
+def bare_decord(videos: Sequence[VideoRecord], plan: Plan) -> int:
+    """What one would write by hand: a fresh reader a window, one thread, resized while decoding."""
+    import decord
+
+    info = videos[plan.video].info
+    width = round(info.width * SIDE / info.height)
+    reader = decord.VideoReader(info.path, width=width, height=SIDE, num_threads=1)
+    return len(reader.get_batch(plan.indices.ravel()).asnumpy()) // CLIP
+
+
+def _window(video: int, videos: Sequence[VideoRecord], rng: np.random.Generator) -> Plan:
+    start = int(rng.integers(videos[video].info.frames - CLIP))
+    return Plan(video, np.arange(start, start + CLIP)[None], np.zeros(0, np.float32), {}, 0.5, SIDE)
+
+
+def _chunks(plans: Sequence[Plan]) -> list[list[Plan]]:
+    return [list(plans[start : start + 8]) for start in range(0, len(plans), 8)]

@@ -1,0 +1,89 @@
+"""Steps a second of the training loop."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssvid.bench.timing import rates, row
+from ssvid.config import PretrainConfig
+from ssvid.data.index import Index, VideoRecord
+from ssvid.data.loader import Batch, ClipReader, collate
+from ssvid.data.scanning import scan_videos
+from ssvid.data.synthetic import make_world
+from ssvid.training import fit as loop
+from ssvid.training.plans import PlanSampler
+
+
+def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
+    """Steps a second: a bare torch loop over one batch in memory, our loop over the same batch, and our loop with a worker that
+    decodes and augments beside it. The last has no target: with two cores it tells what sharing them costs."""
+    index = Index(folder / "index.sqlite", create=True)
+    scan_videos([make_world(folder / "world", per_class=2, frames=64, size=64, workers=1)], index)
+    config = PretrainConfig(
+        backbone="r3d_18_tiny",
+        batch=16,
+        steps=24,
+        log_every=4,
+        data=[str(index.path)],
+        options={"frames": 16, "size": (64, 64)},
+        workers=1,
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))  # a core is left to the worker on both sides
+    task = loop.build_task(config)
+    videos, _ = loop.training_videos(task, index, "all")
+    mean, std = (torch.tensor(value) for value in (task.backbone.info.mean, task.backbone.info.std))
+    batch = _first_batch(task, videos, config).augmented(mean, std)
+
+    def bare() -> float:
+        model = loop.build_task(config)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr)
+        model.train()
+        began = time.perf_counter()
+        for _ in range(config.steps):
+            loss = model(batch.clips, batch.target)["loss"]
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_grad)
+            optimizer.step()
+        return config.steps / (time.perf_counter() - began)
+
+    def ours(batches: Iterable[Batch] | None) -> float:
+        config.out = str(folder / f"run{time.perf_counter_ns()}")
+        run = loop.Run.create(config)
+        loop.fit(loop.build_task(config), videos, config, run, loop.make_fabric(config), lambda line: None, batches)
+        return statistics.median(line["clips_per_second"] for line in run.metrics()[1:]) / config.batch
+
+    sides: dict[str, Callable[[], float]] = {
+        "bare": bare,
+        "loop": lambda: ours(itertools.repeat(batch, config.steps)),
+        "worker": lambda: ours(None),
+    }
+    timed = rates(sides, rounds)
+    torch.set_num_threads(threads)
+    what = f"{config.backbone}, batch {config.batch}"
+    return [
+        row(f"our loop against bare torch, the same batch, {what}", timed["bare"], timed["loop"], 0.95, "steps/s"),
+        row(
+            f"our loop beside its decoding worker against bare torch, {what}",
+            timed["bare"],
+            timed["worker"],
+            None,
+            "steps/s",
+        ),
+    ]
+
+
+def _first_batch(task: Any, videos: Sequence[VideoRecord], config: PretrainConfig) -> Any:
+    reader = ClipReader(videos, task.augment.decode_size)
+    batch = collate([reader[plan] for plan in PlanSampler(task, videos, config).plans(0)])
+    if isinstance(batch, Exception):
+        raise batch
+    return batch

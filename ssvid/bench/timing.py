@@ -1,0 +1,61 @@
+"""What the benches share: rounds in turns, rows with ratios, and footage that costs a decoder what real footage does."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def rates(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Rates of every side, in turns; the first round warms up and does not count."""
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, side in sides.items():
+            rate = side()
+            if number:
+                found[name].append(rate)
+    return found
+
+
+def steady(counts: Iterable[int]) -> float:
+    """Things a second, from the first to the last: starting a worker is paid once a run, not once a clip."""
+    stream = iter(counts)
+    next(stream)
+    began = time.perf_counter()
+    return sum(stream) / (time.perf_counter() - began)
+
+
+def row(what: str, base: list[float], ours: list[float], target: float | None, unit: str) -> dict[str, Any]:
+    """A line of a bench: medians of both rates, and the median ratio beside its target."""
+    ratio = statistics.median(b / a for a, b in zip(base, ours, strict=True))
+    return {
+        "what": what,
+        "base": f"{statistics.median(base):.1f} {unit}",
+        "ours": f"{statistics.median(ours):.1f} {unit}",
+        "ratio": round(ratio, 3),
+        "target": target or "",
+        "met": "" if target is None else ratio >= target,
+    }
+
+
+def footage(seed: int, frames: int) -> Iterator[np.ndarray]:
+    """Frames 320x240 that cost a decoder what real footage does: a drifting texture, moving things, and grain (about 550 kbit/s)."""
+    rng = np.random.default_rng(seed)
+    small = torch.from_numpy(rng.integers(0, 256, (1, 3, 40, 50)).astype(np.float32))
+    texture = (
+        torch.nn.functional.interpolate(small, (400, 500), mode="bicubic")[0].permute(1, 2, 0).clamp(0, 255).numpy()
+    )
+    grain = rng.normal(0, 6, (300, 400, 1)).astype(np.float32)
+    place, speed, color = rng.uniform(0, 240, (6, 2)), rng.normal(0, 3, (6, 2)), rng.integers(0, 256, (6, 3))
+    for t in range(frames):
+        y, x = int(80 + 70 * np.sin(t / 40 + seed)), int(90 + 80 * np.cos(t / 55))
+        frame = texture[y : y + 240, x : x + 320].copy()
+        for (top, left), paint in zip((place + speed * t).astype(int) % (200, 280), color, strict=True):
+            frame[top : top + 40, left : left + 40] = paint
+        y, x = (int(limit * rng.random()) for limit in (60, 80))
+        yield (frame + grain[y : y + 240, x : x + 320]).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,75 @@
+"""Dense optical flow between the frames of a clip, on the device and in batches, without weights.
+
+Iterative Lucas and Kanade (IJCAI 1981) at every pixel, from coarse to fine (Bouguet 2000): the second frame is warped by what is known so
+far, and the rest is the least-squares answer to brightness constancy in a window. It is rough beside a learnt flow, but it needs neither
+a further library nor weights, and is good to a tenth of a pixel or so where there is texture.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+COARSEST = 12  # px, least side of a level of the pyramid
+BLUR = 0.8  # px, of the frames before all else, so that their gradients hold over a pixel
+STIFFNESS = 2e-5  # squared grey on 0..1: where a window is flatter than this, the flow stays with the coarser level's
+LUMA = (0.299, 0.587, 0.114)
+
+
+def optical_flow(clips: Tensor, levels: int = 3, rounds: int = 2, sigma: float = 2.0) -> Tensor:
+    """Flow from each frame to the next, in px (x to the right, y down): colours (B,3,T,H,W) on 0..1 -> (B,2,T-1,H,W).
+
+    A point at p in frame t is at p + flow[t](p) in frame t+1. Neither gradients nor mixed precision: it is input, not a layer.
+
+    levels: of the pyramid, each half as large; as many as keep the side above 12 px. rounds: warps a level, each of 1 px at most.
+    sigma: px, of the window in which the flow is taken as one: smaller sees finer detail, larger is surer.
+    """
+    with torch.no_grad(), torch.autocast(clips.device.type, enabled=False):
+        grey = torch.einsum("bcthw,c->bthw", clips.float(), clips.new_tensor(LUMA, dtype=torch.float32))
+        B, T, H, W = grey.shape
+        pyramid = [_smooth(grey.reshape(B * T, 1, H, W), BLUR)]
+        while len(pyramid) < levels and min(pyramid[-1].shape[2:]) >= 2 * COARSEST:
+            pyramid.append(F.avg_pool2d(pyramid[-1], 2, ceil_mode=True))
+        flow = grey.new_zeros(B * (T - 1), 2, *pyramid[-1].shape[2:])
+        for frames in reversed(pyramid):
+            if flow.shape[2:] != frames.shape[2:]:
+                flow = 2 * F.interpolate(flow, frames.shape[2:], mode="bilinear", align_corners=False)
+            pairs = frames.view(B, T, *frames.shape[1:])
+            first, second = pairs[:, :-1].flatten(0, 1), pairs[:, 1:].flatten(0, 1)
+            for _ in range(rounds):
+                flow = flow + _step(first, warp(second, flow), sigma)
+        return flow.view(B, T - 1, 2, H, W).transpose(1, 2)
+
+
+def warp(frames: Tensor, flow: Tensor) -> Tensor:
+    """What lies at p + flow(p) in each frame, bilinear, the border repeated: (N,C,H,W) and (N,2,H,W) -> (N,C,H,W)."""
+    H, W = frames.shape[2:]
+    y, x = torch.meshgrid(torch.arange(H, device=flow.device), torch.arange(W, device=flow.device), indexing="ij")
+    place = torch.stack([x, y]) + flow  # px
+    scale = flow.new_tensor([W, H]).view(2, 1, 1)
+    return F.grid_sample(
+        frames, ((2 * place + 1) / scale - 1).movedim(1, -1), padding_mode="border", align_corners=False
+    )
+
+
+def _step(first: Tensor, second: Tensor, sigma: float) -> Tensor:
+    """Lucas-Kanade's answer for what is left between two frames (N,1,H,W): (N,2,H,W), at most 1 px each way."""
+    dy, dx = torch.gradient((first + second) / 2, dim=(2, 3))  # of both, so that neither frame is preferred
+    dt = second - first
+    products = torch.cat([dx * dx, dx * dy, dy * dy, dx * dt, dy * dt], 1)
+    xx, xy, yy, xt, yt = _smooth(products, sigma).split(1, 1)
+    xx, yy = xx + STIFFNESS, yy + STIFFNESS
+    return torch.cat([xy * yt - yy * xt, xy * xt - xx * yt], 1).div_(xx * yy - xy * xy).clamp_(-1, 1)
+
+
+def _smooth(images: Tensor, sigma: float) -> Tensor:
+    """Gaussian average, of what lies inside the frame only: (N,C,H,W) -> (N,C,H,W)."""
+    down, across = (_band(side, sigma, images) for side in images.shape[2:])
+    return down @ images @ across.T  # as matrix products, many times quicker on a CPU than pooling or convolving
+
+
+def _band(side: int, sigma: float, like: Tensor) -> Tensor:
+    """Weights (side,side) with which each place takes every other; rows sum to 1."""
+    place = torch.arange(side, device=like.device, dtype=like.dtype)
+    return torch.softmax(-((place[:, None] - place) ** 2) / (2 * sigma**2), 1)

@@ -1,0 +1,122 @@
+"""How data sets lie on disk: from what a user names to a listing of entries (path, label, split, group).
+
+A folder (one sub-folder a class, train/val/test above them if there are any), a `path label` list, a CSV with a header, a single
+file, or LAYOUT:FOLDER for a data set with a rule of its own. Options of a layout stand between its name and the colon:
+ucf101@2:FOLDER or, by name, ucf101@split=2,lists=LISTS:FOLDER. `LAYOUTS` names the rules; the keyword arguments are the options.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ssvid.data.layouts.entries import UNUSED, VIDEO_SUFFIXES, Entry, Listing
+from ssvid.data.layouts.hmdb51 import hmdb51
+from ssvid.data.layouts.kinetics import kinetics400, kinetics600, kinetics700, mini_kinetics
+from ssvid.data.layouts.plain import folder_per_class, list_file, split_lists
+from ssvid.data.layouts.ssv2 import ssv2
+from ssvid.data.layouts.ucf101 import ucf101
+from ssvid.data.layouts.ut_interaction import ut_interaction
+from ssvid.errors import ConfigError, DataError
+
+__all__ = ["LAYOUTS", "UNUSED", "VIDEO_SUFFIXES", "Entry", "Listing", "place_of", "read_layout"]
+
+LAYOUTS: dict[str, Callable[..., Listing]] = {
+    "folder": folder_per_class,
+    "lists": split_lists,
+    "ucf101": ucf101,
+    "hmdb51": hmdb51,
+    "kinetics400": kinetics400,
+    "kinetics600": kinetics600,
+    "kinetics700": kinetics700,
+    "mini_kinetics": mini_kinetics,
+    "ssv2": ssv2,
+    "ut_interaction": ut_interaction,
+}
+
+
+def read_layout(source: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Listing:
+    """The videos of one source, sorted by path or in the order of its list.
+
+    source: a folder, a video, a .txt list, a .csv, or LAYOUT:FOLDER or LAYOUT@OPTIONS:FOLDER.
+    root: the folder that paths in a list or CSV start from (default: the list's own folder); they may not leave it.
+    Raises ConfigError for an unknown layout or option, DataError for a source that is missing or holds no video.
+    """
+    text = os.fspath(source)
+    name, options, folder = _parse(text)
+    if name in LAYOUTS:
+        given = _options(name, options)
+        if not Path(folder).is_dir():
+            raise DataError(
+                f"{folder} is not a folder; name the folder that holds the data set's videos: {name}:FOLDER"
+            )
+        return _required(LAYOUTS[name](Path(folder), **given), text)
+    path = Path(source)
+    if name and not path.exists():
+        raise ConfigError(f"unknown layout {name!r} in {text}.{_close(name, LAYOUTS)} See: ssvid list layouts")
+    if path.is_dir():
+        return _required(folder_per_class(path), text)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give a folder of videos, a video, a 'path label' list or a CSV file")
+    if path.suffix in (".txt", ".csv"):
+        return _required(list_file(path, root), text)
+    return Listing([Entry(path.resolve())])
+
+
+def place_of(source: str | os.PathLike[str]) -> tuple[str, str]:
+    """(place, options): what a source reads, with an absolute path, and how, "" for a source that has no options.
+
+    Sources of the same place name the same videos, only with other splits or classes.
+    """
+    name, options, folder = _parse(os.fspath(source))
+    if name in LAYOUTS:
+        return f"{name}:{Path(folder).resolve()}", options
+    return str(Path(source).resolve()), ""
+
+
+def _parse(source: str) -> tuple[str, str, str]:
+    """LAYOUT, OPTIONS and FOLDER of a source; LAYOUT is "" where it is a mere path."""
+    parts = re.fullmatch(r"(\w+)(?:@([^:]*))?:(.+)", source, re.DOTALL)
+    return (parts[1], parts[2] or "", parts[3]) if parts else ("", "", source)
+
+
+def _options(name: str, text: str) -> dict[str, Any]:
+    """Keyword arguments of a layout; a value without a name is the first option's."""
+    signature = inspect.signature(LAYOUTS[name]).parameters.values()
+    known = {option.name: option.default for option in signature if option.kind is option.KEYWORD_ONLY}
+    given: dict[str, Any] = {}
+    for word in filter(None, text.split(",")):
+        key, equals, value = word.partition("=")
+        if not equals:
+            key, value = next(iter(known), key), word
+        if key not in known:
+            there = f"its options: {', '.join(known)}" if known else "it has none"
+            raise ConfigError(f"layout {name} has no option {key!r}; {there}")
+        try:
+            given[key] = type(known[key])(value)
+        except ValueError as error:
+            raise ConfigError(
+                f"option {key} of layout {name} must be a number, not {value!r}: {name}@1:FOLDER"
+            ) from error
+    return given
+
+
+def _close(name: str, known: dict[str, Callable[..., Listing]]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f" Did you mean {close[0]}?" if close else f" Known layouts: {', '.join(known)}."
+
+
+def _required(listing: Listing, source: str) -> Listing:
+    entries = listing.entries
+    if not entries:
+        raise DataError(f"{source} holds no video; known endings: {' '.join(sorted(VIDEO_SUFFIXES))}")
+    if all(entry.missing for entry in entries):
+        raise DataError(
+            f"{source}: not one of {len(entries):,} videos is there, the first: {entries[0].path}; name their folder with --root"
+        )
+    return listing

@@ -1,0 +1,205 @@
+"""Every pretext task on the same data: does it learn, does it cheat, and what are its features worth? `ssvid survey` is this module.
+
+Each config is pretrained with several seeds, its held-out pretext accuracy is taken beside that of the untrained net, it is audited for
+shortcuts, and its frozen features are probed beside the random weights the run itself started from. What is done is kept in the run
+folders and the cache, so that a second call only does what is missing and an interrupted survey goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ssvid.config import RESUMABLE, PretrainConfig, load_config
+from ssvid.data.index import Index
+from ssvid.data.scanning import open_data
+from ssvid.errors import ConfigError, SsvidError
+from ssvid.evaluation import adapter
+from ssvid.evaluation.adapter import Setting, Subject
+from ssvid.evaluation.entrants import training_seconds
+from ssvid.evaluation.features import View
+from ssvid.evaluation.frozen import chance as chance_of
+from ssvid.evaluation.report import Row, Table
+from ssvid.evaluation.report import write as write_table
+from ssvid.evaluation.splits import Labelled, open_labelled
+from ssvid.training.audit import audit
+from ssvid.training.fit import build_task, pretrain
+from ssvid.training.run import Run, environment, read_json, write_json
+from ssvid.training.validate import evaluate, validate
+
+VIEW = View(clips=2, frames=16, stride=3, size=64, pool="mean_std")
+Told = Callable[[str], None]
+
+
+def survey(
+    configs: Sequence[str | Path],
+    data: str,
+    *,
+    labelled: str | None = None,
+    seeds: int = 3,
+    runs: str | Path = "runs",
+    jobs: int = 1,
+    told: Told | None = None,
+) -> tuple[Table, list[dict[str, Any]]]:
+    """Pretrain, examine and probe every config with `seeds` seeds; the table and the facts of every run behind it.
+
+    configs: YAML files. data: what to pretrain on; held out are its test videos, or all where it has none. labelled: what to probe on,
+    by default the same. runs: folder of the run folders, named CONFIG-sSEED. jobs: runs at a time, each in a process with one thread.
+    told: called with a line of text for whatever is done.
+    Raises ConfigError where a run of that name was made with other settings; a run that fails is told and leaves a gap.
+    """
+    told = told or (lambda line: None)
+    index = open_data([data])
+    labelled_path = str(open_data([labelled]).path if labelled else index.path)
+    planned = [_settings(Path(path), index, seed, Path(runs)) for path in configs for seed in range(seeds)]
+    facts = []
+    os.environ["OMP_NUM_THREADS"] = (
+        "1"  # of the processes to come: several waiting for each other's threads stand still
+    )
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        waiting: dict[Future, str] = {pool.submit(examine, config, labelled_path): config.out for config in planned}
+        try:
+            for done in as_completed(waiting):
+                told(_outcome(waiting[done], done))
+                if done.exception() is None:
+                    facts.append(done.result())
+        finally:
+            pool.shutdown(cancel_futures=True)
+    facts.sort(key=lambda fact: fact["run"])
+    return tabulate(facts, index, open_labelled(labelled_path)), facts
+
+
+def _outcome(run: str, done: Future) -> str:
+    error = done.exception()
+    if isinstance(error, SsvidError):
+        return f"{run}: {error}"
+    if error is not None:
+        raise error
+    fact = done.result()
+    return (
+        f"{run}: accuracy {fact['held_out']['accuracy'][0]:.3f} (chance {fact['chance']:.3g}), audit {fact['audit'] or 'passed'}, "
+        f"linear {fact['probe']['linear']:.1f} (random {fact['random']['linear']:.1f})"
+    )
+
+
+def _settings(path: Path, index: Index, seed: int, runs: Path) -> PretrainConfig:
+    """The config of one run. Raises ConfigError where its folder holds a run with other settings."""
+    config = load_config(
+        path, [], {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{path.stem}-s{seed}"), "workers": 0}
+    )
+    if (Path(config.out) / "config.yaml").exists():
+        there, asked = (asdict(found) for found in (Run(config.out).config, config))
+        other = [name for name in asked if name not in RESUMABLE and asked[name] != there[name]]
+        if other:
+            raise ConfigError(
+                f"{config.out} was made with another {', '.join(other)} than {path} asks; remove it or name other --runs"
+            )
+    return config
+
+
+def examine(config: PretrainConfig, labelled: str) -> dict[str, Any]:
+    """One run from pretraining to probe; what is there already is not done again."""
+    torch.set_num_threads(1)
+    run = trained(config)
+    index, labelled_data = open_data(config.data), open_labelled(labelled)
+    held_out = index.videos("test") or index.videos()
+    kept = run.path / "held_out.json"
+    if not kept.exists():
+        write_json(
+            kept, {"trained": validate(run, held_out, 0), "untrained": evaluate(build_task(config).eval(), held_out, 0)}
+        )
+    measured = read_json(kept)
+    beaten = [check.name for check in audit(run).checks if check.beaten]
+    return {
+        "run": run.path.name,
+        "config": asdict(config),
+        "command": (run.path / "command.txt").read_text().strip(),
+        "environment": environment(),
+        "seconds": training_seconds(run),
+        "held_out": measured["trained"],
+        "untrained": measured["untrained"],
+        "chance": measured["trained"].get("chance", [build_task(config).chance])[0],
+        "audit": ", ".join(beaten),
+        "probe": probed(Subject(config.task, run.load, True), labelled_data),
+        "random": probed(Subject("random init", lambda: build_task(config).backbone, False), labelled_data),
+    }
+
+
+def trained(config: PretrainConfig) -> Run:
+    """The finished run of a config: there already, gone on with, or made now."""
+    path = Path(config.out)
+    if (path / "card.json").exists():
+        return Run(path)
+    return pretrain(config, resume=(path / "checkpoints" / "last.pt").exists(), overwrite=True)
+
+
+def probed(subject: Subject, data: Labelled) -> dict[str, float]:
+    """Linear probe of frozen features, in percent."""
+    setting = Setting(data.videos, data.folds, VIEW, workers=0)
+    return {score.name: score.value for score in adapter.run("linear", subject, setting)}
+
+
+def tabulate(facts: Sequence[dict[str, Any]], index: Index, labelled: Labelled) -> Table:
+    """A row a config: means and spread over its seeds."""
+    guess = chance_of(labelled.videos, labelled.folds)
+    table = Table(
+        title="Pretext tasks",
+        protocol=f"Pretrained on {len(index.videos('train') or index.videos())} videos without labels; pretext accuracy in percent on "
+        f"{len(index.videos('test') or index.videos())} held-out videos, one sample a video, beside chance and beside the untrained net; "
+        f"audit: controls beaten (ssvid audit), all seeds. Probe: frozen backbone, {labelled.split}; {VIEW.clips} clips x "
+        f"{VIEW.frames} frames, stride {VIEW.stride}, {VIEW.size} px, mean and standard deviation over time; standardised logistic "
+        "regression; random: the very weights each run started from. Mean ± standard deviation over seeds.",
+        chance={
+            "pretext accuracy": None,
+            "linear": guess,
+            "random linear": guess,
+            "gain": None,
+        },
+        made_with=environment(),
+    )
+    for name, group in _grouped(facts):
+        first = group[0]
+        accuracy = [100 * fact["held_out"]["accuracy"][0] for fact in group]
+        error = 100 * float(np.mean([fact["held_out"]["accuracy"][1] for fact in group]))
+        chance = 100 * float(np.mean([fact["chance"] for fact in group]))
+        linear, random = ([fact[key]["linear"] for fact in group] for key in ("probe", "random"))
+        row_facts = {
+            "backbone": first["config"]["backbone"],
+            "steps": str(first["config"]["steps"]),
+            "seconds": f"{np.mean([fact['seconds'] for fact in group]):.0f}",
+            "seeds": str(len(group)),
+            "chance": f"{chance:.1f}",
+            "untrained": f"{100 * np.mean([fact['untrained']['accuracy'][0] for fact in group]):.1f}",
+            "standard errors above chance": f"{(np.mean(accuracy) - chance) / max(error, 1e-9):.1f}",
+            "audit": ", ".join(sorted({name for fact in group for name in fact["audit"].split(", ") if name}))
+            or "passed",
+        }
+        gain = [after - before for after, before in zip(linear, random, strict=True)]
+        scores = {"pretext accuracy": accuracy, "linear": linear, "random linear": random, "gain": gain}
+        table.rows.append(Row(name, row_facts, scores))
+    return table
+
+
+def write(table: Table, facts: Sequence[dict[str, Any]], out: Path) -> None:
+    """Write OUT.md, OUT.csv, OUT.tex, OUT.json, and the facts of every run behind the table as OUT/RUN.json."""
+    write_table(table, out)
+    out.mkdir(exist_ok=True)
+    for fact in facts:
+        write_json(out / f"{fact['run']}.json", fact)
+
+
+def _grouped(facts: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Runs of one task, backbone and setting together, in the order of their names."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for fact in facts:
+        groups.setdefault(fact["run"].rpartition("-s")[0], []).append(fact)
+    for name, group in groups.items():
+        yield name.removesuffix("_world"), group

@@ -1,0 +1,53 @@
+"""Cycles between the frames of two videos: there by nearest neighbour, softly, and back, and where that ends.
+
+Temporal cycle-consistency, Dwibedi et al., CVPR 2019, with the scales of the authors' code.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PENALTY, SMOOTHING = 0.001, 0.1  # of the log variance; of the labels
+EPSILON = 1e-4  # least variance of an end, (1 % of a video) squared: a sure but wrong cycle would cost without limit
+LOSSES = ("regression", "mse", "classification")
+
+
+def likeness(u: Tensor, v: Tensor, temperature: float) -> Tensor:
+    """Minus the squared distance over D channels and temperature: (B,T,D), (B,S,D) -> (B,T,S), in fp32."""
+    return -(u.float()[:, :, None] - v.float()[:, None]).square().mean(3) / temperature
+
+
+def cycle(own: Tensor, other: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """From the frames of one video to another and back: (B,T,D), (B,S,D) -> logits (B,T,S) there and (B,T,T) back.
+
+    What goes back from frame i is the mean of the other's frames, weighted by the softmax of their likeness to i.
+    """
+    there = likeness(own, other, temperature)
+    return there, likeness(there.softmax(2) @ other.float(), own, temperature)
+
+
+def cycle_loss(kind: str, back: Tensor, times: Tensor) -> Tensor:
+    """How far from home cycles end: logits back (B,T,T), times of the frames (B,T) on 0..1 -> scalar.
+
+    With b the softmax of row i, m = sum b t and s = sum b (t - m)^2 + EPSILON: "regression" is (t_i - m)^2 / s + PENALTY log s, "mse" is
+    (t_i - m)^2, "classification" the cross-entropy of row i against i with smoothed labels.
+    """
+    if kind == "classification":
+        home = torch.arange(back.shape[1], device=back.device).expand(back.shape[:2])
+        return F.cross_entropy(back.flatten(0, 1), home.flatten(), label_smoothing=SMOOTHING)
+    ends = back.softmax(2)
+    mean = (ends * times[:, None]).sum(2)
+    missed = (times - mean).square()
+    if kind == "mse":
+        return missed.mean()
+    variance = (ends * (times[:, None] - mean[:, :, None]).square()).sum(2) + EPSILON
+    return (missed / variance + PENALTY * variance.log()).mean()
+
+
+def in_order(match: Tensor) -> Tensor:
+    """Share of twos of frames whose matches stand in the same order, equal ones counting half: (B,T) -> (B,)."""
+    rises = (match[:, None, :] - match[:, :, None]).sign().float()  # [i,j]: is the match of j behind that of i?
+    first, second = torch.triu_indices(match.shape[1], match.shape[1], 1)
+    return (1 + rises[:, first, second].mean(1)) / 2

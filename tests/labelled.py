@@ -1,0 +1,36 @@
+"""Made-up labelled videos and features for the protocols' tests: no file behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ssvid.data.index import VideoRecord
+from ssvid.evaluation.adapter import Setting
+from ssvid.evaluation.features import View
+from tests.test_sampling import even
+
+
+def videos_of(labels: Sequence[str], groups: Sequence[str] | None = None) -> list[VideoRecord]:
+    """One video of eight frames a label; its id is its position."""
+    groups = groups or [None] * len(labels)
+    return [
+        replace(even(8), id=number, label=label, group=group)
+        for number, (label, group) in enumerate(zip(labels, groups, strict=True))
+    ]
+
+
+def clusters(labels: Sequence[str], spread: float = 0.1, clips: int = 1, dim: int = 8, seed: int = 0) -> np.ndarray:
+    """Features (N,clips,D) around a centre for each label."""
+    rng = np.random.default_rng(seed)
+    centres = {label: rng.normal(size=dim) * 3 for label in sorted(set(labels))}
+    noise = rng.normal(size=(len(labels), clips, dim)) * spread
+    return (np.stack([centres[label] for label in labels])[:, None] + noise).astype(np.float32)
+
+
+def setting_of(labels: Sequence[str], train: int, groups: Sequence[str] | None = None, **changes) -> Setting:
+    """The first `train` videos train, the others test."""
+    videos = videos_of(labels, groups)
+    return Setting(videos, [(np.arange(train), np.arange(train, len(labels)))], View(clips=1), **changes)

@@ -1,0 +1,211 @@
+"""What holds of every protocol: how it is listed, that its options are checked, that a frozen one moves and learns nothing it must not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ssvid.catalogue import catalogue
+from ssvid.errors import ConfigError
+from ssvid.evaluation import adapter, frozen
+from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol, protocols
+from ssvid.evaluation.features import View
+from ssvid.zoo import create_model
+from tests.labelled import clusters, setting_of
+
+FROZEN = sorted(name for name, protocol in protocols().items() if protocol.trains != "all")
+CLASSIFIERS = [name for name in FROZEN if not name.startswith(("few", "alignment"))]
+QUICK = {  # the same protocols, on a few small features
+    "linear_sgd": {"epochs": 20, "lr": 0.1},
+    "attentive": {"epochs": 5, "heads": 2},
+    "attentive_vjepa2": {"epochs": 2, "heads": 2, "depth": 2, "rates": 1e-3, "decays": 0.01},
+    "alignment": {"moments": 4},
+}
+
+
+class Nothing:
+    """Stands for a backbone whose features are made up."""
+
+    info = create_model("r3d_18_tiny").info
+
+
+def made_up(monkeypatch: pytest.MonkeyPatch, features: np.ndarray) -> Subject:
+    """A subject whose features (N,clips,D) are these, by the videos' ids."""
+
+    def extract(backbone, videos, view, **settings):
+        found = features[[video.id for video in videos]]
+        if view.pool == "none":  # two tokens of the promised width
+            found = np.repeat(np.tile(found, (1, 1, Nothing.info.dim // features.shape[2]))[..., None], 2, -1)
+            found = found.reshape(*found.shape[:2], -1)
+        return found
+
+    monkeypatch.setattr(frozen, "extract", extract)
+    return Subject("made up", Nothing, pretrained=False)
+
+
+def scores(name: str, subject: Subject, setting: Setting) -> dict[str, Score]:
+    setting = replace(setting, options=QUICK.get(name, {}) | dict(setting.options))
+    return {score.name: score for score in adapter.run(name, subject, setting)}
+
+
+# --- listing and options ------------------------------------------------------------------------------------------------
+
+
+def test_the_protocols_of_the_field_are_there():
+    wanted = {"finetune", "linear", "linear_sgd", "knn", "svm", "attentive", "few", "alignment", "finetune_vcop"}
+    assert wanted <= set(protocols())
+    for name, protocol in protocols().items():
+        assert protocol.name == name
+        assert protocol.summary
+        assert protocol.after
+        assert protocol.differs
+        assert protocol.trains in ("head", "all", "nothing")
+
+
+def test_listing_imports_neither_torch_nor_an_adapter():
+    code = (
+        "import sys; from ssvid.catalogue import catalogue; assert catalogue('protocols', 'knn*')['protocols'];"
+        "assert not {'torch', 'sklearn', 'downstream.probe'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    listed = {row["name"]: row for row in catalogue("protocols")["protocols"]}
+    assert listed["finetune_vcop"]["options"]["batch"] == 8
+    assert listed["finetune_vcop"]["options"]["clips"] == 10  # shared by all
+
+
+def test_options_are_checked():
+    knn = find_protocol("knn")
+    assert knn.settings({"neighbours": [3], "temperature": 1})["neighbours"] == (3,)
+    assert knn.settings({"neighbours": 7})["neighbours"] == (7,)
+    assert type(knn.settings({"temperature": 1})["temperature"]) is float
+    for changes, message in (
+        ({"neighbors": 3}, "no option 'neighbors'. Did you mean neighbours"),
+        ({"neighbours": 0.5}, "must be several int"),
+        ({"neighbours": []}, "must be several int"),
+        ({"centre": 1}, "must be bool"),
+        ({"temperature": True}, "must be float"),
+        ({"temperature": "1"}, "must be float"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            knn.settings(changes)
+    with pytest.raises(ConfigError, match="Did you mean linear"):
+        find_protocol("linaer")
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_an_unknown_option_is_told_before_anything_is_computed(name):
+    def make():
+        raise AssertionError("not needed yet")
+
+    setting = setting_of(["a", "b"] * 4, 4, options={"no_such": 1})
+    with pytest.raises(ConfigError, match="no option 'no_such'"):
+        next(adapter.run(name, Subject("x", make, False), setting))
+
+
+# --- frozen -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_nothing_of_a_frozen_backbone_moves(name, world_index):
+    videos = [video for video in world_index.videos() if video.label in ("grow", "bounce")]
+    splits = np.array([video.split for video in videos])
+    folds = [(np.flatnonzero(splits == "train"), np.flatnonzero(splits == "test"))] * 2
+    torch.manual_seed(1)
+    backbone = create_model("r3d_18_tiny").train()
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    setting = Setting(videos, folds, View(clips=1, frames=8, stride=1, size=32), workers=0)
+    if name == "alignment":  # needs two test videos of an action
+        setting = replace(setting, folds=[(np.arange(len(videos)), np.arange(len(videos)))])
+    assert scores(name, Subject("x", lambda: backbone, False), setting)
+    after = backbone.state_dict()
+    assert any("running" in key for key in before)
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_labels_of_test_videos_have_no_influence(name, monkeypatch):
+    labels = ["a", "b", "c"] * 12
+    subject = made_up(monkeypatch, clusters(labels, spread=4.0))
+    shuffled = [*labels[:24], *np.random.default_rng(0).permutation(labels[24:])]
+    assert shuffled != labels
+    told, again = (scores(name, subject, setting_of(row, 24))[name] for row in (labels, shuffled))
+    assert told.predicted == again.predicted
+    assert set(told.predicted) == set(range(24, 36))
+    right = np.mean([told.predicted[number] == labels[number] for number in range(24, 36)])
+    assert told.value == pytest.approx(100 * right)
+    assert told.chance == pytest.approx(100 / 3)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_other_test_videos_have_no_influence(name, monkeypatch):
+    labels = ["a", "b"] * 10
+    features = clusters(labels, spread=4.0)
+    moved = features.copy()
+    moved[13:] += 100
+    one = scores(name, made_up(monkeypatch, features), setting_of(labels, 12))[name].predicted
+    other = scores(name, made_up(monkeypatch, moved), setting_of(labels, 12))[name].predicted
+    assert one[12] == other[12]
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_clear_clusters_are_told_and_noise_is_not(name, monkeypatch):
+    labels = ["a", "b", "c"] * 20
+    clear = scores(name, made_up(monkeypatch, clusters(labels, clips=2)), setting_of(labels, 30))[name]
+    assert clear.value == 100
+    noise = np.random.default_rng(0).normal(size=(60, 2, 8)).astype(np.float32)
+    assert scores(name, made_up(monkeypatch, noise), setting_of(labels, 30))[name].value < 65
+
+
+def test_a_subject_of_a_fold_is_asked_for_each_fold(monkeypatch):
+    asked = []
+
+    def extract(backbone, videos, view, **settings):
+        return np.full((len(videos), 1, 2), backbone, np.float32)
+
+    def make(fold):
+        asked.append(fold)
+        return fold
+
+    monkeypatch.setattr(frozen, "extract", extract)
+    setting = setting_of(["a", "b"] * 3, 4)
+    setting = replace(setting, folds=[(np.arange(2), np.arange(2, 4)), (np.arange(3), np.arange(4, 6))])
+    first, second = frozen.features_by_fold(Subject("x", make, False, per_fold=True), setting)
+    assert asked == [0, 1]
+    assert first[:, 0, 0].tolist()[:4] == [0, 0, 0, 0]
+    assert np.isnan(first[4:]).all()  # videos of no concern to the fold cannot slip in
+    assert np.isnan(second[3]).all()
+    assert (second[[0, 1, 2, 4, 5]] == 1).all()
+
+
+def test_inner_folds_keep_groups_together_and_know_every_class():
+    labels = np.array(["a", "b"] * 6)
+    groups = np.array([f"g{number // 2}" for number in range(12)])
+    for train, held_out in frozen.inner_folds(labels, groups):
+        assert not set(groups[train]) & set(groups[held_out])
+        assert set(labels[train]) == {"a", "b"}
+    one_class_a_group = np.array(["g1"] * 4 + ["g2"] * 4 + ["g3"] * 4)
+    for train, _ in frozen.inner_folds(np.repeat(["a", "b", "c"], 4), one_class_a_group):
+        assert set(np.repeat(["a", "b", "c"], 4)[train]) == {"a", "b", "c"}
+    assert frozen.inner_folds(np.array(["a", "b"]), None) == []
+
+
+def test_chance_is_the_most_frequent_training_class():
+    guess = {}
+    for row in ("aaababbb", "aaabaaab"):
+        setting = setting_of(list(row), 4)
+        guess[row] = frozen.chance(setting.videos, setting.folds)
+    assert guess == {"aaababbb": 50.0, "aaabaaab": 75.0}  # one of two classes at random is better than always a: 25
+
+
+def test_folds_are_pooled():
+    setting = replace(
+        setting_of(list("aabb"), 2), folds=[(np.array([0, 2]), np.array([1])), (np.arange(2), np.arange(1, 4))]
+    )
+    score = frozen.accuracy("x", setting, lambda fold, train, test: np.array(["a"] * len(test)))
+    assert score.value == 50  # two of four
+    assert score.predicted == {1: "a", 2: "a", 3: "a"}

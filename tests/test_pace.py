@@ -1,0 +1,93 @@
+"""Which frames make a pace, and that nothing but the pace tells it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pretext.pace import STRIDES, Pace, centred
+from ssvid.zoo import model_info
+
+
+@pytest.fixture(scope="module")
+def videos(world_index):
+    return world_index.videos("train")
+
+
+class Mean(torch.nn.Module):
+    """Every channel the mean of the clip."""
+
+    info = model_info("r3d_18_tiny")
+
+    def forward(self, x):
+        return x.mean((1, 2, 3, 4), keepdim=True).expand(-1, self.info.dim, 1, 1, 1)
+
+
+def test_centred_by_hand():
+    assert centred(9, 3, 4).tolist() == [0, 4, 8]
+    assert centred(9, 3, 2).tolist() == [2, 4, 6]
+    assert centred(9, 3, 1).tolist() == [3, 4, 5]
+
+
+def test_all_four_paces_of_a_video_share_a_moment(videos):
+    task = Pace(Mean(), frames=8)
+    for seed in range(20):
+        clips = task.sample(videos[0], np.random.default_rng(seed))
+        assert clips.indices.shape == (4, 8)
+        assert clips.target.tolist() == [0, 1, 2, 3]
+        for indices, stride in zip(clips.indices, STRIDES, strict=True):
+            assert np.diff(indices).tolist() == [stride] * 7
+        middles = clips.indices.mean(1)
+        assert np.ptp(middles) <= 0.5  # ticks: whole ones cannot be halved
+
+
+def test_a_video_needs_room_for_the_largest_stride_whatever_is_asked(videos):
+    span = 7 * 4 + 1
+    for together in (True, False):
+        task = Pace(Mean(), frames=8, together=together)
+        exact, short = (
+            replace(videos[0], info=replace(videos[0].info, frames=count, times=videos[0].info.times[:count]))
+            for count in (span, span - 1)
+        )
+        assert task.why_unusable(short) == f"shorter than {span} frames"
+        assert task.why_unusable(exact) is None
+        for seed in range(40):
+            indices = task.sample(exact, np.random.default_rng(seed)).indices
+            assert indices.min() >= 0
+            assert indices.max() < span
+            assert (np.diff(indices, axis=1) > 0).all()  # never wrapped, never held
+
+
+def test_one_pace_a_clip_is_drawn_evenly_and_from_the_same_places(videos):
+    task = Pace(Mean(), frames=8, together=False)
+    drawn = [task.sample(videos[0], np.random.default_rng(seed)) for seed in range(800)]
+    assert all(clips.indices.shape == (1, 8) for clips in drawn)
+    paces = np.array([clips.target[0] for clips in drawn])
+    middles = np.array([clips.indices.mean() for clips in drawn])
+    for pace in range(4):
+        here = middles[paces == pace]
+        assert abs(len(here) / 800 - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 800)
+        assert abs(here.mean() - middles.mean()) < 4 * middles.std() / np.sqrt(len(here)) + 0.5
+    tested = task.sample(videos[0], np.random.default_rng(0), training=False)
+    assert tested.target.tolist() == [0, 1, 2, 3]
+
+
+def test_loss_and_accuracy_by_hand():
+    task = Pace(Mean(), frames=4)
+    with torch.no_grad():
+        task.head.weight.zero_()
+        task.head.bias.copy_(torch.tensor([0.0, 0.0, np.log(2.0), 0.0]))  # probabilities 1/5, 1/5, 2/5, 1/5
+    values = task(torch.zeros(2, 4, 3, 4, 8, 8), torch.tensor([[0, 1, 2, 3]] * 2))
+    assert values["loss"].item() == pytest.approx((3 * np.log(5) + np.log(2.5)) / 4, rel=1e-5)
+    assert values["accuracy"].tolist() == [0.25, 0.25]
+    one = task(torch.zeros(2, 1, 3, 4, 8, 8), torch.tensor([[2], [0]]))
+    assert one["accuracy"].tolist() == [1.0, 0.0]
+
+
+def test_each_clip_is_augmented_on_its_own():
+    params = Pace(Mean()).augment.draw(np.random.default_rng(0), 4, 16)
+    assert len(np.unique(params["box"][:, 0], axis=0)) == 4
+    assert len(np.unique(params["color"].reshape(-1, 4), axis=0)) == 64

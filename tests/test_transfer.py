@@ -1,0 +1,445 @@
+"""The transfer table: who stands in it, what is computed once and only once, and what is told when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from downstream import transfer as module
+from downstream.transfer import make_plan, subject_of, transfer
+from ssvid.cli import main
+from ssvid.config import PretrainConfig
+from ssvid.errors import ConfigError, DataError, VideoError
+from ssvid.evaluation import adapter, notes
+from ssvid.evaluation.adapter import Setting
+from ssvid.evaluation.cells import confusion_counts, parse_options
+from ssvid.evaluation.entrants import line_up
+from ssvid.evaluation.features import View, extract
+from ssvid.evaluation.report import Row, Table
+from ssvid.evaluation.splits import Labelled, folds, name_of, open_labelled
+from ssvid.evaluation.transfer_table import TRAINING
+from ssvid.training.fit import Interrupted, pretrain
+from ssvid.zoo import create_model
+from tests.test_index import noise
+from tests.test_sampling import even
+
+TOY = str(Path(__file__).parent / "toy.py") + ":toy"
+VIEW = {"clips": 1, "frames": 6, "stride": 2, "size": 24}
+QUICK = ["finetune.epochs=1", "finetune.clips=1"]
+
+
+@pytest.fixture(scope="module")
+def runs(world_index, tmp_path_factory):
+    """Run folders of two seeds and of one with another number of steps."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed, steps in ((0, 2), (1, 2), (0, 3)):
+        config = PretrainConfig(
+            backbone=TOY,
+            data=[str(world_index.path)],
+            out=str(folder / f"speed{steps}-s{seed}"),
+            steps=steps,
+            batch=4,
+            seed=seed,
+            workers=0,
+            options={"frames": 6, "size": (24, 32)},
+        )
+        pretrain(config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def asked(runs, world_index):
+    """A small table: two seeds of a task, two protocols."""
+    return {
+        "models": [str(runs / "speed2-s0"), str(runs / "speed2-s1")],
+        "data": [str(world_index.path)],
+        "protocols": ["linear", "finetune"],
+        "options": QUICK,
+        "view": VIEW,
+        "seeds": 2,
+        "workers": 0,
+    }
+
+
+@pytest.fixture(scope="module")
+def made(asked, tmp_path_factory):
+    """That table, computed and written."""
+    out = tmp_path_factory.mktemp("results") / "t"
+    told = []
+    found = transfer(**asked, out=out, command="ssvid transfer ...", told=told.append)
+    found.write(out)
+    return out, found, told
+
+
+def refuse(*arguments):
+    raise AssertionError("nothing should be computed")
+
+
+def test_random_init_and_supervised_are_always_there(made):
+    _, found, _ = made
+    table = found.table
+    assert [(row.name, row.facts) for row in table.rows] == [
+        ("random init", {"seeds": "2 inits"}),
+        ("supervised", {"seeds": "2 inits"}),
+        ("speednet", {"seeds": "2 runs"}),
+    ]
+    assert table.header() == ["model", "seeds", "linear (chance 7.7)", "finetune (chance 7.7)"]
+    assert [sorted(row.scores) for row in table.rows] == [["linear"], ["finetune", "linear"], ["finetune", "linear"]]
+    assert all(len(values) == 2 for row in table.rows for values in row.scores.values())
+    assert "Backbone toy.py:toy" in table.protocol
+    assert "1 clips x 1 centre crop" in table.protocol
+    below = "\n".join(table.below())
+    assert "own split, 39 train, 13 test, 13 classes" in below
+    assert "pretrained without labels on world.sqlite (39 videos), 2 steps of 4" in below
+    assert "One data set only" in below
+    assert "finetune, epochs=1, clips=1" in below
+
+
+def test_every_score_leads_to_its_run(made):
+    out, found, told = made
+    assert len(told) == 10
+    assert told[0].startswith("[1/10] random init toy.py:toy s0, world, linear: linear ")
+    for row in found.table.rows:
+        for column, links in row.links.items():
+            cells = [json.loads((out.parent / link).read_text()) for link in links]
+            assert [score["value"] for cell in cells for score in cell["scores"]] == pytest.approx(
+                row.scores[column], abs=1e-3
+            )
+            assert [cell["seed"] for cell in cells] == [0, 1]
+            for cell in cells:
+                assert cell["command"] == "ssvid transfer ..."
+                assert cell["environment"]["packages"]["torch"]
+                assert cell["view"]["size"] == 24
+                assert cell["data"]["tested"] == 13
+                assert cell["options"].keys() == adapter.find_protocol(cell["protocol"]).options.keys()
+                (score,) = cell["scores"]
+                counts = confusion_counts([score], len(cell["classes"]))
+                assert 100 * counts.trace() / counts.sum() == pytest.approx(score["value"], abs=1e-3)
+                assert np.mean(list(score["per_class"].values())) == pytest.approx(
+                    score["value"], abs=0.01
+                )  # one video a class
+    assert found.table.rows[2].links["linear"][1].startswith("t/cells/speednet-toy_py_toy-world-linear-s1-")
+
+
+def test_files_of_the_table(made):
+    out, _, _ = made
+    assert {path.name for path in out.parent.iterdir()} == {
+        "t",
+        *(f"t.{kind}" for kind in ("md", "csv", "tex", "json", "png", "html")),
+    }
+    assert json.loads(out.with_suffix(".json").read_text())["made_with"]["command"] == "ssvid transfer ..."
+    page = out.with_suffix(".html").read_text()
+    assert page.count("<details>") == 3
+    assert page.count("data:image/png") == 2 + 2 * 3
+    assert 'href="t/cells/' in page
+
+
+def test_a_second_call_computes_nothing(asked, made, monkeypatch):
+    out, found, _ = made
+    monkeypatch.setattr(adapter, "run", refuse)
+    told = []
+    again = transfer(**asked, out=out, told=told.append)
+    assert told == [f"10 of 10 cells are there already in {out / 'cells'}"]
+    assert [row.scores for row in again.table.rows] == [row.scores for row in found.table.rows]
+
+
+def test_an_interrupted_table_goes_on(asked, made, tmp_path, monkeypatch):
+    out, found, _ = made
+    shutil.copytree(out / "cells", tmp_path / "t" / "cells")
+    gone = sorted((tmp_path / "t" / "cells").glob("*-linear-*"))[:3]
+    for path in gone:
+        path.unlink()
+    real, calls = adapter.run, []
+
+    def stopping(*arguments):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(adapter, "run", stopping)
+    with pytest.raises(Interrupted, match="9 of 10 cells") as stopped:
+        transfer(**asked, out=tmp_path / "t")
+    assert stopped.value.exit_code == 130
+    assert sum(path.exists() for path in gone) == 2
+    calls.clear()
+    again = transfer(**asked, out=tmp_path / "t")
+    assert len(calls) == 1
+    assert [row.scores for row in again.table.rows] == [row.scores for row in found.table.rows]
+
+
+def test_several_processes_give_the_same(asked, made, tmp_path):
+    _, found, _ = made
+    again = transfer(**asked | {"models": [TOY], "protocols": ["linear"], "seeds": 1}, jobs=2, out=tmp_path / "t")
+    assert [row.scores["linear"] for row in again.table.rows] == [
+        row.scores["linear"][:1] for row in found.table.rows[:2]
+    ]
+    assert len(list((tmp_path / "t" / "cells").iterdir())) == 2
+
+
+def test_a_protocol_that_does_not_fit_a_data_set_leaves_a_gap_and_is_told(asked, tmp_path, monkeypatch):
+    real = adapter.run
+
+    def without_labels(protocol, subject, setting):
+        if protocol == "knn":
+            raise DataError("no phases here")
+        return real(protocol, subject, setting)
+
+    monkeypatch.setattr(adapter, "run", without_labels)
+    small, told = asked | {"models": [TOY], "seeds": 1}, []
+    table = transfer(**small | {"protocols": ["linear", "knn"]}, out=tmp_path / "t", told=told.append).table
+    assert list(table.chance) == ["linear"]
+    assert table.notes[-1] == "world: knn left out: no phases here"
+    assert "[2/4] random init toy.py:toy s0, world, knn: no phases here; about " in told[1]
+    with pytest.raises(DataError, match="no phases here"):
+        transfer(**small | {"protocols": ["knn"]}, out=tmp_path / "t")
+
+
+def test_a_file_that_cannot_be_read_stops_the_table(asked, tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise VideoError("v.mp4", "is gone")
+
+    monkeypatch.setattr(adapter, "run", broken)
+    with pytest.raises(VideoError, match="is gone"):
+        transfer(**asked, out=tmp_path / "t")
+
+
+def keys(asked, **changes):
+    wanted = {name: value for name, value in (asked | changes).items() if name != "workers"}
+    return {cell.key for cell in make_plan(**wanted).cells()}
+
+
+def test_a_cell_is_named_after_all_that_decides_it(asked):
+    before = keys(asked)
+    assert len(before) == 10
+    assert keys(asked) == before
+    assert len(keys(asked, seeds=3) - before) == 3  # an init more: linear twice, finetune once
+    assert not keys(asked, view=VIEW | {"clips": 2}) & before
+    assert len(keys(asked, options=[*QUICK, "linear.strengths=[1.0]"]) & before) == 4  # those of finetune
+    assert len(keys(asked, options=["finetune.epochs=1"]) & before) == 4  # linear, but for the row that finetune makes
+    assert len(keys(asked, protocols=["linear", "knn"]) & before) == 6
+
+
+def test_changed_weights_get_a_new_name(asked, runs, tmp_path):
+    shutil.copytree(runs / "speed2-s0", tmp_path / "run")
+    same = keys(asked, models=[str(runs / "speed2-s0")])
+    assert keys(asked, models=[str(tmp_path / "run")]) == same
+    shutil.copy(runs / "speed3-s0" / "backbone.safetensors", tmp_path / "run")
+    assert len(keys(asked, models=[str(tmp_path / "run")]) & same) == 6  # random init and supervised
+
+
+def test_supervised_learns_from_each_folds_training_videos_alone(asked, world_index):
+    plan = make_plan(**{name: value for name, value in asked.items() if name != "workers"})
+    setting = Setting(plan.sets[0].videos, plan.sets[0].folds, plan.view)
+    subjects = {
+        (cell.group.name, cell.protocol.name): subject_of(plan.options[TRAINING], cell, setting)
+        for cell in plan.cells()
+    }
+    assert {key for key, subject in subjects.items() if subject.per_fold} == {("supervised", "linear")}
+    assert {key for key, subject in subjects.items() if subject.pretrained} == {
+        ("speednet", "linear"),
+        ("speednet", "finetune"),
+    }
+    assert ("random init", "finetune") not in subjects  # that is the row supervised
+    fresh, random = subjects["supervised", "finetune"].backbone(0), subjects["random init", "linear"].backbone(0)
+    assert all(torch.equal(a, b) for a, b in zip(fresh.parameters(), random.parameters(), strict=True))
+
+
+def test_rows_are_grouped_over_seeds(runs):
+    groups = line_up([str(runs / name) for name in ("speed2-s0", "speed2-s1", "speed3-s0")], 3)
+    assert [(group.name, group.seeds, group.alone) for group in groups] == [
+        ("random init", "3 inits", False),
+        ("supervised", "3 inits", False),
+        ("speednet (speed2-s0)", "2 runs", False),
+        ("speednet (speed3-s0)", "1 run, 3 draws", True),
+    ]
+    assert [entrant.seed for entrant in groups[2].entrants] == [0, 1]
+    assert [entrant.seed for entrant in groups[3].entrants] == [0, 1, 2]
+    assert [(group.name, group.backbone) for group in line_up(["resnet18_tiny"], 1)] == [
+        ("random init", "resnet18_tiny"),
+        ("supervised", "resnet18_tiny"),
+    ]
+
+
+def test_published_rows_are_marked(asked, made, tmp_path):
+    out, _, _ = made
+    (tmp_path / "p.csv").write_text(
+        "model,dataset,protocol,value,source\nTheirs,world,linear,99,https://example.org\nOther,ucf101,linear,1,s\n"
+    )
+    table = transfer(**asked, out=out, published=tmp_path / "p.csv").table
+    assert table.cells()[-1] == ["Theirs, published", "", "99.0", "–"]
+    assert "Published rows (1): from p.csv, measured by others" in "\n".join(table.below())
+
+
+def other_version(folder: Path, runs: Path, what: str) -> str:
+    shutil.copytree(runs / "speed2-s0", folder / what)
+    card = json.loads((folder / what / "card.json").read_text())
+    if what == "config":
+        with (folder / what / "config.yaml").open("a") as file:
+            file.write("quantum: 3\n")
+    elif what == "lacks":
+        del card["backbone_options"]
+    elif what == "option":
+        card["backbone_options"] = {"warp": 9}
+    else:
+        (folder / what / "card.json").unlink()
+        return str(folder / what)
+    (folder / what / "card.json").write_text(json.dumps(card | {"ssvid": "0.0.7"}))
+    return str(folder / what)
+
+
+@pytest.mark.parametrize("what", ["config", "lacks", "option"])
+def test_a_run_of_another_version_is_told(what, runs, tmp_path):
+    with pytest.raises(DataError, match=r"made by ssvid 0\.0\.7 and cannot be read by .* or pretrain again"):
+        line_up([other_version(tmp_path, runs, what)], 1)
+
+
+def test_a_run_that_is_not_finished_is_told(runs, tmp_path):
+    with pytest.raises(DataError, match="ssvid pretrain --resume"):
+        line_up([other_version(tmp_path, runs, "nothing")], 1)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """Data that cannot be used, each in its own way."""
+    folder = tmp_path_factory.mktemp("odd")
+    for name in (
+        "split/train/run/a.mp4",
+        "split/test/walk/b.mp4",
+        "plain/run/a.mp4",
+        "bare/a.mp4",
+        "ucf/Run/v_Run_g01_c01.avi",
+    ):
+        noise(folder / name)
+    (folder / "theirs.pt").write_bytes(b"weights")
+    (folder / "folder").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "words", "code", "message"),
+    [
+        ("resnet18_tiny", "nowhere", [], 3, "does not exist"),
+        ("resnet18_tiny", "ucf101:{}/nowhere", [], 3, "is not a folder"),
+        ("resnet18_tiny", "ucf101:{}/ucf", [], 3, "no split files"),
+        ("resnet18_tiny", "{}/split", [], 3, "class 'walk' has 1 test videos but no training video"),
+        ("resnet18_tiny", "{}/plain", [], 3, "no way to split"),
+        ("resnet18_tiny", "{}/bare", [], 3, "none of the 1 videos"),
+        ("{}/theirs.pt", "{}/split", [], 3, "a checkpoint of another program is not read"),
+        ("{}/folder", "{}/split", [], 3, "not a run folder"),
+        ("resnet19_tiny", "{}/split", [], 2, "neither a run folder nor a backbone"),
+        ("resnet18_tiny", "{}/split", ["--protocol", "lineal"], 2, "Did you mean linear"),
+        ("resnet18_tiny", "{}/split", ["--option", "linear.strength=1"], 2, "Did you mean strengths"),
+        ("resnet18_tiny", "{}/split", ["--option", "knn.k"], 2, "PROTOCOL.OPTION=VALUE"),
+        ("resnet18_tiny", "{}/split", ["--option", "svm.k=1"], 2, "not part of the table"),
+        ("s3dg_tiny", "{}/split", ["--size", "4"], 2, "give --frames and --size"),
+        ("resnet18_tiny", "{}/split", ["--published", "nowhere"], 3, "configs/published.yaml"),
+    ],
+)
+def test_errors_say_what_to_do(model, data, words, code, message, odd, monkeypatch, capsys):
+    monkeypatch.chdir(odd)
+    monkeypatch.setattr(sys, "argv", ["ssvid", "transfer", model.format(odd), "--data", data.format(odd), *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    out, err = capsys.readouterr()
+    assert (stopped.value.code, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_options_are_read_as_their_type():
+    known = {name: adapter.find_protocol(name) for name in ("linear", "few")}
+    assert parse_options(["few.draws=2", "few.shots=[1,5]"], known) == {
+        "linear": {},
+        "few": {"draws": 2, "shots": [1, 5]},
+    }
+    with pytest.raises(ConfigError, match="draws"):
+        parse_options(["few.draws=many"], known)
+
+
+def videos_of(labels, splits=None, groups=None):
+    splits, groups = splits or [None] * len(labels), groups or [None] * len(labels)
+    return [
+        replace(even(8), id=number, label=label, split=split, group=group)
+        for number, (label, split, group) in enumerate(zip(labels, splits, groups, strict=True))
+    ]
+
+
+def test_every_group_is_left_out_once_where_there_is_no_split():
+    found = folds(videos_of(["a", "b"] * 3, groups=["g1", "g1", "g2", "g2", "g3", "g3"]))
+    assert [(train.tolist(), test.tolist()) for train, test in found] == [
+        ([2, 3, 4, 5], [0, 1]),
+        ([0, 1, 4, 5], [2, 3]),
+        ([0, 1, 2, 3], [4, 5]),
+    ]
+
+
+def test_the_own_split_comes_first_and_test_before_val():
+    (fold,) = folds(videos_of(["a"] * 4, ["train", "val", "test", "train"], ["g1", "g2", "g3", "g4"]))
+    assert [part.tolist() for part in fold] == [[0, 3], [2]]
+    (fold,) = folds(videos_of(["a"] * 3, ["train", "val", "train"]))
+    assert [part.tolist() for part in fold] == [[0, 2], [1]]
+
+
+def test_data_sets_are_named_by_what_the_user_named(world_index, tmp_path):
+    (tmp_path / "ucf").mkdir()
+    assert name_of(f"ucf101@2:{tmp_path / 'ucf'}") == "ucf101 2"
+    assert name_of(f"ut_interaction:{tmp_path / 'ucf'}") == "ut_interaction"
+    assert name_of(tmp_path / "ucf") == "ucf"
+    data = open_labelled(str(world_index.path))
+    assert (data.name, data.tested, data.synthetic, len(data.classes)) == ("world", 13, True, 13)
+
+
+def test_findings_are_said_plainly():
+    rows = [
+        Row("random init", {}, {"c": [30.0, 32.0]}),
+        Row("supervised", {}, {"c": [40.0]}),
+        Row("baseline_histogram", {}, {"c": [16.7]}),
+        Row("baseline_difference", {}, {"c": [78.3]}),
+        Row("speednet", {}, {"c": [39.9, 40.1]}),
+        Row("pace", {}, {"c": [20.0]}),
+        Row("theirs", {}, {"c": [99.0]}, source="s"),
+    ]
+    table = Table("T", "P", {"c": 16.7}, rows)
+    assert notes.findings(table, {"c": ("d", "linear")}) == [
+        "Best pretrained row of c: speednet, 40.0 ± 0.1; 9.0 above random init (31.0), no better than supervised, 38.3 below "
+        "baseline_difference (78.3), 59.0 below theirs, published (99.0)."
+    ]
+
+
+def test_one_data_set_alone_is_not_enough():
+    data = Labelled(
+        "d",
+        "d",
+        videos_of(["a", "b"] * 50, ["train", "train", "test", "test"] * 25),
+        [(np.arange(50), np.arange(50, 100))],
+    )
+    alone, both = notes.data_notes([data]), notes.data_notes([data, replace(data, name="e")])
+    assert (
+        alone[0]
+        == "d: own split, 50 train, 50 test, 2 classes. Small data: an accuracy near 50 % has a standard error of 7.1 points."
+    )
+    assert alone[1] == notes.ONE_SET
+    assert notes.ONE_SET not in both
+
+
+def test_the_view_is_that_of_the_first_run(asked):
+    plan = make_plan(**{name: value for name, value in asked.items() if name != "workers"} | {"view": {}})
+    assert plan.view == View(frames=6, size=32, stride=1)
+    assert module.DEFAULT == ("linear", "knn", "few")
+
+
+def test_an_option_that_changes_no_weight_still_changes_the_features(world_index, tmp_path):
+    features = []
+    for stride in (True, False):
+        torch.manual_seed(0)
+        backbone = create_model("s3dg_tiny", temporal_stride=stride)
+        features.append(extract(backbone, world_index.videos()[:1], View(1, 16, 2, 32), workers=0, cache=tmp_path))
+    assert not np.array_equal(*features)
