@@ -3,8 +3,8 @@
 Wei et al., Learning and Using the Arrow of Time, CVPR 2018. A clip and its reverse stand in the same batch, made of the very same
 decoded frames with the same crop and colours, so that neither content nor any processing can tell them apart, only their order.
 
-Camera motion has habits (zooms go in) that tell the direction, so the paper stabilises every clip with homographies, and reads optical
-flow. Here RGB is the default, and `drift` buries such habits under pans, zooms and fades that go either way.
+Camera motion has habits (zooms go in) that tell the direction, so the paper stabilises every clip with homographies and reads optical
+flow. Here RGB is the default, and `drift` buries such habits under pans, zooms and fades that go either way; flow loses its median.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
@@ -36,13 +37,12 @@ class ArrowOfTime(PretextTask):
     input: "rgb", or "flow" as in the paper: T flow fields of T+1 frames, for each direction from the frames in the order played.
     head: "mean" pools the features; "tcam" is the paper's: the backbone sees `groups` parts of the clip (there 2) one by one, their
         maps are concatenated along channels, and two convolutions compare them.
-    drift: how far box and colours wander during a clip, 0..1, see Augment.
-    fps: clock in frames a second; None counts the video's own frames.
+    drift: how far box and colours wander during a clip, 0..1, see Augment. fps: clock in frames a second; None: the video's own frames.
     min_motion: least mean motion of a window, 0..255; a still window has no direction.
     """
 
     needs = ("time",)
-    controls = ("pan", "fade", "bars", "recode", "padding")
+    controls = ("pan", "fade", "bars", "recode", "reversed", "padding")
     chance = 0.5
 
     def __init__(
@@ -96,10 +96,10 @@ class ArrowOfTime(PretextTask):
         return self.backbone(parts.flatten(0, 1)).mean(2).unflatten(0, parts.shape[:2]).flatten(1, 2)
 
     def flow_images(self, x: Tensor) -> Tensor:
-        """Flow of the frames as played, the camera's (its median) taken out: x, y and length in 32nds of the side, as a picture:
-        (N,3,T+1,H,W) -> (N,3,T,H,W)."""
+        """Flow of the frames as played, in 32nds of the side: x, y and length as a picture: (N,3,T+1,H,W) -> (N,3,T,H,W)."""
         flow = optical_flow(self.pixels(x)) * 32 / x.shape[-1]
-        flow = flow - flow.flatten(3).median(3).values[..., None, None]
+        camera = flow.flatten(3).median(3).values[..., None, None]
+        flow = F.softshrink(flow - camera, 0.1)  # less is noise, and lost in the 8 bits of the paper's flow
         return torch.cat([flow, flow.norm(dim=1, keepdim=True)], 1)
 
     def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:

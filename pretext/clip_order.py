@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from ssvid.training.task import (
 )
 
 CLIPS = 3
+ORDERS = orders.every(CLIPS)
 
 
 class ClipOrder(PretextTask):
@@ -42,7 +42,6 @@ class ClipOrder(PretextTask):
     needs = ("time",)
     controls = ("fade", "bars", "recode", "padding")
     chance = 1 / 6
-    orders: Tensor
 
     def __init__(
         self,
@@ -63,34 +62,30 @@ class ClipOrder(PretextTask):
         steps = CLIPS * frames + (CLIPS - 1) * gap
         super().__init__(backbone, augment, span=(steps - 1) * stride + 1, fps=fps, min_motion=min_motion)
         self.frames, self.gap, self.stride = frames, gap, stride
-        self.register_buffer("orders", orders.every(CLIPS), persistent=False)
-        self.head = orders.PairwiseHead(backbone.info.dim, CLIPS, len(self.orders), dropout=dropout)
+        self.head = orders.PairwiseHead(backbone.info.dim, CLIPS, len(ORDERS), dropout=dropout)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (3,T) of the clips as they happened; the target (6,) are the orders they are asked in, which is all."""
         steps = self.window(video, rng, training)[:: self.stride]
         starts = np.arange(CLIPS) * (self.frames + self.gap)
-        return Clips(steps[starts[:, None] + np.arange(self.frames)], np.arange(len(self.orders)))
+        return Clips(steps[starts[:, None] + np.arange(self.frames)], np.arange(len(ORDERS)))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """clips (B,3,C,T,H,W), target (B,K) orders -> loss and accuracy over the orders asked."""
-        logits = self.logits(clips, target)
+        """clips (B,3,C,T,H,W), target (B,6) -> loss and accuracy over all orders."""
+        logits = self.logits(clips)
         right = (logits.argmax(2) == target).float()
         return {"loss": F.cross_entropy(logits.flatten(0, 1).float(), target.flatten()), "accuracy": right.mean(1)}
 
-    def logits(self, clips: Tensor, target: Tensor) -> Tensor:
-        """What the network says of the clips shuffled into each of the orders asked: (B,3,C,T,H,W), (B,K) -> (B,K,6)."""
+    def logits(self, clips: Tensor) -> Tensor:
+        """What the network says of the clips shuffled into each order: (B,3,C,T,H,W) -> (B,6,6)."""
         vectors = clip_vector(self.backbone(clips.flatten(0, 1))).unflatten(0, clips.shape[:2])  # (B,3,D)
-        video = torch.arange(len(clips), device=clips.device).view(-1, 1, 1)
-        return self.head(vectors[video, self.orders[target]])  # of (B,K,3,D)
+        return self.head(vectors[:, ORDERS])
 
     def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
         """Some videos, each in one order: its clips one after the other, and the order that is read."""
-        says = self.logits(clips, target).argmax(2)
-        for number, clip in enumerate(self.pixels(clips[:4])):
-            asked = 5 * number % target.shape[1]
-            order, answer = (self.orders[row[number, asked]].tolist() for row in (target, says))
-            yield (
-                f"clips {order}; says {answer}",
-                clip[order, :, :: max(1, self.frames // 4)].transpose(0, 1).flatten(1, 2),
-            )
+        says = self.logits(clips).argmax(2)
+        for video, clip in enumerate(self.pixels(clips[:4])):
+            k = 5 * video % len(ORDERS)
+            order, answer = ORDERS[k].tolist(), ORDERS[says[video, k]].tolist()
+            laid = clip[order, :, :: max(1, self.frames // 4)].transpose(0, 1).flatten(1, 2)
+            yield f"clips {order}; says {answer}", laid

@@ -31,6 +31,8 @@ from ssvid.training.task import (
 )
 
 PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))  # row and column of the cells of one time
+ORDERS = orders.every(4)
+HIDDEN = 512  # width of a tower
 
 
 class CubicPuzzle(PretextTask):
@@ -38,8 +40,8 @@ class CubicPuzzle(PretextTask):
 
     frames: T of a cuboid. gap: steps by which its cell is longer. stride: ticks of the clock between steps.
     size: side of a cuboid in px. slack: share by which its cell is wider; 0.4 makes the paper's 112 px of 80.
-    replicate: share of cuboids in which one channel stands for all three, while training.
-    rotate: every other cuboid is turned by 180 degrees, and a second head tells which. hidden: width of a tower.
+    replicate: share of the cuboids in which one channel stands for all three, while training.
+    rotate: every other cuboid is turned by 180 degrees, and a second head tells which.
     fps: clock in frames a second; None counts the video's own frames.
     min_motion: least mean motion of a window, 0..255; times that look alike have no order.
     """
@@ -47,7 +49,6 @@ class CubicPuzzle(PretextTask):
     needs = ("time",)
     controls = ("recode", "padding")
     chance = 1 / 24
-    orders: Tensor
 
     def __init__(
         self,
@@ -60,37 +61,33 @@ class CubicPuzzle(PretextTask):
         slack: float = 0.4,
         replicate: float = 0.5,
         rotate: bool = False,
-        hidden: int = 512,
         fps: float | None = None,
         min_motion: float = 0.1,
     ) -> None:
-        cell = round(size * (1 + slack))
+        cell, steps = round(size * (1 + slack)), frames + gap
         augment = Augment(size=2 * cell, area=(0.5, 1.0), jitter=0.4, color_scope="clip")
-        super().__init__(backbone, augment, span=(4 * (frames + gap) - 1) * stride + 1, fps=fps, min_motion=min_motion)
-        self.cuboid, self.cell, self.stride = (frames, size, size), (frames + gap, cell, cell), stride
+        super().__init__(backbone, augment, span=(4 * steps - 1) * stride + 1, fps=fps, min_motion=min_motion)
+        self.cuboid, self.cell, self.stride = (frames, size, size), (steps, cell, cell), stride
         self.replicate, self.rotate = replicate, rotate
-        self.register_buffer("orders", orders.every(4), persistent=False)
-        self.tower = nn.Sequential(nn.Linear(backbone.info.dim, hidden), nn.ReLU())
-        self.head = nn.Sequential(nn.Linear(4 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, len(self.orders)))
+        self.tower = nn.Sequential(nn.Linear(backbone.info.dim, HIDDEN), nn.ReLU())
+        self.head = nn.Sequential(nn.Flatten(-2), nn.Linear(4 * HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 24))
         self.turned = nn.Linear(backbone.info.dim, 1) if rotate else None
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
-        """Indices (4,T), a row a time. Target int (2,4,5), for each cuboid of the spatial and of the temporal puzzle in their true
-        order: which time, its first frame there, its top and left in px, and whether it is turned."""
+        """Indices (4,T), a row a time. Target int (2,4,5), for each cuboid of the spatial and of the temporal puzzle in true order:
+        its time, its first frame there, its top and left in px, and whether it is turned."""
         steps = self.window(video, rng, training)[:: self.stride].reshape(4, -1)
         when, where = rng.integers(4, size=2)
         cells = np.array([[(when, *place) for place in PLACES], [(time, *PLACES[where]) for time in range(4)]])
         room = np.subtract(self.cell, self.cuboid)
         inside = rng.integers(room + 1, size=cells.shape) if training else np.broadcast_to(room // 2, cells.shape)
-        (time, row, column), (first, top, left) = np.moveaxis(cells, 2, 0), np.moveaxis(inside, 2, 0)
-        turned = rng.integers(2, size=time.shape) * self.rotate
-        side = self.cell[1]
-        return Clips(steps, np.stack([time, first, row * side + top, column * side + left, turned], 2))
+        corner = inside + cells * (0, *self.cell[1:])
+        turned = rng.integers(2, size=(2, 4, 1)) * self.rotate
+        return Clips(steps, np.concatenate([cells[..., :1], corner, turned], 2))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,4,C,T,H,W), target (B,2,4,5) -> loss, accuracy of both puzzles, of each, and of the second head."""
-        vectors = self.vectors(self.cuboids(clips, target))
-        logits = self.logits(vectors)
+        vectors, logits = self.read(self.cuboids(clips, target))
         asked = torch.arange(24, device=clips.device).expand(logits.shape[:3])
         loss = F.cross_entropy(logits.flatten(0, 2).float(), asked.flatten())
         space, time = (logits.argmax(3) == asked).float().mean(2).unbind(1)
@@ -102,27 +99,23 @@ class CubicPuzzle(PretextTask):
 
     def cuboids(self, clips: Tensor, target: Tensor) -> Tensor:
         """The pieces of both puzzles in true order, some of one channel while training: (B,4,C,T,H,W) -> (B*8,C,t,h,w)."""
-        frames, rows, columns = (torch.arange(length, device=clips.device) for length in self.cuboid)
-        video = torch.arange(len(clips), device=clips.device).view(-1, 1, 1, 1, 1)
-        time, first, top, left, turned = target.flatten(1, 2)[..., None, None, None].unbind(2)  # (B,8,1,1,1) each
-        pieces = clips[video, time, :, first + frames.view(-1, 1, 1), top + rows.view(-1, 1), left + columns]
-        pieces = torch.where(turned[..., None] > 0, pieces.flip(3, 4), pieces)  # (B,8,t,h,w,C)
-        pieces = pieces.movedim(5, 2).flatten(0, 1)
+        pieces = orders.cut(clips, target[..., :4].flatten(1, 2), self.cuboid).flatten(0, 1)
+        pieces = torch.where(target[..., 4].view(-1, 1, 1, 1, 1) > 0, pieces.flip(3, 4), pieces)
         return orders.replicate_channel(pieces, self.replicate) if self.training else pieces
 
-    def vectors(self, pieces: Tensor) -> Tensor:
-        """(B*8,C,t,h,w) -> (B,2,4,D)."""
-        return clip_vector(self.backbone(pieces)).unflatten(0, (-1, 2, 4))
-
-    def logits(self, vectors: Tensor) -> Tensor:
-        """What the network says of four pieces in each of all orders: (...,4,D) -> (...,24,24)."""
-        return self.head(self.tower(vectors)[..., self.orders, :].flatten(-2))
+    def read(self, pieces: Tensor) -> tuple[Tensor, Tensor]:
+        """(B*8,C,t,h,w) -> vectors (B,2,4,D), and what the network says of the four in each of all orders (B,2,24,24)."""
+        vectors = clip_vector(self.backbone(pieces)).unflatten(0, (-1, 2, 4))
+        return vectors, self.head(self.tower(vectors)[..., ORDERS, :])
 
     def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
-        """Both puzzles of some videos in one order: their cuboids one after the other, and the order that is read."""
+        """Both puzzles of some videos in one order each, first frames of their cuboids side by side, and the order that is read."""
         pieces = self.cuboids(clips, target)
-        says = self.logits(self.vectors(pieces)).argmax(3)[:4].flatten(0, 1)
-        for number, puzzle in enumerate(self.pixels(pieces).unflatten(0, (-1, 4))[: len(says)]):
-            order, answer = (self.orders[k].tolist() for k in (5 * number % 24, says[number, 5 * number % 24]))
-            laid = puzzle[order, :, :: max(1, self.cuboid[0] // 3)].transpose(0, 1).flatten(1, 2)
-            yield f"{('space', 'time')[number % 2]}: cuboids {order}; says {answer}", laid
+        says = self.read(pieces)[1].argmax(3).flatten(0, 1)
+        for number, puzzle in enumerate(self.pixels(pieces).unflatten(0, (-1, 4))[:8]):
+            k = 5 * number % 24
+            order, answer = ORDERS[k].tolist(), ORDERS[says[number, k]].tolist()
+            yield (
+                f"{('space', 'time')[number % 2]}: cuboids {order}; says {answer}",
+                puzzle[order, :, 0].transpose(0, 1),
+            )

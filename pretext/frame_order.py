@@ -47,7 +47,6 @@ class FrameOrder(PretextTask):
 
     controls = ("fade", "bars", "recode", "padding")
     chance = 0.5
-    tuples: Tensor
 
     def __init__(
         self,
@@ -70,12 +69,13 @@ class FrameOrder(PretextTask):
         span = frames + 1 + (2 * gap if mode == "shuffle" else 0)
         super().__init__(backbone, augment, span=span, fps=fps, min_motion=min_motion, by_motion=True)
         self.mode, self.frames, self.gap = mode, frames, gap
-        tuples, answers = (TUPLES, IN_ORDER) if mode == "shuffle" else orders.up_to_reversal(4)
+        self.tuples, answers = (TUPLES, IN_ORDER) if mode == "shuffle" else orders.up_to_reversal(4)
         self.answers = answers.numpy()
         self.share = (negatives, 1 - negatives) if mode == "shuffle" else (1 / 12,) * 12  # of each answer in the loss
         self.chance = 1 / len(self.share)
-        self.register_buffer("tuples", tuples, persistent=False)
-        self.head = orders.PairwiseHead(backbone.info.dim * GRID**2, tuples.shape[1], len(self.share), dropout=dropout)
+        self.head = orders.PairwiseHead(
+            backbone.info.dim * GRID**2, self.tuples.shape[1], len(self.share), dropout=dropout
+        )
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,5) of a to e, opn (1,4), in the order of time; the target (K,) are the answers to all K tuples of them."""

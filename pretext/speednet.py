@@ -33,8 +33,7 @@ class SpeedNet(PretextTask):
     """One logit on max over space, mean over time: still background looks alike at every rate, so the fastest region decides.
 
     frames: T in training, the paper 64. test_frames: T of a test; None: the paper's 16, or `frames` where that is less.
-    size: (least, most) side N in px, one N a step (paper 64, 336), so that the size of a motion does not tell its speed and resizing
-        blurs the codec.
+    size: (least, most) side N in px, one N a step, so that no size of a motion tells its speed; the paper takes 64 and 336.
     segment: training window in units of `frames`; the paper takes 3, the two clips need about 1.2 and 2.2.
     drift: how far each clip's box and colours wander on their own, see Augment, so that a pan's speed says nothing; not the paper's.
     fps: clock in frames a second; None counts the video's own frames, which is right where all videos have one rate.

@@ -17,6 +17,7 @@ from ssvid.errors import ConfigError
 from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord, clock, cycles, isolated_maps
 
 EMBEDDING = 128
+SPREAD = 0.3  # of each channel over a batch: with it, and a temperature of 0.1, neighbours are told from others, but softly
 
 
 class TCC(PretextTask):
@@ -25,8 +26,9 @@ class TCC(PretextTask):
     As in the authors' code and not in the paper: squared distances are divided by the channels and by a temperature, time is a share of
     the video, the logarithm is that of the variance. Unlike both: no dropout, and one crop and one colour for a video. Whatever is drawn
     for every frame anew lets a frame find itself again: with dropout 0.1, 57 % of the cycles of a small run came home in training, and
-    none but by chance held out. Frames without earlier ones are left out, where the code repeats the first frame. The embedding has
-    unit variance over the batch, as it starts from scratch here.
+    none but by chance held out. Frames without earlier ones are left out, where the code repeats the first frame. Embeddings
+    have one spread over the batch, and (`centred`) lose what the frames of a video have in common: the paper starts from ImageNet, a
+    network that starts from nothing would compare backgrounds and sizes and never get away from that.
 
     A cycle comes home by likeness, and features that differ by chance are alike enough for some. `order_accuracy` has no such floor: the share of
     twos of frames whose neighbours in the other video stand in the same order, 1/2 by guessing. No loss asks for it.
@@ -34,8 +36,8 @@ class TCC(PretextTask):
     loss: "regression" (squared distance of the end from home over the variance, plus 0.001 log variance), "mse" (that distance
     alone) or "classification" (cross-entropy with label smoothing 0.1). frames: T of a video. context: frames that make one step, the
     last of them its own. stride: ticks of the clock between these. share: least share of a shot that the frames are drawn
-    from. size: side in px. width: channels of the embedder. centred: what a video's frames have in common is taken off, for networks that
-    know nothing yet and would compare backgrounds. temperature: of both softmaxes. fps: clock in frames a second; None counts the
+    from. size: side in px. width: channels of the embedder. centred: the mean over a video's frames is
+    taken off. temperature: of both softmaxes. fps: clock in frames a second; None counts the
     video's own frames. min_motion: least mean motion of a window, 0..255.
     """
 
@@ -56,7 +58,7 @@ class TCC(PretextTask):
         share: float = 0.8,
         size: int = 224,
         width: int = 512,
-        centred: bool = False,
+        centred: bool = True,
         temperature: float = 0.1,
         fps: float | None = None,
         min_motion: float = 0.1,
@@ -71,7 +73,7 @@ class TCC(PretextTask):
         for channels in (backbone.info.dim, width):
             layers += [nn.Conv3d(channels, width, 3, padding=1, bias=False), nn.BatchNorm3d(width), nn.ReLU()]
         layers += [nn.AdaptiveMaxPool3d(1), nn.Flatten()]
-        layers += [nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, EMBEDDING)]
+        layers += [nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, EMBEDDING, bias=False)]
         self.embedder, self.scale = nn.Sequential(*layers), nn.BatchNorm1d(EMBEDDING, affine=False)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
@@ -103,7 +105,7 @@ class TCC(PretextTask):
         maps = isolated_maps(self.backbone, clips.flatten(0, 1))  # (B*T,D,k,h,w)
         own = self.embedder(maps).unflatten(0, clips.shape[:2])
         own = own - own.mean(1, keepdim=True) if self.centred else own
-        own = self.scale(own.flatten(0, 1)).view_as(own)
+        own = SPREAD * self.scale(own.flatten(0, 1)).view_as(own)
         return cycles.cycle(own, own.unflatten(0, (-1, 2)).flip(1).flatten(0, 1), self.temperature)
 
     def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 TimeCycle, Wang, Jabri, Efros, CVPR 2019 (arXiv 1903.07593). A patch is cut out of a target frame at a known place and angle, found by
 its features in the frame before, cut out there, found in the one before that, and so on back i frames and forward again to the target.
 Long cycles take every frame; skip cycles go to the i-th and straight back, past what hides the object. The loss is how far the arrival
-lies from the start, and how few of the matches the predicted places explain; weighted as in the code, the paper has 0.1 for long cycles.
+lies from the start, and how few of the matches the places explain; weighted as in the code, the paper has 0.1 for long cycles too.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ MATCHES, SKIP, LONG = 1.0, 0.1, 0.02  # weights
 class TimeCycle(PretextTask):
     """A tracker: softmax of the cosines between patch and frame cells, two convolutions, and a place (x, y, angle) at a fixed scale.
 
-    The frames are `context` ones, `gap` ticks apart, `ahead` ticks later the target, and the one after it, which tells where things move:
-    there the patch is cut out. It is encoded alone, so it does not know where it was. An arrival hits when its middle is less than a
-    quarter of the patch's side away; chance is that of always answering the middle of the frame.
+    The patch is taken where the target differs from the frame after it, and encoded alone: it does not know where it was. An arrival hits
+    when its middle is off by less than a quarter of the patch's side; chance is that of always answering the middle of the frame.
+    The matches train the tracker only, where the paper lets them train the backbone too: from scratch that gets nearly all of them
+    explained by telling cells by their place, and arrivals stay at chance.
 
-    context: T. gap, ahead: ticks of the clock. fps: clock in frames a second; None counts the video's own frames. size: side in px.
-    dim: of the features that are compared. hidden: channels of the tracker. temperature: of the softmax.
-    frozen: steps at the start without gradient to the backbone: from scratch, beside a tracker that knows nothing, both stall.
+    context: frames T before the target, `gap` ticks of the clock apart, the last of them `ahead` ticks before the target.
+    fps: clock in frames a second; None counts the video's own frames. size: side in px. patches: P of a video; the paper has one.
+    dim: of the features that are compared. temperature: of the softmax.
+    frozen: steps at the start without gradient to the backbone, until the tracker knows something to teach it.
     """
 
     backbone_options = {"output_stride": 8}  # noqa: RUF012
@@ -47,47 +49,45 @@ class TimeCycle(PretextTask):
         fps: float | None = 12.0,
         size: int = 240,
         dim: int = 512,
-        hidden: int = 128,
         temperature: float = 512**-0.5,
+        patches: int = 1,
         frozen: int = 0,
     ) -> None:
         super().__init__(backbone, Augment(size, area=(0.7, 1.0)), span=(context - 1) * gap + ahead + 2, fps=fps)
         self.ticks = [*range(0, context * gap, gap), self.span - 2, self.span - 1]
-        self.temperature, self.frozen, self.side = temperature, frozen, places.side_of(size)
-        cells, inner = (math.ceil(side / backbone.info.spatial_stride) for side in (size, self.side))
+        self.temperature, self.frozen, self.patches, self.side = temperature, frozen, patches, places.side_of(size)
         self.embed = nn.Linear(backbone.info.dim, dim)
-        self.tracker = nn.Sequential(
-            *(nn.Conv2d(cells**2, hidden, 3, padding=1), nn.LeakyReLU(0.1)),
-            *(nn.Conv2d(hidden, hidden // 2, 3, padding=1), nn.LeakyReLU(0.1)),
-            *(nn.Flatten(), nn.Linear(hidden // 2 * inner**2, 3)),
-        )
+        cells, inner = (math.ceil(side / backbone.info.spatial_stride) for side in (size, self.side))
+        first, second = (nn.Conv2d(*width, 3, padding=1) for width in ((cells**2, 128), (128, 64)))
+        last = nn.Linear(64 * inner**2, 3)
+        self.tracker = nn.Sequential(first, nn.LeakyReLU(0.1), second, nn.LeakyReLU(0.1), nn.Flatten(), last)
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))  # of training, counted on by a resumed run
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
-        """Indices (1,T+2), and what draws the patch (4,)."""
-        return Clips(self.window(video, rng, training)[None, self.ticks], rng.random(4, np.float32))
+        """Indices (1,T+2), the target last but one, and what draws the patches (patches,4)."""
+        return Clips(self.window(video, rng, training)[None, self.ticks], rng.random((self.patches, 4), np.float32))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """clips (B,1,3,T+2,H,H), target (B,4) -> loss, hits after the longest cycle (accuracy), the widest skip, and in the middle (chance)."""
+        """clips (B,1,3,T+2,H,H), target (B,P,4) -> loss; hits of the longest cycle (accuracy), of the widest skip, of the middle (chance)."""
         self.steps += self.training
         truth, patch, maps = self.start(clips[:, 0], target)
         T = maps.shape[2] - 1
-        with torch.autocast(clips.device.type, enabled=False):
-            long = [self.follow(patch, maps, [*range(T - 1, T - i, -1), *range(T - i, T + 1)]) for i in range(1, T + 1)]
-            skip = [self.follow(patch, maps, [T - i, T]) for i in range(1, T + 1)]
+        long = [self.follow(patch, maps, [*range(T - 1, T - i, -1), *range(T - i, T + 1)]) for i in range(1, T + 1)]
+        skip = [self.follow(patch, maps, [T - i, T]) for i in range(1, T + 1)]
         matches = torch.stack([share for cycle in long + skip for _, share in cycle]).mean()
         far = [torch.stack([places.distance(cycle[-1][0], truth) for cycle in kind]).mean() for kind in (long, skip)]
         answers = {"accuracy": long[-1][-1][0], "skip_accuracy": skip[-1][-1][0], "chance": torch.zeros_like(truth)}
-        hits = {name: places.hit(answer, truth) for name, answer in answers.items()}
+        hits = {name: places.hit(answer, truth).view(-1, self.patches).mean(1) for name, answer in answers.items()}
         return {"loss": MATCHES * (1 - matches) + LONG * far[0] + SKIP * far[1], "matches": matches, **hits}
 
     def start(self, video: Tensor, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Place (B,3) and features (B,D,p,p) of the patch, and those of the frames (B,D,T+1,h,w), from frames (B,3,T+2,H,H)."""
-        now = video[:, :, -2]
-        truth = places.lively(now, video[:, :, -1], draws)
-        patch = self.encode(places.cut(now, truth, self.side).unsqueeze(2)).squeeze(2)
-        return truth, patch, self.encode(video[:, :, :-1])
+        """Places (B*P,3) and features (B*P,D,p,p) of patches, features of the frames (B*P,D,T+1,h,w): video (B,3,T+2,H,H), draws (B,P,4)."""
+        now, later = video[:, :, -2:].repeat_interleave(self.patches, 0).unbind(2)
+        truth = places.lively(now, later, draws.flatten(0, 1))
+        patch = places.cut(now, truth, self.side)
+        maps = self.encode(video[:, :, :-1]).repeat_interleave(self.patches, 0)
+        return truth, self.encode(patch.unsqueeze(2)).squeeze(2), maps
 
     def encode(self, frames: Tensor) -> Tensor:
         """Unit features (B,D,T,h,w) of frames (B,3,T,H,W)."""
@@ -99,12 +99,10 @@ class TimeCycle(PretextTask):
     def follow(self, patch: Tensor, maps: Tensor, route: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """The patch in one frame of the route after the other, cut out anew in each: place (B,3) and share of the matches it explains."""
         steps = []
-        for time in route:
-            frame = maps[:, :, time]
-            cosines = torch.einsum("bdij,bdyx->bijyx", F.normalize(patch, dim=1), frame)
-            match = (cosines.flatten(3) / self.temperature).softmax(-1)  # (B,p,p,h*w)
-            place = self.tracker(match.movedim(3, 1))
-            steps.append((place, places.explained(match.view_as(cosines), place)))
+        for frame in (maps[:, :, time] for time in route):
+            match = places.match(patch, frame, self.temperature)  # (B,p,p,h,w)
+            place = self.tracker(match.flatten(3).movedim(3, 1)).float()
+            steps.append((place, places.explained(match.detach(), place)))
             patch = places.cut(frame, place, patch.shape[-1])
         return steps
 
@@ -112,9 +110,9 @@ class TimeCycle(PretextTask):
         """Patches of some videos as they are cut out along the longest cycle."""
         video = clips[:6, 0]
         truth, patch, maps = self.start(video, target[:6])
-        T = maps.shape[2] - 1
-        route = [T, *range(T - 1, 0, -1), *range(T + 1)]
-        found = [truth, *(place for place, _ in self.follow(patch, maps, route[1:]))]
-        cuts = [places.cut(video[:, :, time], place, self.side) for time, place in zip(route, found, strict=True)]
-        for row, end in zip(self.pixels(torch.stack(cuts, 2)), places.distance(found[-1], truth).sqrt(), strict=True):
-            yield f"the patch, tracked back and forward again; off by {end / 2:.0%} of the frame's side", row
+        route = [*range(maps.shape[2] - 2, 0, -1), *range(maps.shape[2])]
+        found = [truth, *(place for place, _ in self.follow(patch, maps, route))]
+        frames = self.pixels(video).repeat_interleave(self.patches, 0)
+        cuts = [places.cut(frames[:, :, t], place, self.side) for t, place in zip([-2, *route], found, strict=True)]
+        for row, off in zip(torch.stack(cuts, 2), places.distance(found[-1], truth).sqrt() / 2, strict=True):
+            yield f"the patch, tracked back and forward again; off by {off:.0%} of the frame's side", row

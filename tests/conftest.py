@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401  before any test imports decord, whose libnvblas breaks a torch that comes after it
 
 from ssvid.data.index import Index
 from ssvid.data.scanning import scan_videos

@@ -16,7 +16,7 @@ from ssvid.training.plans import PlanSampler
 from ssvid.training.task import PretextTask
 from ssvid.zoo import list_models, model_info
 
-SMALL = {"frames": 8, "size": 32, "stride": 1, "gap": 1, "patch": 16, "grid": 3, "width": 32}
+SMALL = {"frames": 8, "size": 32, "stride": 1, "gap": 1, "patch": 16, "grid": 3, "width": 32, "blocks": 4, "block": 8}
 TASKS = sorted(list_tasks())
 TINY = list_models("*_tiny")
 

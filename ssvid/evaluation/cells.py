@@ -10,9 +10,11 @@ import hashlib
 import json
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
@@ -24,7 +26,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from ssvid.errors import ConfigError, DataError, VideoError
+from ssvid.errors import ConfigError, DataError, SsvidError, VideoError
 from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Protocol, Score, Setting, Subject
 from ssvid.evaluation.entrants import Entrant, Group
@@ -147,11 +149,17 @@ def compute_all(
         "1"  # of the processes to come: several waiting for each other's threads stand still
     )
     try:
-        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        # Ctrl-C reaches all of the group; a worker shall then end without a traceback of its own
+        quiet = (signal.SIGINT, signal.SIG_DFL)
+        with ProcessPoolExecutor(jobs, get_context("spawn"), signal.signal, quiet) as pool:
             waiting = {pool.submit(_unit, work, [cells[place] for place in unit]): unit for unit in units}
             try:
                 for done in as_completed(waiting):
                     yield from zip(waiting[done], done.result(), strict=True)
+            except BrokenProcessPool as error:
+                raise SsvidError(
+                    "a process ended before its time, as it does where memory runs out; the same command goes on, with fewer --jobs"
+                ) from error
             finally:
                 pool.shutdown(cancel_futures=True)
     finally:

@@ -1,4 +1,4 @@
-"""What tasks share that ask for the order of pieces: all orders, places apart, a head that compares pairs, channel replication."""
+"""What tasks share that ask for the order of pieces: all orders, places apart, a head for pairs, cutting, channel replication."""
 
 from __future__ import annotations
 
@@ -58,3 +58,12 @@ def replicate_channel(clips: Tensor, share: float) -> Tensor:
     one = clips[torch.arange(len(clips)), torch.randint(clips.shape[1], (len(clips),)).tolist()][:, None]
     chosen = torch.rand(len(clips)) < share
     return torch.where(chosen.to(clips.device).view(-1, 1, 1, 1, 1), one, clips)
+
+
+def cut(clips: Tensor, corners: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Cuboids of `shape` (t,h,w) out of clips (B,V,C,T,H,W) -> (B,N,C,t,h,w); corners int (B,N,4): clip, first frame, top, left."""
+    frames, rows, columns = (torch.arange(length, device=clips.device) for length in shape)
+    video = torch.arange(len(clips), device=clips.device).view(-1, 1, 1, 1, 1)
+    clip, first, top, left = corners[..., None, None, None].unbind(2)  # (B,N,1,1,1) each
+    pieces = clips[video, clip, :, first + frames.view(-1, 1, 1), top + rows.view(-1, 1), left + columns]
+    return pieces.movedim(-1, 2)

@@ -43,6 +43,14 @@ def cut(frames: Tensor, place: Tensor, side: int) -> Tensor:
     return F.grid_sample(frames, points(place, side), padding_mode="border", align_corners=False)
 
 
+def match(patch: Tensor, frame: Tensor, temperature: float) -> Tensor:
+    """Probability (B,p,p,h,w) of each frame cell for each patch cell, by the cosine of their features (B,D,p,p) and (B,D,h,w); in fp32."""
+    with torch.autocast(frame.device.type, enabled=False):
+        patch, frame = (F.normalize(features.float(), dim=1) for features in (patch, frame))
+        cosines = torch.einsum("bdij,bdyx->bijyx", patch, frame)
+        return (cosines / temperature).flatten(3).softmax(-1).view_as(cosines)
+
+
 def distance(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared distance (B,) of the points of a patch at place a from the same points at place b.
 
