@@ -87,7 +87,7 @@ class Colorization(PretextTask):
         frames = self.pixels(clips[:, 0])
         maps = isolated_maps(self.backbone, self.normalised(self.palette.hide(frames, way)))  # (B,D,T,h,w)
         cells = self.head(maps.flatten(3).movedim(1, -1)).float()  # (B,T,n,d)
-        colors = self.palette.classes(frames, maps.shape[3:], way)
+        colors = self.palette.classes(frames, (maps.shape[3], maps.shape[4]), way)
         with torch.autocast(clips.device.type, enabled=False):
             likeness = cells[:, -1] @ cells[:, :-1].flatten(1, 2).transpose(1, 2)  # (B,n,(T-1)*n)
             pointer = (likeness / self.temperature[0 if self.training else 1]).softmax(-1)

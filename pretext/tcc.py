@@ -17,7 +17,9 @@ from ssvid.errors import ConfigError
 from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord, clock, cycles, isolated_maps
 
 EMBEDDING = 128
-SPREAD = 0.3  # of each channel over a batch: with it, and a temperature of 0.1, neighbours are told from others, but softly
+SPREAD = (
+    0.3  # of each channel over a batch: with it, and a temperature of 0.1, neighbours are told from others, but softly
+)
 
 
 class TCC(PretextTask):
@@ -30,8 +32,8 @@ class TCC(PretextTask):
     have one spread over the batch, and (`centred`) lose what the frames of a video have in common: the paper starts from ImageNet, a
     network that starts from nothing would compare backgrounds and sizes and never get away from that.
 
-    A cycle comes home by likeness, and features that differ by chance are alike enough for some. `order_accuracy` has no such floor: the share of
-    twos of frames whose neighbours in the other video stand in the same order, 1/2 by guessing. No loss asks for it.
+    A cycle comes home by likeness, and features that differ by chance are alike enough for some. `order_accuracy` has no such floor:
+    the share of twos of frames whose neighbours in the other video stand in the same order, 1/2 by guessing. No loss asks for it.
 
     loss: "regression" (squared distance of the end from home over the variance, plus 0.001 log variance), "mse" (that distance
     alone) or "classification" (cross-entropy with label smoothing 0.1). frames: T of a video. context: frames that make one step, the
@@ -42,7 +44,7 @@ class TCC(PretextTask):
     """
 
     pairs = True
-    unfair = dict.fromkeys(  # noqa: RUF012
+    unfair = dict.fromkeys(
         ("pan", "codec", "noise", "fade", "bars"), "a cycle comes home by the very likeness it left by, be it chance"
     )
     chance = 0.05
@@ -73,7 +75,13 @@ class TCC(PretextTask):
         for channels in (backbone.info.dim, width):
             layers += [nn.Conv3d(channels, width, 3, padding=1, bias=False), nn.BatchNorm3d(width), nn.ReLU()]
         layers += [nn.AdaptiveMaxPool3d(1), nn.Flatten()]
-        layers += [nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, EMBEDDING, bias=False)]
+        layers += [
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, EMBEDDING, bias=False),
+        ]
         self.embedder, self.scale = nn.Sequential(*layers), nn.BatchNorm1d(EMBEDDING, affine=False)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:

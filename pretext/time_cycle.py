@@ -69,7 +69,7 @@ class TimeCycle(PretextTask):
         return Clips(self.window(video, rng, training)[None, self.ticks], rng.random((self.patches, 4), np.float32))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """clips (B,1,3,T+2,H,H), target (B,P,4) -> loss; hits of the longest cycle (accuracy), of the widest skip, of the middle (chance)."""
+        """clips (B,1,3,T+2,H,H), target (B,P,4) -> loss; hits of the longest cycle (accuracy), the widest skip, the middle (chance)."""
         self.steps += self.training
         truth, patch, maps = self.start(clips[:, 0], target)
         T = maps.shape[2] - 1
@@ -82,7 +82,7 @@ class TimeCycle(PretextTask):
         return {"loss": MATCHES * (1 - matches) + LONG * far[0] + SKIP * far[1], "matches": matches, **hits}
 
     def start(self, video: Tensor, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Places (B*P,3) and features (B*P,D,p,p) of patches, features of the frames (B*P,D,T+1,h,w): video (B,3,T+2,H,H), draws (B,P,4)."""
+        """Places (B*P,3) and features (B*P,D,p,p) of patches, of the frames (B*P,D,T+1,h,w): video (B,3,T+2,H,H), draws (B,P,4)."""
         now, later = video[:, :, -2:].repeat_interleave(self.patches, 0).unbind(2)
         truth = places.lively(now, later, draws.flatten(0, 1))
         patch = places.cut(now, truth, self.side)

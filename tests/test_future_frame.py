@@ -11,7 +11,11 @@ import torch
 from pretext.future_frame import FutureFrame
 from ssvid.zoo import create_model
 
-K, REACH, GAP = 6, 5, 1  # candidates; ticks from the first to the last frame of the context; between places of candidates
+K, REACH, GAP = (
+    6,
+    5,
+    1,
+)  # candidates; ticks from the first to the last frame of the context; between places of candidates
 TRUTH = REACH + K * GAP
 
 
@@ -37,7 +41,9 @@ def test_candidates_lie_on_both_sides_and_never_in_the_context(videos):
     assert (ahead[np.arange(len(ahead)), target] == TRUTH).all()
     assert ((ahead == TRUTH).sum(1) == 1).all()
     past, later = ahead[ahead < 0], ahead[ahead > TRUTH]
-    assert set(past) == {-(REACH + j * GAP) for j in range(1, K)}  # before the context, yet nearer to its end than the truth
+    assert set(past) == {
+        -(REACH + j * GAP) for j in range(1, K)
+    }  # before the context, yet nearer to its end than the truth
     assert set(later) == {TRUTH + j * GAP for j in range(1, K)}
     assert ((ahead < 0) | (ahead >= TRUTH)).all()
     assert all(len(set(row)) == K for row in ahead)

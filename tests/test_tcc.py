@@ -90,7 +90,9 @@ def test_a_video_that_never_changes_is_at_chance(loss):
 
 def test_exchangeable_frames_have_no_order():
     """Frames of independent noise come home more often than chance, by likeness, but their order tells nothing."""
-    task = make(frames=12, centred=True).train()  # statistics of the batch: an untrained network's running ones say nothing
+    task = make(
+        frames=12, centred=True
+    ).train()  # statistics of the batch: an untrained network's running ones say nothing
     with torch.no_grad():
         values = [task(clips_of(8, 12, seed), torch.zeros(8, 12)) for seed in range(6)]
     order = torch.cat([value["order_accuracy"] for value in values])

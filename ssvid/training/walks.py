@@ -66,12 +66,15 @@ def palindromes(there: Tensor, back: Tensor, temperature: float, dropout: float 
     """
     with torch.autocast(there.device.type, enabled=False):
         there, back = there.float(), back.float()
-        away, ends, home = [], [], None
+        away: list[Tensor] = []
+        ends: list[Tensor] = []
+        home: Tensor | None = None
         for k in range(1, there.shape[1]):
             away.append(follow(away[-1] if away else None, step(there[:, k - 1], there[:, k], temperature, dropout)))
             turn = step(there[:, k], back[:, k - 1], temperature, dropout)
-            ends.append(follow(follow(away[-1], turn), home))
-            home = follow(step(back[:, k], back[:, k - 1], temperature, dropout), home)
+            end, last = follow(away[-1], turn), step(back[:, k], back[:, k - 1], temperature, dropout)
+            ends.append(end if home is None else follow(end, home))
+            home = last if home is None else follow(last, home)
         return away, ends
 
 
@@ -83,13 +86,13 @@ def step(a: Tensor, b: Tensor, temperature: float, dropout: float = 0.0) -> Tens
     return (likeness / temperature).log_softmax(-1)
 
 
-def follow(first: Tensor | None, then: Tensor | None) -> Tensor:
+def follow(first: Tensor | None, then: Tensor) -> Tensor:
     """Log-probabilities of one step after another, log(exp(first) @ exp(then)); None stands still.
 
     The largest of each row and column is taken out, so that what is far below 1 does not vanish in the product.
     """
-    if first is None or then is None:
-        return then if first is None else first
+    if first is None:
+        return then
     row, column = first.detach().amax(2, keepdim=True), then.detach().amax(1, keepdim=True)
     product = (first - row).exp() @ (then - column).exp()
     return product.clamp(min=torch.finfo(product.dtype).tiny).log() + row + column
