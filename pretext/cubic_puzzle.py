@@ -3,9 +3,8 @@
 Kim, Cho, Kweon, AAAI 2019 (arXiv 1811.09795). A clip is cut into 4 x 2 x 2 cells (time, rows, columns). A puzzle is made of four of them,
 either the 2 x 2 cells of one time or the 4 times of one place, and asks for their order, one of 4! = 24. A piece is a smaller cuboid
 somewhere inside its cell, in time as in space, so that edges and motions do not go on across a border.
-
-The paper draws one puzzle for a video; here every video gives one of each kind, each in all 24 orders, and the kinds are logged apart.
-Beside the paper's channel replication, the four times have colours of their own, so that drifting brightness tells nothing.
+The paper draws one puzzle a video; here each video gives one of either kind, in all 24 orders. Beside the paper's channel replication,
+the four times have colours of their own, so that drifting brightness tells nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.training.task import (
@@ -30,24 +28,22 @@ from ssvid.training.task import (
     orders,
 )
 
-PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))  # row and column of the cells of one time
 ORDERS = orders.every(4)
-HIDDEN = 512  # width of a tower
 
 
 class CubicPuzzle(PretextTask):
     """Four towers with shared weights, side by side through two layers to 24 logits.
 
-    frames: T of a cuboid. gap: steps by which its cell is longer. stride: ticks of the clock between steps.
+    frames: T of a cuboid. gap: ticks by which its cell is longer.
     size: side of a cuboid in px. slack: share by which its cell is wider; 0.4 makes the paper's 112 px of 80.
     replicate: share of the cuboids in which one channel stands for all three, while training.
-    rotate: every other cuboid is turned by 180 degrees, and a second head tells which.
-    fps: clock in frames a second; None counts the video's own frames.
+    rotate: cuboids are turned by 180 degrees at random, and a second head tells which. fps: clock, None counts the video's own frames.
     min_motion: least mean motion of a window, 0..255; times that look alike have no order.
     """
 
     needs = ("time",)
     controls = ("recode", "padding")
+    unfair = dict.fromkeys(("pan", "codec"), "the cells of a still picture have their places")
     chance = 1 / 24
 
     def __init__(
@@ -56,7 +52,6 @@ class CubicPuzzle(PretextTask):
         *,
         frames: int = 16,
         gap: int = 16,
-        stride: int = 1,
         size: int = 80,
         slack: float = 0.4,
         replicate: float = 0.5,
@@ -66,30 +61,27 @@ class CubicPuzzle(PretextTask):
     ) -> None:
         cell, steps = round(size * (1 + slack)), frames + gap
         augment = Augment(size=2 * cell, area=(0.5, 1.0), jitter=0.4, color_scope="clip")
-        super().__init__(backbone, augment, span=(4 * steps - 1) * stride + 1, fps=fps, min_motion=min_motion)
-        self.cuboid, self.cell, self.stride = (frames, size, size), (steps, cell, cell), stride
-        self.replicate, self.rotate = replicate, rotate
-        self.tower = nn.Sequential(nn.Linear(backbone.info.dim, HIDDEN), nn.ReLU())
-        self.head = nn.Sequential(nn.Flatten(-2), nn.Linear(4 * HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 24))
+        super().__init__(backbone, augment, span=4 * steps, fps=fps, min_motion=min_motion)
+        self.cuboid, self.cell, self.replicate = (frames, size, size), (steps, cell, cell), replicate
+        self.tower = nn.Sequential(nn.Linear(backbone.info.dim, 512), nn.ReLU())
+        self.head = nn.Sequential(nn.Flatten(-2), nn.Linear(4 * 512, 512), nn.ReLU(), nn.Linear(512, 24))
         self.turned = nn.Linear(backbone.info.dim, 1) if rotate else None
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
-        """Indices (4,T), a row a time. Target int (2,4,5), for each cuboid of the spatial and of the temporal puzzle in true order:
-        its time, its first frame there, its top and left in px, and whether it is turned."""
-        steps = self.window(video, rng, training)[:: self.stride].reshape(4, -1)
+        """Indices (4,T), a row a time. Target (2,4,5), spatial and temporal cuboids: time, first frame, top, left, turned or not."""
+        steps = self.window(video, rng, training).reshape(4, -1)
         when, where = rng.integers(4, size=2)
-        cells = np.array([[(when, *place) for place in PLACES], [(time, *PLACES[where]) for time in range(4)]])
+        cells = np.array([[(when, *divmod(i, 2)) for i in range(4)], [(i, *divmod(where, 2)) for i in range(4)]])
         room = np.subtract(self.cell, self.cuboid)
         inside = rng.integers(room + 1, size=cells.shape) if training else np.broadcast_to(room // 2, cells.shape)
-        corner = inside + cells * (0, *self.cell[1:])
-        turned = rng.integers(2, size=(2, 4, 1)) * self.rotate
-        return Clips(steps, np.concatenate([cells[..., :1], corner, turned], 2))
+        turned = rng.integers(2, size=(2, 4, 1)) * (self.turned is not None)
+        return Clips(steps, np.concatenate([cells[..., :1], inside + cells * (0, *self.cell[1:]), turned], 2))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,4,C,T,H,W), target (B,2,4,5) -> loss, accuracy of both puzzles, of each, and of the second head."""
         vectors, logits = self.read(self.cuboids(clips, target))
         asked = torch.arange(24, device=clips.device).expand(logits.shape[:3])
-        loss = F.cross_entropy(logits.flatten(0, 2).float(), asked.flatten())
+        loss = nn.functional.cross_entropy(logits.flatten(0, 2).float(), asked.flatten())
         space, time = (logits.argmax(3) == asked).float().mean(2).unbind(1)
         values = {"accuracy": (space + time) / 2, "space_accuracy": space, "time_accuracy": time}
         if self.turned is not None:
@@ -113,9 +105,6 @@ class CubicPuzzle(PretextTask):
         pieces = self.cuboids(clips, target)
         says = self.read(pieces)[1].argmax(3).flatten(0, 1)
         for number, puzzle in enumerate(self.pixels(pieces).unflatten(0, (-1, 4))[:8]):
-            k = 5 * number % 24
-            order, answer = ORDERS[k].tolist(), ORDERS[says[number, k]].tolist()
-            yield (
-                f"{('space', 'time')[number % 2]}: cuboids {order}; says {answer}",
-                puzzle[order, :, 0].transpose(0, 1),
-            )
+            order, answer = ORDERS[5 * number % 24].tolist(), ORDERS[says[number, 5 * number % 24]].tolist()
+            caption = f"{('space', 'time')[number % 2]}: cuboids {order}; says {answer}"
+            yield caption, puzzle[order, :, 0].transpose(0, 1)

@@ -36,7 +36,10 @@ class DPC(PretextTask):
     min_motion: least mean motion of a window, 0..255; a still window is told by its looks alone.
     """
 
-    controls = ("padding",)
+    unfair = dict.fromkeys(
+        ("pan", "fade", "bars", "noise", "codec", "blank"),
+        "a video is told from the others of a batch by its looks alone",
+    )
 
     def __init__(
         self,
@@ -70,12 +73,11 @@ class DPC(PretextTask):
         B, P, S = scores.shape[:3]
         logits, right = scores.flatten(0, 2).flatten(1), torch.arange(B * P * S, device=clips.device)
         here = torch.einsum("bpsbqs->bspq", scores)  # the same video and cell: which of the P blocks?
-        found = here.argmax(3) == torch.arange(P, device=clips.device)
         return {
             "loss": F.cross_entropy(logits, right),
             "accuracy": (logits.argmax(1) == right).float().view(B, -1).mean(1),
             "chance": torch.full((B,), 1 / (B * P * (S if self.spatial else 1)), device=clips.device),
-            "block_accuracy": found.float().mean((1, 2)),
+            "block_accuracy": (here.argmax(3) == torch.arange(P, device=clips.device)).float().mean((1, 2)),
         }
 
     def scores(self, clips: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ Shuffle and Learn, Misra et al., ECCV 2016 (arXiv 1603.08561). Of five frames a 
 et al., ICCV 2017: which of the 4!/2 = 12 orders do four frames have, an order and its reverse being one?
 
 Every frame is encoded on its own (the kernels of a 3-D backbone would read the order), once for all the tuples it is in.
-The paper's last layer is linear in the three features side by side: it adds up what each frame says and compares none, so with b and d
-the same it knows only what middles look like. Both modes therefore take the pairwise head of Lee et al.
+The paper's last layer, linear in the three features, compares none: with b and d the same it knows only what middles look like. Both
+modes therefore take the pairwise head of Lee et al.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ IN_ORDER = torch.tensor([1, 1, 0, 0, 0, 0])
 class FrameOrder(PretextTask):
     """Logits from pairs of frames. Accuracy is the mean over the answers, so that always giving one scores 1/2 (opn 1/12).
 
-    mode: "shuffle" or "opn", which also replicates one channel in half of the frames while training.
-    frames: most ticks of the clock from b to d, the paper's tau_max; opn: from first to last.
+    mode: "shuffle" or "opn" (half of its training frames show one channel). frames: most ticks from b to d, tau_max; opn: in all.
     gap: least ticks between neighbours, the paper's tau_min. negatives: share of the loss that tuples not in order have.
     size: side in px. dropout: before the last layer. fps: clock in frames a second; None counts the video's own frames.
     min_motion: least mean motion of a window, 0..255; windows are drawn in proportion to their motion.
     """
 
-    controls = ("fade", "bars", "recode", "padding")
+    unfair = {"pan": "the frames of a pan have an honest order"}  # noqa: RUF012
+    unfair = {"pan": "the frames of a steady pan have an order"}  # noqa: RUF012
     chance = 0.5
 
     def __init__(
@@ -62,17 +62,14 @@ class FrameOrder(PretextTask):
         min_motion: float = 0.1,
     ) -> None:
         if mode not in ("shuffle", "opn") or not 1 <= gap <= frames / 3:
-            raise ConfigError(
-                f"frame_order: mode={mode} must be shuffle or opn, gap={gap} in 1..{frames // 3}, frames/3"
-            )
+            raise ConfigError(f"frame_order: mode={mode} must be shuffle or opn, gap={gap} from 1 to frames/3")
         augment = Augment(size, (0.7, 1.0), (0.9, 1.1), jitter=0.4, crop_scope="frame", color_scope="frame")
         span = frames + 1 + (2 * gap if mode == "shuffle" else 0)
         super().__init__(backbone, augment, span=span, fps=fps, min_motion=min_motion, by_motion=True)
         self.mode, self.frames, self.gap = mode, frames, gap
         self.tuples, answers = (TUPLES, IN_ORDER) if mode == "shuffle" else orders.up_to_reversal(4)
-        self.answers = answers.numpy()
         self.share = (negatives, 1 - negatives) if mode == "shuffle" else (1 / 12,) * 12  # of each answer in the loss
-        self.chance = 1 / len(self.share)
+        self.answers, self.chance = answers.numpy(), 1 / len(self.share)
         self.head = orders.PairwiseHead(
             backbone.info.dim * GRID**2, self.tuples.shape[1], len(self.share), dropout=dropout
         )
@@ -90,8 +87,10 @@ class FrameOrder(PretextTask):
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,1,C,N,H,W), target (B,K) -> loss, accuracy, chance. Logits are for equally frequent answers: the loss adds the odds."""
         logits = self.logits(clips)
-        share = logits.new_tensor(self.share)
-        often = (target[:, :, None] == target[:, None]).sum(2)  # (B,K) tuples with the same answer
+        share, often = (
+            logits.new_tensor(self.share),
+            (target[:, :, None] == target[:, None]).sum(2),
+        )  # often: (B,K) tuples with one answer
         loss = F.cross_entropy((logits + share.log()).flatten(0, 1), target.flatten(), reduction="none").view_as(target)
         accuracy = ((logits.argmax(2) == target) / often).sum(1) * self.chance
         loss = (loss * share[target] / often).sum(1).mean()

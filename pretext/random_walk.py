@@ -24,9 +24,8 @@ class RandomWalk(PretextTask):
 
     A node must be known by its content. So each frame and each patch is cropped on its own, and a patch does not know its place. Cells of
     a whole frame's map do, from the padding, and walk home blindly (arXiv 2105.05838); with graph="map" every frame is therefore cut
-    twice, boldly, for the way there and for the way back, and home is where the content of the first cell went. Chance is then that of
-    ending in the cell of the same number. Patches that
-    have nothing in common beat chance too, as a walk goes back by the likeness it came by: a net that never learnt may be far above it.
+    twice, boldly, for the way there and for the way back, home is where the content went, and chance is the cell of the same number.
+    On patches, noise beats chance too, as a walk goes back by the likeness it came by: read accuracy beside an untrained network's.
 
     frames: T. fps: clock in frames a second; None counts the video's own frames. size: side in px of a frame.
     graph: "patches", or "map" (cheaper; not the paper's). patch: side in px. grid: patches along a side.
@@ -78,8 +77,7 @@ class RandomWalk(PretextTask):
         """clips (B,1,3,T,H,H), boxes -> loss, accuracy: share of the nodes whose longest walk most likely ends at home, and chance."""
         nodes = self.nodes(clips, target)
         start, home, share = walks.homes(target if self.on_map else None, nodes)
-        dropout = self.dropout if self.training else 0.0
-        _, ends = walks.palindromes(nodes[:, 0], nodes[:, -1], self.temperature, dropout)
+        _, ends = walks.palindromes(nodes[:, 0], nodes[:, -1], self.temperature, self.training * self.dropout)
         missed = -torch.stack([end.gather(2, home[..., None])[..., 0] for end in ends[self.shortest - 1 :]]).mean(0)
         loss, accuracy, same = ((value * share).sum(1) for value in (missed, ends[-1].argmax(2) == home, start == home))
         floor = torch.full_like(same, 1 / start.shape[1])

@@ -17,30 +17,26 @@ from ssvid.errors import ConfigError
 from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord, clock, cycles, isolated_maps
 
 EMBEDDING = 128
-SPREAD = (
-    0.3  # of each channel over a batch: with it, and a temperature of 0.1, neighbours are told from others, but softly
-)
+SPREAD = 0.3  # of a channel over a batch: at a temperature of 0.1 frames are then told apart, but softly
 
 
 class TCC(PretextTask):
     """Embeddings of single frames, compared between the two videos of a pair, from either one.
 
     As in the authors' code and not in the paper: squared distances are divided by the channels and by a temperature, time is a share of
-    the video, the logarithm is that of the variance. Unlike both: no dropout, and one crop and one colour for a video. Whatever is drawn
-    for every frame anew lets a frame find itself again: with dropout 0.1, 57 % of the cycles of a small run came home in training, and
-    none but by chance held out. Frames without earlier ones are left out, where the code repeats the first frame. Embeddings
-    have one spread over the batch, and (`centred`) lose what the frames of a video have in common: the paper starts from ImageNet, a
-    network that starts from nothing would compare backgrounds and sizes and never get away from that.
+    the video, the logarithm is that of the variance. Unlike both: no dropout, as a mask of its own is a name that a frame is found again by
+    (with dropout 0.1, 57 % of the cycles of a small run came home in training and only chance held out), hence one crop and one colour
+    for a video too; no frame without earlier ones, where the code repeats the first; one spread for the embeddings, and (`centred`)
+    the video's mean taken off, as a network that, unlike the paper's, starts from nothing would compare backgrounds.
 
-    A cycle comes home by likeness, and features that differ by chance are alike enough for some. `order_accuracy` has no such floor:
-    the share of twos of frames whose neighbours in the other video stand in the same order, 1/2 by guessing. No loss asks for it.
+    Cycles come home by likeness, often by chance: `accuracy` has a floor above 1/T. `order_accuracy` has none: the share of twos of
+    frames whose neighbours in the other video stand in the same order, 1/2 by guessing. No loss asks for it.
 
     loss: "regression" (squared distance of the end from home over the variance, plus 0.001 log variance), "mse" (that distance
     alone) or "classification" (cross-entropy with label smoothing 0.1). frames: T of a video. context: frames that make one step, the
-    last of them its own. stride: ticks of the clock between these. share: least share of a shot that the frames are drawn
-    from. size: side in px. width: channels of the embedder. centred: the mean over a video's frames is
-    taken off. temperature: of both softmaxes. fps: clock in frames a second; None counts the
-    video's own frames. min_motion: least mean motion of a window, 0..255.
+    last of them its own. stride: ticks of the clock between these. share: least share of a shot that frames are drawn from. size: side
+    in px. width: channels of the embedder. centred: take the mean over a video's frames off. temperature: of both softmaxes.
+    fps: clock in frames a second; None counts the video's own frames. min_motion: least mean motion of a window, 0..255.
     """
 
     pairs = True
@@ -67,22 +63,12 @@ class TCC(PretextTask):
     ) -> None:
         if loss not in cycles.LOSSES:
             raise ConfigError(f"tcc.loss={loss!r} is not one of {', '.join(cycles.LOSSES)}")
-        augment = Augment(size=size, area=(0.6, 1.0), jitter=0.4)
+        augment = Augment(size=size, area=(0.6, 1.0), jitter=0.2)
         super().__init__(backbone, augment, span=(context - 1) * stride + frames, fps=fps, min_motion=min_motion)
         self.loss, self.frames, self.share, self.centred, self.temperature = loss, frames, share, centred, temperature
         self.chance, self.earlier = 1 / frames, np.arange(context)[::-1] * stride
-        layers: list[nn.Module] = []
-        for channels in (backbone.info.dim, width):
-            layers += [nn.Conv3d(channels, width, 3, padding=1, bias=False), nn.BatchNorm3d(width), nn.ReLU()]
-        layers += [nn.AdaptiveMaxPool3d(1), nn.Flatten()]
-        layers += [
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, EMBEDDING, bias=False),
-        ]
-        self.embedder, self.scale = nn.Sequential(*layers), nn.BatchNorm1d(EMBEDDING, affine=False)
+        self.embedder = cycles.embedder(backbone.info.dim, width, EMBEDDING)
+        self.scale = nn.BatchNorm1d(EMBEDDING, affine=False)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (T,k): each frame behind its earlier ones, all of one shot; target (T,): where in the shot, 0..1."""

@@ -1,14 +1,12 @@
 """Time cycle: does a patch that is tracked back in time and forward again arrive where it was cut out?
 
 TimeCycle, Wang, Jabri, Efros, CVPR 2019 (arXiv 1903.07593). A patch is cut out of a target frame at a known place and angle, found by
-its features in the frame before, cut out there, found in the one before that, and so on back i frames and forward again to the target.
-Long cycles take every frame; skip cycles go to the i-th and straight back, past what hides the object. The loss is how far the arrival
-lies from the start, and how few of the matches the places explain; weighted as in the code, the paper has 0.1 for long cycles too.
+its features i frames before, cut out there and found in the target again: in long cycles frame by frame, in skip cycles at one leap, past
+what hides the object. The loss is how far the arrival lies from the start, and how few of the matches the places explain.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,21 +16,20 @@ from torch import Tensor, nn
 
 from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord, isolated_maps, places
 
-MATCHES, SKIP, LONG = 1.0, 0.1, 0.02  # weights
+MATCHES, SKIP, LONG = 1.0, 0.1, 0.02  # weights of the authors' code; the paper has 0.1 for long cycles too
 
 
 class TimeCycle(PretextTask):
     """A tracker: softmax of the cosines between patch and frame cells, two convolutions, and a place (x, y, angle) at a fixed scale.
 
-    The patch is taken where the target differs from the frame after it, and encoded alone: it does not know where it was. An arrival hits
-    when its middle is off by less than a quarter of the patch's side; chance is that of always answering the middle of the frame.
-    The matches train the tracker only, where the paper lets them train the backbone too: from scratch that gets nearly all of them
-    explained by telling cells by their place, and arrivals stay at chance.
+    The patch is taken where the target differs from the frame after it, and encoded alone: it does not know where it was. A hit is an
+    arrival whose middle is off by less than a quarter of the patch's side; chance is that of always answering the middle of the frame.
+    What a place explains is counted on matches held fixed. In the paper these follow the places too; from scratch nearly all were then
+    explained, by one place for all, and arrivals stayed at chance.
 
     context: frames T before the target, `gap` ticks of the clock apart, the last of them `ahead` ticks before the target.
     fps: clock in frames a second; None counts the video's own frames. size: side in px. patches: P of a video; the paper has one.
-    dim: of the features that are compared. temperature: of the softmax.
-    frozen: steps at the start without gradient to the backbone, until the tracker knows something to teach it.
+    dim: of the features compared. temperature: of the softmax. frozen: steps at the start without gradient to the backbone.
     """
 
     backbone_options = {"output_stride": 8}  # noqa: RUF012
@@ -57,10 +54,7 @@ class TimeCycle(PretextTask):
         self.ticks = [*range(0, context * gap, gap), self.span - 2, self.span - 1]
         self.temperature, self.frozen, self.patches, self.side = temperature, frozen, patches, places.side_of(size)
         self.embed = nn.Linear(backbone.info.dim, dim)
-        cells, inner = (math.ceil(side / backbone.info.spatial_stride) for side in (size, self.side))
-        first, second = (nn.Conv2d(*width, 3, padding=1) for width in ((cells**2, 128), (128, 64)))
-        last = nn.Linear(64 * inner**2, 3)
-        self.tracker = nn.Sequential(first, nn.LeakyReLU(0.1), second, nn.LeakyReLU(0.1), nn.Flatten(), last)
+        self.tracker = places.tracker(size, backbone.info.spatial_stride)
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))  # of training, counted on by a resumed run
 
@@ -78,16 +72,15 @@ class TimeCycle(PretextTask):
         matches = torch.stack([share for cycle in long + skip for _, share in cycle]).mean()
         far = [torch.stack([places.distance(cycle[-1][0], truth) for cycle in kind]).mean() for kind in (long, skip)]
         answers = {"accuracy": long[-1][-1][0], "skip_accuracy": skip[-1][-1][0], "chance": torch.zeros_like(truth)}
-        hits = {name: places.hit(answer, truth).view(-1, self.patches).mean(1) for name, answer in answers.items()}
+        hits = {name: places.hit(place, truth).view(-1, self.patches).mean(1) for name, place in answers.items()}
         return {"loss": MATCHES * (1 - matches) + LONG * far[0] + SKIP * far[1], "matches": matches, **hits}
 
     def start(self, video: Tensor, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Places (B*P,3) and features (B*P,D,p,p) of patches, of the frames (B*P,D,T+1,h,w): video (B,3,T+2,H,H), draws (B,P,4)."""
         now, later = video[:, :, -2:].repeat_interleave(self.patches, 0).unbind(2)
         truth = places.lively(now, later, draws.flatten(0, 1))
-        patch = places.cut(now, truth, self.side)
-        maps = self.encode(video[:, :, :-1]).repeat_interleave(self.patches, 0)
-        return truth, self.encode(patch.unsqueeze(2)).squeeze(2), maps
+        patch = self.encode(places.cut(now, truth, self.side).unsqueeze(2)).squeeze(2)
+        return truth, patch, self.encode(video[:, :, :-1]).repeat_interleave(self.patches, 0)
 
     def encode(self, frames: Tensor) -> Tensor:
         """Unit features (B,D,T,h,w) of frames (B,3,T,H,W)."""
@@ -108,11 +101,10 @@ class TimeCycle(PretextTask):
 
     def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
         """Patches of some videos as they are cut out along the longest cycle."""
-        video = clips[:6, 0]
-        truth, patch, maps = self.start(video, target[:6])
+        truth, patch, maps = self.start(video := clips[:6, 0], target[:6])
         route = [*range(maps.shape[2] - 2, 0, -1), *range(maps.shape[2])]
-        found = [truth, *(place for place, _ in self.follow(patch, maps, route))]
-        frames = self.pixels(video).repeat_interleave(self.patches, 0)
+        found, frames = [truth], self.pixels(video).repeat_interleave(self.patches, 0)
+        found += [place for place, _ in self.follow(patch, maps, route)]
         cuts = [places.cut(frames[:, :, t], place, self.side) for t, place in zip([-2, *route], found, strict=True)]
         for row, off in zip(torch.stack(cuts, 2), places.distance(found[-1], truth).sqrt() / 2, strict=True):
             yield f"the patch, tracked back and forward again; off by {off:.0%} of the frame's side", row

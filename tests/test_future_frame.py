@@ -71,13 +71,13 @@ def test_scores_by_hand():
 
     task = FutureFrame(Mean(), frames=2)
     for layer in (task.expect, task.embed):
-        torch.nn.init.constant_(layer.weight, 1 / layer.in_features)
+        torch.nn.init.constant_(layer.weight, 0.1 / layer.in_features)
         torch.nn.init.zeros_(layer.bias)
     clips = torch.zeros(1, 2, 3, 2, 4, 4)
     clips[0, 0, :, 0], clips[0, 0, :, 1] = 1.0, 3.0  # the context's mean is 2
     clips[0, 1, :, 0], clips[0, 1, :, 1] = 2.5, 4.0
     values = task(clips, torch.tensor([1]))
-    scale = task.scores(clips)[0, 0].item() / (2 * 2.5)
+    scale = 0.1**2 * 128**0.5  # 128 channels of a tenth, over the root of 128 channels and one cell
     assert task.scores(clips).tolist()[0] == pytest.approx([5 * scale, 8 * scale])
     assert values["loss"].item() == pytest.approx(math.log(1 + math.exp(-3 * scale)), rel=1e-4)
     assert values["accuracy"].tolist() == [1.0]

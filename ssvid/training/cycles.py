@@ -7,11 +7,24 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 PENALTY, SMOOTHING = 0.001, 0.1  # of the log variance; of the labels
 EPSILON = 1e-4  # least variance of an end, (1 % of a video) squared: a sure but wrong cycle would cost without limit
 LOSSES = ("regression", "mse", "classification")
+
+
+def embedder(dim: int, width: int, out: int) -> nn.Sequential:
+    """What makes one vector of the maps of a frame and its context: (N,dim,k,h,w) -> (N,out).
+
+    Two 3x3x3 convolutions, the largest of all places, three linear layers: the paper's table 1. The last has no bias, as only distances count.
+    """
+    layers: list[nn.Module] = []
+    for channels in (dim, width):
+        layers += [nn.Conv3d(channels, width, 3, padding=1, bias=False), nn.BatchNorm3d(width), nn.ReLU()]
+    layers += [nn.AdaptiveMaxPool3d(1), nn.Flatten()]
+    layers += [nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(width, out, bias=False))
 
 
 def likeness(u: Tensor, v: Tensor, temperature: float) -> Tensor:

@@ -6,7 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 SCALE = 1 / 3  # side of the patch, of the frame's
 LATTICE, LIVELIEST = 7, 10  # cells along a side that middles fall in, and how many of these, by motion, are drawn from
@@ -16,6 +16,14 @@ TURN = math.pi / 4  # largest angle, radians
 def side_of(size: int) -> int:
     """Side of the patch in px, or in cells, for that of the frame."""
     return round(size * SCALE)
+
+
+def tracker(size: int, stride: int) -> nn.Sequential:
+    """Two convolutions and a linear layer from matches (B,h*w,p,p) to a place, for a backbone of this stride and frames of this side."""
+    cells, inner = (math.ceil(side / stride) for side in (size, side_of(size)))
+    first, second = (nn.Conv2d(*width, 3, padding=1) for width in ((cells**2, 128), (128, 64)))
+    last = nn.Linear(64 * inner**2, 3)
+    return nn.Sequential(first, nn.LeakyReLU(0.1), second, nn.LeakyReLU(0.1), nn.Flatten(), last)
 
 
 def lively(now: Tensor, later: Tensor, draws: Tensor) -> Tensor:
