@@ -42,7 +42,6 @@ class ClipOrder(PretextTask):
     """
 
     needs = ("time",)
-    unfair = {"pan": "the clips of a pan have an honest order"}  # noqa: RUF012
     unfair = {"pan": "the clips of a steady pan have an order"}  # noqa: RUF012
     chance = 1 / 6
 

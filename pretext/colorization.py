@@ -42,7 +42,8 @@ class Colorization(PretextTask):
     """
 
     backbone_options = {"output_stride": 8}  # noqa: RUF012
-    controls = ("blank",)
+    controls = ("blocks",)
+    unfair = dict.fromkeys(("pan", "codec"), "a still picture can be followed")
     chance = 0.0625  # of 16 colours alike; that of copying without looking is among the metrics
 
     def __init__(

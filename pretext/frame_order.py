@@ -44,7 +44,6 @@ class FrameOrder(PretextTask):
     min_motion: least mean motion of a window, 0..255; windows are drawn in proportion to their motion.
     """
 
-    unfair = {"pan": "the frames of a pan have an honest order"}  # noqa: RUF012
     unfair = {"pan": "the frames of a steady pan have an order"}  # noqa: RUF012
     chance = 0.5
 

@@ -86,10 +86,9 @@ class TCC(PretextTask):
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,T,C,k,H,W), B even, target (B,T) -> loss, accuracy (share of cycles that end at home), chance, order."""
         there, back = self.walk(clips)
-        home = back.argmax(2) == torch.arange(self.frames, device=clips.device)
         return {
             "loss": cycles.cycle_loss(self.loss, back, target.float()),
-            "accuracy": home.float().mean(1),
+            "accuracy": (back.argmax(2) == torch.arange(self.frames, device=clips.device)).float().mean(1),
             "chance": torch.full_like(back[:, 0, 0], 1 / self.frames),
             "order_accuracy": cycles.in_order(there.argmax(2)),
         }
@@ -97,7 +96,7 @@ class TCC(PretextTask):
     def walk(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """From every video to the other of its pair and back: (B,T,C,k,H,W) -> logits (B,T,T) there and back."""
         maps = isolated_maps(self.backbone, clips.flatten(0, 1))  # (B*T,D,k,h,w)
-        own = self.embedder(maps).unflatten(0, clips.shape[:2])
+        own = self.embedder(maps).unflatten(0, clips.shape[:2])  # (B,T,D)
         own = own - own.mean(1, keepdim=True) if self.centred else own
         own = SPREAD * self.scale(own.flatten(0, 1)).view_as(own)
         return cycles.cycle(own, own.unflatten(0, (-1, 2)).flip(1).flatten(0, 1), self.temperature)

@@ -17,7 +17,7 @@ LOSSES = ("regression", "mse", "classification")
 def embedder(dim: int, width: int, out: int) -> nn.Sequential:
     """What makes one vector of the maps of a frame and its context: (N,dim,k,h,w) -> (N,out).
 
-    Two 3x3x3 convolutions, the largest of all places, three linear layers: the paper's table 1. The last has no bias, as only distances count.
+    Two 3x3x3 convolutions, the largest of all places, three linear layers: the paper's table 1. No bias at last: only distances count.
     """
     layers: list[nn.Module] = []
     for channels in (dim, width):
