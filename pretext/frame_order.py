@@ -69,9 +69,8 @@ class FrameOrder(PretextTask):
         self.tuples, answers = (TUPLES, IN_ORDER) if mode == "shuffle" else orders.up_to_reversal(4)
         self.share = (negatives, 1 - negatives) if mode == "shuffle" else (1 / 12,) * 12  # of each answer in the loss
         self.answers, self.chance = answers.numpy(), 1 / len(self.share)
-        self.head = orders.PairwiseHead(
-            backbone.info.dim * GRID**2, self.tuples.shape[1], len(self.share), dropout=dropout
-        )
+        dim, pieces = backbone.info.dim * GRID**2, self.tuples.shape[1]
+        self.head = orders.PairwiseHead(dim, pieces, len(self.share), dropout=dropout)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,5) of a to e, opn (1,4), in the order of time; the target (K,) are the answers to all K tuples of them."""
@@ -86,27 +85,5 @@ class FrameOrder(PretextTask):
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,1,C,N,H,W), target (B,K) -> loss, accuracy, chance. Logits are for equally frequent answers: the loss adds the odds."""
         logits = self.logits(clips)
-        share, often = (
-            logits.new_tensor(self.share),
-            (target[:, :, None] == target[:, None]).sum(2),
-        )  # often: (B,K) tuples with one answer
-        loss = F.cross_entropy((logits + share.log()).flatten(0, 1), target.flatten(), reduction="none").view_as(target)
-        accuracy = ((logits.argmax(2) == target) / often).sum(1) * self.chance
-        loss = (loss * share[target] / often).sum(1).mean()
-        return {"loss": loss, "accuracy": accuracy, "chance": torch.full_like(accuracy, self.chance)}
-
-    def logits(self, clips: Tensor) -> Tensor:
-        """What the network says of all tuples, in fp32: (B,1,C,N,H,W) -> (B,K,answers)."""
-        frames = clips[:, 0].transpose(1, 2).flatten(0, 1).unsqueeze(2)  # (B*N,C,1,H,W)
-        if self.training and self.mode == "opn":
-            frames = orders.replicate_channel(frames, 0.5)
-        maps = isolated_maps(self.backbone, frames).squeeze(2)  # (B*N,D,h,w)
-        vectors = F.adaptive_avg_pool2d(maps, GRID).flatten(1).unflatten(0, (len(clips), -1))
-        return self.head(vectors[:, self.tuples]).float()
-
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
-        """A tuple of some videos, with the right answer and the given one."""
-        says = self.logits(clips).argmax(2)
-        for video, frames in enumerate(self.pixels(clips[:8, 0])):
-            k = 5 * video % len(self.tuples)
-            yield f"right answer {target[video, k]}, says {says[video, k]}", frames[:, self.tuples[k]]
+        share = logits.new_tensor(self.share)
+        often = (target[:, :, None] == target[:, None]).sum(2)  # (B,K) tuples with one answer
