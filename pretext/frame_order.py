@@ -87,3 +87,23 @@ class FrameOrder(PretextTask):
         logits = self.logits(clips)
         share = logits.new_tensor(self.share)
         often = (target[:, :, None] == target[:, None]).sum(2)  # (B,K) tuples with one answer
+        loss = F.cross_entropy((logits + share.log()).flatten(0, 1), target.flatten(), reduction="none").view_as(target)
+        accuracy = ((logits.argmax(2) == target) / often).sum(1) * self.chance
+        loss = (loss * share[target] / often).sum(1).mean()
+        return {"loss": loss, "accuracy": accuracy, "chance": torch.full_like(accuracy, self.chance)}
+
+    def logits(self, clips: Tensor) -> Tensor:
+        """What the network says of all tuples, in fp32: (B,1,C,N,H,W) -> (B,K,answers)."""
+        frames = clips[:, 0].transpose(1, 2).flatten(0, 1).unsqueeze(2)  # (B*N,C,1,H,W)
+        if self.training and self.mode == "opn":
+            frames = orders.replicate_channel(frames, 0.5)
+        maps = isolated_maps(self.backbone, frames).squeeze(2)  # (B*N,D,h,w)
+        vectors = F.adaptive_avg_pool2d(maps, GRID).flatten(1).unflatten(0, (len(clips), -1))
+        return self.head(vectors[:, self.tuples]).float()
+
+    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+        """A tuple of some videos, with the right answer and the given one."""
+        says = self.logits(clips).argmax(2)
+        for video, frames in enumerate(self.pixels(clips[:8, 0])):
+            k = 5 * video % len(self.tuples)
+            yield f"right answer {target[video, k]}, says {says[video, k]}", frames[:, self.tuples[k]]

@@ -20,8 +20,8 @@ MODELS = {
         "temporal_stride": 8,
         "frames": 64,
         "size": 224,
-        # five frames would do, but there oneDNN (torch 2.15, CPU) writes out of bounds in the gradient of the strided convolutions
-        "min_frames": 6,
+        # five would do, but below eight oneDNN (torch 2.15, CPU) gets the gradient of the strided temporal convolutions wrong, or crashes
+        "min_frames": 8,
         "sees_time": True,
         "mean": (0.43216, 0.394666, 0.37645),
         "std": (0.22803, 0.22145, 0.216989),
