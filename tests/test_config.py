@@ -9,7 +9,7 @@ import pytest
 from ssvid.config import PretrainConfig, check_options, load_config, to_yaml
 from ssvid.errors import ConfigError, DataError
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[1] / "configs" / "pretrain").glob("*.yaml"))
 
 
 def maker(backbone, *, frames: int = 8, size: tuple[int, int] = (1, 2), fps: float | None = None, mode: str = "a"):

@@ -95,13 +95,28 @@ def test_minimum_is_the_least_the_trunk_takes(name: str, options: dict[str, obje
     for x, least, text in cases:
         with pytest.raises(ConfigError, match=f"{name} needs at least {text}"):
             backbone(x)
-        if least > 1:
+        if least > 1 and not (
+            x is short and info.family == "s3d"
+        ):  # whose least length is set by its gradient, see below
             with pytest.raises(RuntimeError):
                 backbone.trunk(x)
     with pytest.raises(ConfigError, match="shape"):
         backbone(torch.empty(1, 1, 16, 32, 32))
     with pytest.raises(ConfigError, match="shape"):
         backbone(torch.empty(3, 16, 32, 32))
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")
+@pytest.mark.parametrize("name", TINY)
+def test_gradient_of_the_shortest_clip_is_right(name: str) -> None:
+    backbone = build(name)
+    x, gradients = clip(2, model_info(name).min_frames, 32), []
+    for library in (True, False):
+        with torch.backends.mkldnn.flags(enabled=library):
+            backbone.zero_grad()
+            backbone(x).square().sum().backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in backbone.parameters()]))
+    assert (gradients[0] - gradients[1]).abs().max() < 1e-4 * gradients[1].abs().max()
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -355,7 +370,7 @@ def test_isolation_names_what_is_wrong() -> None:
     backbone = build("s3d_tiny")
     with pytest.raises(ConfigError, match="k=8 frames from 20"):
         isolated_maps(backbone, clip(1, 20, 32), "microclip")
-    with pytest.raises(ConfigError, match="at least 5"):
+    with pytest.raises(ConfigError, match="at least 8"):
         isolated_maps(backbone, clip(1, 20, 32), "microclip", k=4)
     with pytest.raises(ConfigError, match="replicate, static or microclip"):
         isolated_maps(backbone, clip(1, 4, 32), "frozen")  # type: ignore[arg-type]
