@@ -380,7 +380,7 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("ssvid-demo"),
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 300,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 600,
     seed: Annotated[int, typer.Option(help="Seed of the weights and the order.")] = 0,
 ) -> None:
     """Make a small world, pretrain on it, probe the result and write a page: a few minutes on two cores.

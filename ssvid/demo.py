@@ -25,7 +25,7 @@ PER_CLASS, FRAMES, SIZE = 24, 64, 64  # videos a class, frames a video, px
 TASK, BACKBONE = "speednet", "s3dg_tiny"
 
 
-def demo(out: Path, *, steps: int = 300, seed: int = 0) -> tuple[Path, Table]:
+def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
     """Run the demo in the folder `out` (an earlier one there is replaced) and return its page and the table on it."""
     began = time.perf_counter()
     chance = load_task(TASK).chance
