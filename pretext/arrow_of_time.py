@@ -42,7 +42,7 @@ class ArrowOfTime(PretextTask):
     """
 
     needs = ("time",)
-    controls = ("pan", "fade", "bars", "recode", "reversed", "padding")
+    controls = ("reversed",)
     chance = 0.5
 
     def __init__(

@@ -42,7 +42,6 @@ class CubicPuzzle(PretextTask):
     """
 
     needs = ("time",)
-    controls = ("recode", "padding")
     unfair = dict.fromkeys(("pan", "codec"), "the cells of a still picture have their places")
     chance = 1 / 24
 

@@ -32,7 +32,6 @@ class Pace(PretextTask):
     """
 
     needs = ("time",)
-    controls = ("pan", "recode", "frame_rate", "padding")
     chance = 0.25
 
     def __init__(

@@ -27,10 +27,9 @@ class RandomWalk(PretextTask):
     twice, boldly, for the way there and for the way back, home is where the content went, and chance is the cell of the same number.
     On patches, noise beats chance too, as a walk goes back by the likeness it came by: read accuracy beside an untrained network's.
 
-    frames: T. fps: clock in frames a second; None counts the video's own frames. size: side in px of a frame.
-    graph: "patches", or "map" (cheaper; not the paper's). patch: side in px. grid: patches along a side.
-    area: share of the frame in a crop of graph="map". dim: of the embedding. temperature: of a step.
-    dropout: share of the edges cut, drawn anew for each step. shortest: least k of a walk, of 1..T-1.
+    frames: T. fps: clock in frames a second; None counts the video's own frames. size: side in px of a frame. graph: "patches", or "map"
+    (cheaper; not the paper's). patch: side in px. grid: patches along a side. area: share of the frame in a crop of graph="map".
+    dim: of the embedding. temperature: of a step. dropout: share of the edges cut, drawn anew for each step. shortest: least k, 1..T-1.
     """
 
     backbone_options = {"output_stride": 8}  # noqa: RUF012

@@ -42,7 +42,6 @@ class SpeedNet(PretextTask):
 
     needs = ("time", "any_length")
     backbone_options = {"temporal_stride": False}  # noqa: RUF012
-    controls = ("pan", "recode", "frame_rate", "padding")
     chance = 0.5
 
     def __init__(

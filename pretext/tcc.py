@@ -31,7 +31,6 @@ class TCC(PretextTask):
 
     Cycles come home by likeness, often by chance: `accuracy` has a floor above 1/T. `order_accuracy` has none: the share of twos of
     frames whose neighbours in the other video stand in the same order, 1/2 by guessing. No loss asks for it.
-
     loss: "regression" (squared distance of the end from home over the variance, plus 0.001 log variance), "mse" (that distance
     alone) or "classification" (cross-entropy with label smoothing 0.1). frames: T of a video. context: frames that make one step, the
     last of them its own. stride: ticks of the clock between these. share: least share of a shot that frames are drawn from. size: side

@@ -24,8 +24,7 @@ class TimeCycle(PretextTask):
 
     The patch is taken where the target differs from the frame after it, and encoded alone: it does not know where it was. A hit is an
     arrival whose middle is off by less than a quarter of the patch's side; chance is that of always answering the middle of the frame.
-    What a place explains is counted on matches held fixed. In the paper these follow the places too; from scratch nearly all were then
-    explained, by one place for all, and arrivals stayed at chance.
+    What a place explains is counted on matches held fixed; in the paper these follow the places, and from scratch one place took them all.
 
     context: frames T before the target, `gap` ticks of the clock apart, the last of them `ahead` ticks before the target.
     fps: clock in frames a second; None counts the video's own frames. size: side in px. patches: P of a video; the paper has one.
