@@ -1,0 +1,56 @@
+"""The command line, a file a group of commands. Every command only reads its arguments and calls a function of the package; heavy
+imports are inside.
+
+Exit codes: 0 done, 1 a run failed, 2 wrong usage or settings, 3 bad or missing data, 130 interrupted (and saved).
+Results go to stdout, progress and messages to stderr; nothing is drawn when piped.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ssvid import __version__
+from ssvid.cli import project, training, transfer, videos
+from ssvid.errors import SsvidError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Self-supervised video pretraining with temporal pretext tasks.",
+    epilog="Start with:  ssvid demo",
+)
+for group in (videos, training, transfer, project):  # in the order of the help
+    app.add_typer(group.app)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"ssvid {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Self-supervised video pretraining with temporal pretext tasks."""
+
+
+def main() -> None:
+    """Run the command line; errors of ours become one line on stderr and their exit code."""
+    try:
+        app()
+    except SsvidError as error:
+        if {"-v", "--verbose"} & set(sys.argv):
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(error.exit_code) from None

@@ -1,0 +1,92 @@
+"""Commands about ssvid itself: list, doctor, demo, bench."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssvid import console
+from ssvid.cli.shared import Json
+from ssvid.errors import SsvidError
+
+app = typer.Typer()
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="tasks, models, layouts, or all.")] = "all",
+    pattern: Annotated[str, typer.Argument(help="Shell pattern of the names.")] = "*",
+    as_json: Json = False,
+) -> None:
+    """List the tasks, backbones and data layouts there are.
+
+    Example:  ssvid list models '*_tiny'
+    """
+    from ssvid.catalogue import HEADERS, catalogue
+
+    listed = catalogue(kind, pattern)
+    if as_json:
+        typer.echo(json.dumps(listed, indent=2))
+        return
+    for name, rows in listed.items():
+        console.show_table(name, HEADERS[name], [[str(row[column]) for column in HEADERS[name]] for row in rows])
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check this installation: versions, devices, and a decoding test of every kind of video.
+
+    Example:  ssvid doctor --json
+    """
+    from ssvid.doctor import examine
+
+    report = examine()
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        console.show_table("ssvid doctor", ["what", "found"], [[key, str(value)] for key, value in report.items()])
+    if report["problems"]:
+        raise typer.Exit(SsvidError.exit_code)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("ssvid-demo"),
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 600,
+    seed: Annotated[int, typer.Option(help="Seed of the weights and the order.")] = 0,
+) -> None:
+    """Make a small world, pretrain on it, probe the result and write a page: a few minutes on two cores.
+
+    Example:  ssvid demo -o /tmp/ssvid-demo
+    """
+    from ssvid.demo import demo as run_it
+
+    page, table = run_it(out, steps=steps, seed=seed)
+    console.show_table(table.title, table.header(), table.cells())
+    typer.echo(f"Page: {page.resolve()}")
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="loader, step, start or transfer.")],
+    rounds: Annotated[int, typer.Option(help="Rounds, each timing both sides; the median counts.")] = 5,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the table as Markdown.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Time our parts beside the bare libraries, in one run, as ratios.
+
+    Example:  ssvid bench loader
+    """
+    from ssvid.bench import run_bench, to_markdown
+
+    rows = run_bench(what, rounds)
+    if out is not None:
+        out.write_text(to_markdown(what, rounds, rows))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        header = list(rows[0])
+        console.show_table(f"bench {what}", header, [[str(row[column]) for column in header] for row in rows])

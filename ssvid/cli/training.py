@@ -1,0 +1,139 @@
+"""Commands that train tasks and ask what they learnt: pretrain, audit, survey."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssvid import console
+from ssvid.cli.shared import Json
+from ssvid.errors import ConfigError, SsvidError
+
+app = typer.Typer()
+
+
+@app.command()
+def pretrain(
+    task: Annotated[
+        str | None, typer.Argument(help="Task, or path/to/file.py (its code is run). See: ssvid list tasks")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="key=value of the run or the task, as steps=2000 frames=8")
+    ] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Index, or folders, lists and videos; repeatable.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Backbone. See: ssvid list models")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Run folder; default runs/TASK-BACKBONE-sSEED.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Processes on this machine, one a device.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a run that is there.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print the settings and stop.")] = False,
+) -> None:
+    """Pretrain a backbone with one pretext task.
+
+    Example:  ssvid pretrain speednet --data videos.sqlite --backbone s3dg_tiny steps=2000 batch=32
+
+    Settings of the run and their defaults: ssvid pretrain --dry-run. Options of a task: ssvid list tasks.
+    """
+    from ssvid.config import default_out, load_config, resume_config, to_yaml
+
+    words = list(settings or [])
+    if task is not None and "=" in task:  # no task named: it comes from --config or --resume
+        words, task = [task, *words], None
+    if resume is not None:
+        given = {"--data": data, "--backbone": backbone, "-o": out, "--config": config, "the task": task}
+        if any(value is not None for value in given.values()):
+            raise ConfigError(
+                "--resume goes on with a run as it is; leave out the task, --data, --backbone, -o and --config"
+            )
+        chosen = resume_config(resume, words, devices)
+    else:
+        values = {"task": task, "data": data, "backbone": backbone, "out": out and str(out), "devices": devices}
+        chosen = load_config(config, words, values)
+    chosen.out = chosen.out or default_out(chosen)
+    if dry_run:
+        typer.echo(to_yaml(chosen), nl=False)
+        return
+    from ssvid.plugins import load_task
+    from ssvid.training.fit import pretrain as run_it
+
+    with console.training(chosen.steps, load_task(chosen.task).chance) as told:
+        run = run_it(chosen, resume=resume is not None, overwrite=overwrite, report=told)
+    console.LOG.print(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)", soft_wrap=True)
+
+
+@app.command()
+def audit(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    data: Annotated[list[str] | None, typer.Option(help="Held-out videos; default: the run's test split.")] = None,
+    other: Annotated[
+        str | None, typer.Option(help="Videos of another camera and codec, to take the accuracy on too.")
+    ] = None,
+    videos: Annotated[int, typer.Option(help="Videos of each control.", min=8)] = 128,
+    workers: Annotated[int, typer.Option(help="Decoding processes.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Does the trained task see time, or a shortcut? Writes RUN/audit/; exit code 1 when a control is beaten.
+
+    Example:  ssvid audit runs/speednet-s3dg_tiny-s0
+    """
+    from ssvid.evaluation.audit_report import HEADER, facts, rows, write
+    from ssvid.training.audit import audit as run_it
+    from ssvid.training.run import Run
+
+    with console.counting() as told:
+        found = run_it(Run(run), data, other, videos=videos, workers=workers, progress=told)
+    write(found, run / "audit")
+    if as_json:
+        typer.echo(json.dumps(facts(found), indent=2))
+    else:
+        console.show_table(f"audit of {run}", HEADER, rows(found))
+    if found.beaten:
+        console.LOG.print(f"beaten: {', '.join(found.beaten)}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
+        raise typer.Exit(SsvidError.exit_code)
+    console.LOG.print(f"no control beaten; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
+
+
+@app.command()
+def survey(
+    configs: Annotated[list[Path], typer.Argument(help="YAML files of settings, one a task.")],
+    data: Annotated[str, typer.Option(help="Videos to pretrain on: an index, folder, list or CSV.")],
+    labelled: Annotated[str | None, typer.Option(help="Labelled videos to probe on; default: the same.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write OUT.md, OUT.csv, OUT.json and OUT/RUN.json.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs a task.")] = 3,
+    runs: Annotated[Path, typer.Option(help="Folder of the run folders; what is there is not done again.")] = Path(
+        "runs"
+    ),
+    jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Compare pretext tasks: does each learn, does it cheat, what are its features worth?
+
+    Example:  ssvid survey configs/pretrain/*_world.yaml --data world.sqlite --jobs 2 -o results/pretext
+    """
+    from ssvid.survey import survey as run_it
+    from ssvid.survey import write
+
+    table, facts = run_it(
+        configs,
+        data,
+        labelled=labelled,
+        seeds=seeds,
+        runs=runs,
+        jobs=jobs,
+        told=lambda line: console.LOG.print(line, soft_wrap=True),
+    )
+    if out is not None:
+        write(table, facts, out)
+    if as_json:
+        typer.echo(table.json(), nl=False)
+    else:
+        console.show_table(table.title, table.header(), table.cells())
+        console.LOG.print(table.protocol, soft_wrap=True)
