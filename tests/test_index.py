@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ import pytest
 from ssvid.data.index import Index, fingerprint
 from ssvid.data.layouts import Entry
 from ssvid.data.scanning import make_copies, open_data, scan_videos
-from ssvid.errors import DataError
-from ssvid.video.reader import Video
+from ssvid.errors import DataError, VideoError
+from ssvid.video.reader import Video, short_side
 from ssvid.video.writer import write_video
 
 
@@ -87,6 +88,28 @@ def test_killed_at_any_moment_a_second_call_goes_on(tmp_path):
     assert summary.scanned == 8 - len(done)
     assert summary.usable == 8
     assert {video.path: video.info.times.tolist() for video in index.videos() if video.path in done} == done
+
+
+def test_raw_copies_are_the_decoded_frames_themselves(tmp_path):
+    times = np.cumsum(np.random.default_rng(0).choice([1, 2, 3], 24)) / 30
+    noise(tmp_path / "v" / "even.mp4", 30, gop=250, bframes=3)
+    noise(tmp_path / "v" / "uneven.mkv", 24, times=times)
+    index = Index(tmp_path / "i.sqlite", create=True)
+    scan_videos([tmp_path / "v"], index, workers=1)
+    assert make_copies(index, tmp_path / "copies", raw=True, workers=1) == 2
+    assert sorted(path.suffix for path in (tmp_path / "copies").iterdir()) == [".npy", ".npy"]
+    picked = np.array([17, 3, 20, 3])
+    for video in index.videos():
+        np.testing.assert_array_equal(video.source.times, video.info.times)
+        direct = Video(video.path, replace(video.info, seek=False)).frames(picked)
+        np.testing.assert_array_equal(Video(video.source.path, video.source).frames(picked), direct)
+        smaller = Video(video.source.path, video.source).frames(picked, 24)
+        assert smaller.shape == (4, *short_side(video.info.height, video.info.width, 24), 3)
+        assert np.abs(smaller.astype(float) - Video(video.path, video.info).frames(picked, 24)).mean() < 4
+    gone = index.videos()[0].source
+    Path(gone.path).unlink()
+    with pytest.raises(VideoError, match="make the index anew"):
+        Video(gone.path, gone).frames([0])
 
 
 def test_copies_hold_the_same_frames_at_the_same_times(tmp_path):

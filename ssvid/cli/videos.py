@@ -10,7 +10,7 @@ import typer
 
 from ssvid import console
 from ssvid.cli.shared import Json, Workers
-from ssvid.errors import DataError
+from ssvid.errors import ConfigError, DataError
 
 app = typer.Typer()
 
@@ -24,6 +24,9 @@ def index(
         Path | None, typer.Option(help="Also write small, quick-to-seek training copies here.")
     ] = None,
     short_side: Annotated[int, typer.Option(help="Short side of the training copies, px.")] = 160,
+    raw: Annotated[
+        bool, typer.Option(help="Keep decoded frames instead of small videos: nothing left to decode, much disk.")
+    ] = False,
     limit: Annotated[float, typer.Option(help="Seconds one file may take.")] = 600.0,
     workers: Workers = None,
     strict: Annotated[bool, typer.Option(help="Exit with 3 when a file is bad.")] = False,
@@ -36,12 +39,14 @@ def index(
     from ssvid.data.index import Index
     from ssvid.data.scanning import make_copies, scan_videos
 
+    if raw and transcode is None:
+        raise ConfigError("--raw says what --transcode DIR writes; name a folder with --transcode")
     opened = Index(out, create=True)
     with console.counting() as told:
         found = scan_videos(paths, opened, root=root, workers=workers, limit=limit, progress=told)
         copies = 0
         if transcode is not None:
-            copies = make_copies(opened, transcode, short_side=short_side, workers=workers, progress=told)
+            copies = make_copies(opened, transcode, short_side=short_side, raw=raw, workers=workers, progress=told)
     bad = opened.bad()
     if as_json:
         report = {"index": str(out), "usable": found.usable, "scanned": found.scanned, "copies": copies}

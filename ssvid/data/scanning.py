@@ -19,6 +19,7 @@ from ssvid.data.index import Index
 from ssvid.data.layouts import place_of, read_layout
 from ssvid.errors import DataError, VideoError
 from ssvid.video.guard import Guard
+from ssvid.video.raw import keep_raw
 from ssvid.video.scan import STALL, scan
 from ssvid.video.transcode import transcode
 
@@ -59,22 +60,25 @@ def make_copies(
     folder: str | os.PathLike[str],
     *,
     short_side: int = 160,
+    raw: bool = False,
     workers: int | None = None,
     limit: float = 3600.0,
     progress: Progress | None = None,
 ) -> int:
     """Write a small, quick-to-seek training copy of every usable video that has none; returns how many were written.
 
+    raw: keep decoded frames instead of H.264, for small collections: 3 bytes a pixel and frame.
     A copy holds the same frames at the same times; one that does not is refused and the original stays in use.
     """
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     records = {record.id: record for record in index.videos()}
     jobs = [
-        (id, path, str(folder / copy_name(path)), records[id].info, short_side) for id, path in index.without_copy()
+        (id, path, str(folder / copy_name(path, ".npy" if raw else ".mp4")), records[id].info, short_side)
+        for id, path in index.without_copy()
     ]
     written = 0
-    for id, path, result in _guarded(_copy_one, jobs, workers, limit, "copying", progress):
+    for id, path, result in _guarded(_keep_one if raw else _copy_one, jobs, workers, limit, "copying", progress):
         if isinstance(result, VideoError):
             raise result
         info = result
@@ -87,10 +91,10 @@ def make_copies(
     return written
 
 
-def copy_name(path: str) -> str:
+def copy_name(path: str, suffix: str = ".mp4") -> str:
     """File name of a training copy: readable, and unique for the original's whole path."""
     digest = hashlib.sha256(path.encode()).hexdigest()[:10]
-    return f"{Path(path).stem}-{digest}.mp4"
+    return f"{Path(path).stem}-{digest}{suffix}"
 
 
 def open_data(sources: Sequence[str | os.PathLike[str]], progress: Progress | None = None) -> Index:
@@ -158,6 +162,11 @@ def _copy_one(guard: Guard, job: tuple, limit: float) -> Any:
     _, path, target, info, short_side = job
     guard.run(transcode, path, target, info, short_side, limit=limit, stall=STALL)
     return scan(target, limit, guard=guard)[0]
+
+
+def _keep_one(guard: Guard, job: tuple, limit: float) -> Any:
+    _, path, target, info, short_side = job
+    return guard.run(keep_raw, path, target, info, short_side, limit=limit, stall=STALL)
 
 
 def _guarded(

@@ -12,6 +12,7 @@ from ssvid.errors import VideoError
 from ssvid.video.decode import Scaler, at_random, check_file, in_order, open_video
 from ssvid.video.guard import Guard
 from ssvid.video.info import VideoInfo, short_side
+from ssvid.video.raw import CODEC, read_raw
 from ssvid.video.scan import LIMIT, scan
 
 __all__ = ["Size", "Video", "VideoInfo", "probe", "short_side"]
@@ -86,7 +87,9 @@ class Video:
         if len(wanted) == 0:
             return np.empty((0, height, width, 3), np.uint8)
         unique, back = np.unique(wanted, return_inverse=True)
-        if self.info.seek:
+        if self.info.codec == CODEC:
+            decoded = read_raw(self.path, unique.tolist(), height, width)
+        elif self.info.seek:
             # decord's wheel brings a libnvblas that takes over the BLAS of a torch imported after it, which then crashes
             import torch  # noqa: F401
 

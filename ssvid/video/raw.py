@@ -1,0 +1,70 @@
+"""A raw training copy: every frame decoded once, kept as one array that is read by memory map.
+
+For small collections that are read many times: nothing is left to decode, at 3 bytes a pixel and frame on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from ssvid.errors import VideoError
+from ssvid.video.decode import Scaler
+from ssvid.video.info import VideoInfo, short_side
+from ssvid.video.transcode import upright
+
+CODEC = "raw"  # as `VideoInfo.codec` names such a copy
+
+
+def keep_raw(path: str | os.PathLike[str], target: str | os.PathLike[str], info: VideoInfo, size: int) -> VideoInfo:
+    """Write `target` (npy): uint8 (T,H,W,3), short side `size` px or as it is where that is smaller; what the copy is.
+
+    Raises VideoError when the video does not decode as `info` says.
+    """
+    height, width = short_side(info.height, info.width, min(size, info.height, info.width))
+    target = Path(target)
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        kept = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (info.frames, height, width, 3))
+        for number, frame in enumerate(upright(os.fspath(path), height, width, info.frames)):
+            kept[number] = frame
+        kept.flush()
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return replace(
+        info,
+        path=str(target),
+        height=height,
+        width=width,
+        codec=CODEC,
+        container="npy",
+        rotation=0,
+        audio=False,
+        seek=True,
+    )
+
+
+def read_raw(path: str, indices: Sequence[int], height: int, width: int) -> np.ndarray:
+    """Frames of a raw copy, uint8 (T,H,W,3). Raises VideoError where it is gone or is not one."""
+    try:
+        kept = np.load(path, mmap_mode="r", allow_pickle=False)
+        frames = kept[np.asarray(indices)]
+    except (OSError, ValueError, IndexError):
+        raise VideoError(path, "is not the raw copy that the index knows; make the index anew") from None
+    if frames.shape[1:3] == (height, width):
+        return frames
+    scaler = Scaler(height, width, 0)
+    return np.stack([scaler(_timed(frame)) for frame in frames])
+
+
+def _timed(frame: np.ndarray) -> av.VideoFrame:
+    wrapped = av.VideoFrame.from_ndarray(frame, "rgb24")
+    wrapped.time_base = Fraction(1, 1000)  # no filter of ours looks at it, but FFmpeg asks for one
+    return wrapped
