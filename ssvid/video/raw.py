@@ -8,14 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 
 from ssvid.errors import VideoError
-from ssvid.video.decode import Scaler
 from ssvid.video.info import VideoInfo, short_side
 from ssvid.video.transcode import upright
 
@@ -60,11 +57,8 @@ def read_raw(path: str, indices: Sequence[int], height: int, width: int) -> np.n
         raise VideoError(path, "is not the raw copy that the index knows; make the index anew") from None
     if frames.shape[1:3] == (height, width):
         return frames
-    scaler = Scaler(height, width, 0)
-    return np.stack([scaler(_timed(frame)) for frame in frames])
+    import torch
 
-
-def _timed(frame: np.ndarray) -> av.VideoFrame:
-    wrapped = av.VideoFrame.from_ndarray(frame, "rgb24")
-    wrapped.time_base = Fraction(1, 1000)  # no filter of ours looks at it, but FFmpeg asks for one
-    return wrapped
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)  # FFmpeg's scaler takes one frame at a time: 50 times as long
+    scaled = torch.nn.functional.interpolate(pixels, (height, width), mode="bicubic", antialias=True)
+    return scaled.permute(0, 2, 3, 1).contiguous().numpy()
