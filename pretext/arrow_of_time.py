@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
@@ -26,7 +25,7 @@ from ssvid.training.task import (
     VideoRecord,
     binary_accuracy,
     binary_loss,
-    optical_flow,
+    flow_pictures,
 )
 
 
@@ -64,7 +63,7 @@ class ArrowOfTime(PretextTask):
         augment = Augment(size, area=(0.5, 1.0), jitter=0.2, crop_scope="video", color_scope="video", drift=drift)
         steps = frames - (input == "rgb")
         super().__init__(backbone, augment, span=steps * stride + 1, fps=fps, min_motion=min_motion)
-        self.stride, self.input, self.groups = stride, input, groups if head == "tcam" else 1
+        self.stride, self.shown, self.groups = stride, input, groups if head == "tcam" else 1
         width = backbone.info.dim * self.groups
         self.compare = nn.Sequential()
         for _ in range(2 if head == "tcam" else 0):
@@ -86,7 +85,7 @@ class ArrowOfTime(PretextTask):
 
     def cam(self, clips: Tensor) -> Tensor:
         """Where each clip looks backward, exactly, as the mean of the map is the logit: (B,V,C,T,H,W) -> (B,V,t,h,w); t=1 for tcam."""
-        x = self.flow_images(clips.flatten(0, 1)) if self.input == "flow" else clips.flatten(0, 1)
+        x = clips.flatten(0, 1) if self.shown == "rgb" else flow_pictures(self.pixels(clips.flatten(0, 1)))
         maps = self.compare(self.towers(x)).unsqueeze(2) if self.compare else self.backbone(x)  # (B*V,D,t,h,w)
         return self.head(maps.movedim(1, -1)).squeeze(-1).unflatten(0, clips.shape[:2])
 
@@ -94,13 +93,6 @@ class ArrowOfTime(PretextTask):
         """Each group of frames through the backbone, side by side as channels: (N,C,T,H,W) -> (N,G*D,h,w)."""
         parts = x.unflatten(2, (self.groups, -1)).transpose(1, 2)  # (N,G,C,T/G,H,W)
         return self.backbone(parts.flatten(0, 1)).mean(2).unflatten(0, parts.shape[:2]).flatten(1, 2)
-
-    def flow_images(self, x: Tensor) -> Tensor:
-        """Flow of the frames as played, in 32nds of the side: x, y and length as a picture: (N,3,T+1,H,W) -> (N,3,T,H,W)."""
-        flow = optical_flow(self.pixels(x)) * 32 / x.shape[-1]
-        camera = flow.flatten(3).median(3).values[..., None, None]
-        flow = F.softshrink(flow - camera, 0.1)  # less is noise, and lost in the 8 bits of the paper's flow
-        return torch.cat([flow, flow.norm(dim=1, keepdim=True)], 1)
 
     def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
         """Both directions of some videos with the probability of being backward."""

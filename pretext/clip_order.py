@@ -66,7 +66,7 @@ class ClipOrder(PretextTask):
         )
         steps = CLIPS * frames + (CLIPS - 1) * gap
         super().__init__(backbone, augment, span=(steps - 1) * stride + 1, fps=fps, min_motion=min_motion)
-        self.frames, self.gap, self.stride, self.input = frames, gap, stride, input
+        self.frames, self.gap, self.stride, self.shown = frames, gap, stride, input
         self.head = orders.PairwiseHead(backbone.info.dim, CLIPS, len(ORDERS), dropout=dropout)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
@@ -83,7 +83,7 @@ class ClipOrder(PretextTask):
 
     def logits(self, clips: Tensor) -> Tensor:
         """What the network says of the clips shuffled into each order: (B,3,C,T,H,W) -> (B,6,6)."""
-        x = clips.diff(dim=3) if self.input == "residual" else clips
+        x = clips.diff(dim=3) if self.shown == "residual" else clips
         vectors = clip_vector(self.backbone(x.flatten(0, 1))).unflatten(0, clips.shape[:2])  # (B,3,D)
         return self.head(vectors[:, ORDERS])
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pretext.arrow_of_time import ArrowOfTime
-from ssvid.data.flow import optical_flow
+from ssvid.data.flow import flow_pictures, optical_flow
 from ssvid.errors import ConfigError
 from ssvid.zoo import create_model, model_info
 
@@ -43,7 +43,7 @@ def test_a_clip_and_its_very_reverse_are_seen():
 def test_the_map_averages_to_the_logit(options):
     torch.manual_seed(0)
     task = ArrowOfTime(create_model("r3d_18_tiny"), frames=16, size=32, **options).eval()
-    clips = torch.randn(2, 1, 3, 16 + (task.input == "flow"), 32, 32)
+    clips = torch.randn(2, 1, 3, 16 + (task.shown == "flow"), 32, 32)
     with torch.no_grad():
         maps, logits = task.cam(clips), task.logits(clips)[:, :1]
         if options.get("head") == "tcam":
@@ -51,7 +51,7 @@ def test_the_map_averages_to_the_logit(options):
             pooled = task.compare(task.towers(clips[:, 0])).mean((2, 3))
         else:
             assert maps.shape == (2, 1, 16 // task.backbone.info.temporal_stride, 2, 2)
-            x = task.flow_images(clips[:, 0]) if task.input == "flow" else clips[:, 0]
+            x = flow_pictures(task.pixels(clips[:, 0])) if task.shown == "flow" else clips[:, 0]
             pooled = task.backbone(x).mean((2, 3, 4))
         torch.testing.assert_close(maps.mean((2, 3, 4)), logits)
         torch.testing.assert_close(task.head(pooled), logits)  # the plain way: pool, then the linear layer
@@ -112,8 +112,7 @@ def test_impossible_options_are_refused(options):
 def test_the_motion_of_the_camera_is_taken_out_of_the_flow():
     still = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 84, 84, generator=torch.Generator().manual_seed(0)), 5, 1)
     panned = torch.stack([still[:, :, 8 : 72 - 8, 8 + 2 * t : 72 - 8 + 2 * t] for t in range(5)], 2)  # 2 px a frame
-    task = ArrowOfTime(Spy(), frames=4, input="flow")
-    images = task.flow_images(task.normalised(panned))
+    images = flow_pictures(panned)
     assert optical_flow(panned)[..., 8:-8, 8:-8].abs().mean() > 0.9  # -2 across, 0 down
     assert images[..., 8:-8, 8:-8].abs().mean() < 0.1
 
@@ -122,6 +121,6 @@ def test_the_motion_of_the_camera_is_taken_out_of_the_flow():
 def test_every_parameter_learns(options):
     torch.manual_seed(0)
     task = ArrowOfTime(create_model("r3d_18_tiny"), frames=16, size=32, **options)
-    values = task(torch.randn(2, 1, 3, 16 + (task.input == "flow"), 32, 32), torch.tensor([[0.0, 1.0]] * 2))
+    values = task(torch.randn(2, 1, 3, 16 + (task.shown == "flow"), 32, 32), torch.tensor([[0.0, 1.0]] * 2))
     values["loss"].backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in task.parameters())

@@ -42,6 +42,14 @@ def optical_flow(clips: Tensor, levels: int = 3, rounds: int = 2, sigma: float =
         return flow.view(B, T - 1, 2, H, W).transpose(1, 2)
 
 
+def flow_pictures(clips: Tensor) -> Tensor:
+    """Flow without the camera's motion as pictures, x, y and length in 32nds of the side: (B,3,T,H,W) on 0..1 -> (B,3,T-1,H,W)."""
+    flow = optical_flow(clips) * 32 / clips.shape[-1]
+    camera = flow.flatten(3).median(3).values[..., None, None]
+    flow = F.softshrink(flow - camera, 0.1)  # less is noise, and lost in the 8 bits of published flow
+    return torch.cat([flow, flow.norm(dim=1, keepdim=True)], 1)
+
+
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
     """What lies at p + flow(p) in each frame, bilinear, the border repeated: (N,C,H,W) and (N,2,H,W) -> (N,C,H,W)."""
     H, W = frames.shape[2:]

@@ -37,7 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.data.augment import Augment, Scope
-from ssvid.data.flow import optical_flow
+from ssvid.data.flow import flow_pictures
 from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import Clips, clock, why_unusable, window_motion, window_starts
 from ssvid.errors import ConfigError
@@ -62,9 +62,9 @@ __all__ = [
     "clip_vector",
     "clock",
     "cycles",
+    "flow_pictures",
     "frame_vectors",
     "isolated_maps",
-    "optical_flow",
     "orders",
     "places",
     "walks",
@@ -84,6 +84,7 @@ class PretextTask(nn.Module, ABC):
     pairs: the videos of a batch come in twos, 0 and 1, 2 and 3 ..., that show one action (have one label).
     chance: accuracy of guessing; where it depends on the sample, `forward` also returns "chance" (B,).
     controls: shortcut controls of `ssvid audit` that this task has to pass besides those that every task gets.
+    shown: what `forward` shows the backbone of a clip, "rgb", "residual" or "flow"; the exported backbone makes that of a clip by itself.
     unfair: those it does not get, as an honest answer to them is left, with the reason.
     """
 
@@ -92,6 +93,7 @@ class PretextTask(nn.Module, ABC):
     pairs: ClassVar[bool] = False
     controls: ClassVar[tuple[str, ...]] = ()
     unfair: ClassVar[dict[str, str]] = {}
+    shown: str = "rgb"
     chance: float = 0.0
 
     def __init__(

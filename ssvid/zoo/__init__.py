@@ -44,6 +44,8 @@ __all__ = [
     "model_info",
 ]
 
+SHOWN = ("rgb", "residual", "flow")  # what any backbone may be shown of a clip, see ssvid.zoo.inputs
+
 logger = logging.getLogger(__name__)
 
 _NEEDS_TORCH = {
@@ -74,7 +76,10 @@ def model_info(name: str, **options: Any) -> BackboneInfo:
     Raises ConfigError for an unknown name, option or value.
     """
     path, entry = _find(name)
-    values = _check_options(name, entry, options)
+    shown = options.get("input", "rgb")
+    if shown not in SHOWN:
+        raise ConfigError(f"Backbone {name!r}: input={shown!r} is not one of {', '.join(SHOWN)}.")
+    values = _check_options(name, entry, {key: value for key, value in options.items() if key != "input"})
     changed = {
         key: value
         for option in values
@@ -85,6 +90,8 @@ def model_info(name: str, **options: Any) -> BackboneInfo:
     if unknown := sorted(stated.keys() - known):
         raise ConfigError(f"{path}: MODELS has unknown fields {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
     published = tuple(Published(*row) for row in entry.get("published", ()))
+    if shown != "rgb":  # both take the change from one frame to the next
+        values, stated = values | {"input": shown}, stated | {"min_frames": stated["min_frames"] + 1}
     try:
         return BackboneInfo(**{"family": path.stem, **stated, "name": name, "options": values, "published": published})
     except TypeError as error:
@@ -96,7 +103,7 @@ def create_model(name: str, **options: Any) -> Backbone:
 
     Args:
         name: one of `list_models()`, or "path/to/file.py:name" (whose code is run, so use files you trust).
-        options: those listed in `model_info(name).options`.
+        options: those listed in `model_info(name).options`, and input: "rgb", "residual" or "flow" (`ssvid.zoo.inputs`).
 
     Raises:
         ConfigError: for an unknown name, option or value.
@@ -105,7 +112,9 @@ def create_model(name: str, **options: Any) -> Backbone:
     from ssvid.zoo.backbone import Backbone
 
     path, _ = _find(name)
-    trunk = import_source(path).build(name.rpartition(":")[2], **info.options)
+    trunk = import_source(path).build(
+        name.rpartition(":")[2], **{key: info.options[key] for key in info.options if key != "input"}
+    )
     return Backbone(trunk, info)
 
 

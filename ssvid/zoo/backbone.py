@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
 from ssvid.zoo.info import BackboneInfo
+from ssvid.zoo.inputs import show
 
 
 class Backbone(nn.Module):
@@ -39,7 +40,7 @@ class Backbone(nn.Module):
             raise ConfigError(
                 f"{info.name} needs at least {info.min_size} x {info.min_size} px, not {H} x {W}. Use larger frames."
             )
-        return self.trunk(x)
+        return self.trunk(show(info.options.get("input", "rgb"), x, info.mean, info.std))
 
 
 class PerFrame(nn.Module):
