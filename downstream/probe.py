@@ -76,12 +76,18 @@ def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
     if protocol == "few":
         yield from _few(vectors, setting, **options)
         return
-    classifiers: dict[str, Callable[..., np.ndarray]] = {"linear": linear, "svm": svm, "knn": knn, "knn_dino": knn}
+    classifiers: dict[str, Callable[..., np.ndarray]] = {
+        "linear": partial(separate, partial(LogisticRegression, max_iter=5000)),
+        "svm": partial(separate, partial(SVC, kernel="linear")),
+        "knn": knn,
+        "knn_dino": knn,
+    }
     classify = partial(classifiers[protocol], **options)
     yield accuracy(protocol, setting, partial(_told, vectors, setting, classify))
 
 
-def linear(
+def separate(
+    make: Callable[[], ClassifierMixin],
     train: np.ndarray,
     labels: np.ndarray,
     test: np.ndarray,
@@ -90,21 +96,11 @@ def linear(
     *,
     strengths: tuple[float, ...],
 ) -> np.ndarray:
-    """Labels told for `test` (m,D) by a logistic regression on `train` (n,D), C being the best of `strengths` on inner folds."""
-    return _best(LogisticRegression(max_iter=5000), train, labels, groups, seed, strengths).predict(test)
+    """Labels told for `test` (m,D) by a linear classifier on `train` (n,D), C being the best of `strengths` on inner folds.
 
-
-def svm(
-    train: np.ndarray,
-    labels: np.ndarray,
-    test: np.ndarray,
-    groups: np.ndarray | None,
-    seed: int = 0,
-    *,
-    strengths: tuple[float, ...],
-) -> np.ndarray:
-    """Labels told for `test` (m,D) by a linear SVM on `train` (n,D), C being the best of `strengths` on inner folds."""
-    return _best(SVC(kernel="linear"), train, labels, groups, seed, strengths).predict(test)
+    make: gives the classifier, one with an option C. Raises ConfigError for strengths that are not positive.
+    """
+    return _best(make(), train, labels, groups, seed, strengths).predict(test)
 
 
 def knn(

@@ -111,13 +111,14 @@ def examine(config: PretrainConfig, labelled: str) -> dict[str, Any]:
     run = trained(config)
     index, labelled_data = open_data(config.data), open_labelled(labelled)
     held_out = index.videos("test") or index.videos()
-    kept = run.path / "held_out.json"
-    if not kept.exists():
-        write_json(
-            kept, {"trained": validate(run, held_out, 0), "untrained": evaluate(build_task(config).eval(), held_out, 0)}
-        )
-    measured = read_json(kept)
-    beaten = [check.name for check in audit(run).checks if check.beaten]
+    measured = kept(
+        run.path / "held_out.json",
+        lambda: {
+            "trained": validate(run, held_out, 0),
+            "untrained": evaluate(build_task(config).eval(), held_out, 0),
+        },
+    )
+    beaten = kept(run.path / "beaten.json", lambda: audit(run).beaten)
     return {
         "run": run.path.name,
         "config": asdict(config),
@@ -139,6 +140,13 @@ def trained(config: PretrainConfig) -> Run:
     if (path / "card.json").exists():
         return Run(path)
     return pretrain(config, resume=(path / "checkpoints" / "last.pt").exists(), overwrite=True)
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """What a JSON file holds, made and written first where there is none."""
+    if not path.exists():
+        write_json(path, make())
+    return read_json(path)
 
 
 def probed(subject: Subject, data: Labelled) -> dict[str, float]:

@@ -13,12 +13,14 @@ from ssvid.evaluation.features import View
 from tests.test_sampling import even
 
 
-def videos_of(labels: Sequence[str], groups: Sequence[str] | None = None) -> list[VideoRecord]:
+def videos_of(
+    labels: Sequence[str], groups: Sequence[str] | None = None, splits: Sequence[str] | None = None
+) -> list[VideoRecord]:
     """One video of eight frames a label; its id is its position."""
-    groups = groups or [None] * len(labels)
+    groups, splits = groups or [None] * len(labels), splits or [None] * len(labels)
     return [
-        replace(even(8), id=number, label=label, group=group)
-        for number, (label, group) in enumerate(zip(labels, groups, strict=True))
+        replace(even(8), id=number, label=label, group=group, split=split)
+        for number, (label, group, split) in enumerate(zip(labels, groups, splits, strict=True))
     ]
 
 

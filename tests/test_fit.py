@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from ssvid.config import load_config
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.training import fit as loop
 from ssvid.training.run import Run, load, load_weights
+from ssvid.training.validate import trained_task
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"
 SETTINGS = {"steps": 24, "batch": 4, "log_every": 1, "save_every": 4, "frames": 6, "size": (24, 32), "workers": 0}
@@ -202,6 +204,45 @@ def test_a_run_is_not_replaced_unasked(whole, world_index):
 def test_only_what_keeps_the_result_may_change_on_resume(whole):
     message = finished([sys.executable, "-m", "ssvid", "pretrain", "--resume", str(whole), "lr=1"], code=2)
     assert "lr=1" in message
+
+
+def test_a_run_of_a_task_that_was_changed_since_is_told(whole, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    state = torch.load(out / "checkpoints" / "last.pt", weights_only=True)
+    state["task"]["head.weight"] = state["task"].pop("head.weight")[:, :-1]
+    torch.save(state, out / "checkpoints" / "last.pt")
+    with pytest.raises(DataError, match=rf"{out} holds weights of another SpeedNet .*head\.weight.*--overwrite"):
+        trained_task(Run(out))
+    with pytest.raises(DataError, match=r"another SpeedNet .*--overwrite"):
+        loop.pretrain(replace(Run(out).config, out=str(out), steps=25), resume=True)
+    assert trained_task(Run(whole)).head.weight.ndim == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "batch", "processes", "multiple"),
+    [
+        ("speednet", 3, 1, 0),
+        ("speednet", 3, 2, 2),
+        ("tcc", 6, 1, 0),
+        ("tcc", 3, 1, 2),
+        ("tcc", 6, 2, 4),
+        ("tcc", 8, 2, 0),
+    ],
+)
+def test_a_batch_must_be_shared_out_and_pairs_stay_whole(task, batch, processes, multiple):
+    config = load_config(None, [f"task={task}", "backbone=r3d_18_tiny", f"batch={batch}"])
+    if not multiple:
+        loop.check_batch(loop.build_task(config), config, processes)
+        return
+    with pytest.raises(ConfigError, match=rf"batch {batch} .*\({processes}\); make it a multiple of {multiple}$"):
+        loop.check_batch(loop.build_task(config), config, processes)
+
+
+def test_an_odd_batch_of_pairs_is_told_before_anything_is_made(world_index, tmp_path):
+    with pytest.raises(ConfigError, match="tcc compares videos in twos"):
+        ssvid.pretrain("tcc", world_index.path, backbone="resnet18_tiny", out=str(tmp_path / "run"), batch=3, steps=1)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_files(world_index, tmp_path, monkeypatch):

@@ -145,6 +145,15 @@ def test_frozen_features_are_cached_by_their_weights(world_index, tmp_path):
     assert not np.allclose(extract(backbone, videos, VIEW, workers=0, cache=tmp_path), first)
 
 
+def test_an_option_that_changes_no_weight_still_changes_the_features(world_index, tmp_path):
+    features = []
+    for stride in (True, False):
+        torch.manual_seed(0)
+        backbone = create_model("s3dg_tiny", temporal_stride=stride)
+        features.append(extract(backbone, world_index.videos()[:1], View(1, 16, 2, 32), workers=0, cache=tmp_path))
+    assert not np.array_equal(*features)
+
+
 def test_a_feature_does_not_depend_on_its_neighbours_in_the_batch(world_index, tmp_path):
     videos = world_index.videos("test")[:5]
     backbone = create_model("r3d_18_tiny")

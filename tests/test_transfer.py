@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +12,15 @@ import torch
 
 from downstream import transfer as module
 from downstream.transfer import make_plan, subject_of, transfer
-from ssvid.cli import main
 from ssvid.config import PretrainConfig
-from ssvid.errors import ConfigError, DataError, VideoError
-from ssvid.evaluation import adapter, notes
+from ssvid.errors import DataError, VideoError
+from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Setting
-from ssvid.evaluation.cells import confusion_counts, parse_options
+from ssvid.evaluation.cells import confusion_counts
 from ssvid.evaluation.entrants import line_up
-from ssvid.evaluation.features import View, extract
-from ssvid.evaluation.report import Row, Table
-from ssvid.evaluation.splits import Labelled, folds, name_of, open_labelled
+from ssvid.evaluation.features import View
 from ssvid.evaluation.transfer_table import TRAINING
 from ssvid.training.fit import Interrupted, pretrain
-from ssvid.zoo import create_model
-from tests.test_index import noise
-from tests.test_sampling import even
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"
 VIEW = {"clips": 1, "frames": 6, "stride": 2, "size": 24}
@@ -306,140 +298,7 @@ def test_a_run_that_is_not_finished_is_told(runs, tmp_path):
         line_up([other_version(tmp_path, runs, "nothing")], 1)
 
 
-@pytest.fixture(scope="module")
-def odd(tmp_path_factory):
-    """Data that cannot be used, each in its own way."""
-    folder = tmp_path_factory.mktemp("odd")
-    for name in (
-        "split/train/run/a.mp4",
-        "split/test/walk/b.mp4",
-        "plain/run/a.mp4",
-        "bare/a.mp4",
-        "ucf/Run/v_Run_g01_c01.avi",
-    ):
-        noise(folder / name)
-    (folder / "theirs.pt").write_bytes(b"weights")
-    (folder / "folder").mkdir()
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("model", "data", "words", "code", "message"),
-    [
-        ("resnet18_tiny", "nowhere", [], 3, "does not exist"),
-        ("resnet18_tiny", "ucf101:{}/nowhere", [], 3, "is not a folder"),
-        ("resnet18_tiny", "ucf101:{}/ucf", [], 3, "no split files"),
-        ("resnet18_tiny", "{}/split", [], 3, "class 'walk' has 1 test videos but no training video"),
-        ("resnet18_tiny", "{}/plain", [], 3, "no way to split"),
-        ("resnet18_tiny", "{}/bare", [], 3, "none of the 1 videos"),
-        ("{}/theirs.pt", "{}/split", [], 3, "a checkpoint of another program is not read"),
-        ("{}/folder", "{}/split", [], 3, "not a run folder"),
-        ("resnet19_tiny", "{}/split", [], 2, "neither a run folder nor a backbone"),
-        ("resnet18_tiny", "{}/split", ["--protocol", "lineal"], 2, "Did you mean linear"),
-        ("resnet18_tiny", "{}/split", ["--option", "linear.strength=1"], 2, "Did you mean strengths"),
-        ("resnet18_tiny", "{}/split", ["--option", "knn.k"], 2, "PROTOCOL.OPTION=VALUE"),
-        ("resnet18_tiny", "{}/split", ["--option", "svm.k=1"], 2, "not part of the table"),
-        ("s3dg_tiny", "{}/split", ["--size", "4"], 2, "give --frames and --size"),
-        ("resnet18_tiny", "{}/split", ["--published", "nowhere"], 3, "configs/published.yaml"),
-    ],
-)
-def test_errors_say_what_to_do(model, data, words, code, message, odd, monkeypatch, capsys):
-    monkeypatch.chdir(odd)
-    monkeypatch.setattr(sys, "argv", ["ssvid", "transfer", model.format(odd), "--data", data.format(odd), *words])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    out, err = capsys.readouterr()
-    assert (stopped.value.code, out) == (code, "")
-    assert message in err
-    assert "Traceback" not in err
-
-
-def test_options_are_read_as_their_type():
-    known = {name: adapter.find_protocol(name) for name in ("linear", "few")}
-    assert parse_options(["few.draws=2", "few.shots=[1,5]"], known) == {
-        "linear": {},
-        "few": {"draws": 2, "shots": [1, 5]},
-    }
-    with pytest.raises(ConfigError, match="draws"):
-        parse_options(["few.draws=many"], known)
-
-
-def videos_of(labels, splits=None, groups=None):
-    splits, groups = splits or [None] * len(labels), groups or [None] * len(labels)
-    return [
-        replace(even(8), id=number, label=label, split=split, group=group)
-        for number, (label, split, group) in enumerate(zip(labels, splits, groups, strict=True))
-    ]
-
-
-def test_every_group_is_left_out_once_where_there_is_no_split():
-    found = folds(videos_of(["a", "b"] * 3, groups=["g1", "g1", "g2", "g2", "g3", "g3"]))
-    assert [(train.tolist(), test.tolist()) for train, test in found] == [
-        ([2, 3, 4, 5], [0, 1]),
-        ([0, 1, 4, 5], [2, 3]),
-        ([0, 1, 2, 3], [4, 5]),
-    ]
-
-
-def test_the_own_split_comes_first_and_test_before_val():
-    (fold,) = folds(videos_of(["a"] * 4, ["train", "val", "test", "train"], ["g1", "g2", "g3", "g4"]))
-    assert [part.tolist() for part in fold] == [[0, 3], [2]]
-    (fold,) = folds(videos_of(["a"] * 3, ["train", "val", "train"]))
-    assert [part.tolist() for part in fold] == [[0, 2], [1]]
-
-
-def test_data_sets_are_named_by_what_the_user_named(world_index, tmp_path):
-    (tmp_path / "ucf").mkdir()
-    assert name_of(f"ucf101@2:{tmp_path / 'ucf'}") == "ucf101 2"
-    assert name_of(f"ut_interaction:{tmp_path / 'ucf'}") == "ut_interaction"
-    assert name_of(tmp_path / "ucf") == "ucf"
-    data = open_labelled(str(world_index.path))
-    assert (data.name, data.tested, data.synthetic, len(data.classes)) == ("world", 13, True, 13)
-
-
-def test_findings_are_said_plainly():
-    rows = [
-        Row("random init", {}, {"c": [30.0, 32.0]}),
-        Row("supervised", {}, {"c": [40.0]}),
-        Row("baseline_histogram", {}, {"c": [16.7]}),
-        Row("baseline_difference", {}, {"c": [78.3]}),
-        Row("speednet", {}, {"c": [39.9, 40.1]}),
-        Row("pace", {}, {"c": [20.0]}),
-        Row("theirs", {}, {"c": [99.0]}, source="s"),
-    ]
-    table = Table("T", "P", {"c": 16.7}, rows)
-    assert notes.findings(table, {"c": ("d", "linear")}) == [
-        "Best pretrained row of c: speednet, 40.0 ± 0.1; 9.0 above random init (31.0), no better than supervised, 38.3 below "
-        "baseline_difference (78.3), 59.0 below theirs, published (99.0)."
-    ]
-
-
-def test_one_data_set_alone_is_not_enough():
-    data = Labelled(
-        "d",
-        "d",
-        videos_of(["a", "b"] * 50, ["train", "train", "test", "test"] * 25),
-        [(np.arange(50), np.arange(50, 100))],
-    )
-    alone, both = notes.data_notes([data]), notes.data_notes([data, replace(data, name="e")])
-    assert (
-        alone[0]
-        == "d: own split, 50 train, 50 test, 2 classes. Small data: an accuracy near 50 % has a standard error of 7.1 points."
-    )
-    assert alone[1] == notes.ONE_SET
-    assert notes.ONE_SET not in both
-
-
 def test_the_view_is_that_of_the_first_run(asked):
     plan = make_plan(**{name: value for name, value in asked.items() if name != "workers"} | {"view": {}})
     assert plan.view == View(frames=6, size=32, stride=1)
     assert module.DEFAULT == ("linear", "knn", "few")
-
-
-def test_an_option_that_changes_no_weight_still_changes_the_features(world_index, tmp_path):
-    features = []
-    for stride in (True, False):
-        torch.manual_seed(0)
-        backbone = create_model("s3dg_tiny", temporal_stride=stride)
-        features.append(extract(backbone, world_index.videos()[:1], View(1, 16, 2, 32), workers=0, cache=tmp_path))
-    assert not np.array_equal(*features)

@@ -17,11 +17,11 @@ app = typer.Typer()
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="tasks, models, layouts, or all.")] = "all",
+    kind: Annotated[str, typer.Argument(help="tasks, models, protocols, layouts, or all.")] = "all",
     pattern: Annotated[str, typer.Argument(help="Shell pattern of the names.")] = "*",
     as_json: Json = False,
 ) -> None:
-    """List the tasks, backbones and data layouts there are.
+    """List the tasks, backbones, evaluation protocols and data layouts there are.
 
     Example:  ssvid list models '*_tiny'
     """

@@ -60,6 +60,7 @@ def pretrain(
     report = report or (lambda line: None)
     fabric = make_fabric(config)
     task = build_task(config)
+    check_batch(task, config, fabric.world_size)
     index = open_data(config.data)
     videos, left_out = training_videos(task, index, config.split)
     run = None
@@ -89,11 +90,17 @@ def make_fabric(config: PretrainConfig) -> Fabric:
         loggers=make_loggers(config),
     )
     fabric.launch()
-    if config.batch % fabric.world_size:
-        raise ConfigError(
-            f"batch {config.batch} is counted over all devices; make it a multiple of {fabric.world_size}"
-        )
     return fabric
+
+
+def check_batch(task: PretextTask, config: PretrainConfig, processes: int) -> None:
+    """Raise ConfigError where the batch cannot be shared out evenly, that of a task of pairs in whole pairs."""
+    share = 2 * processes if task.pairs else processes
+    if config.batch % share:
+        why = f"{config.task} compares videos in twos, and " if task.pairs else ""
+        raise ConfigError(
+            f"{why}batch {config.batch} is counted over all devices ({processes}); make it a multiple of {share}"
+        )
 
 
 def make_loggers(config: PretrainConfig) -> list[Any]:
@@ -157,7 +164,7 @@ def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoR
     """What the exported backbone is and how it came to be."""
     return {
         "backbone": config.backbone,
-        "backbone_options": dict(task.backbone.info.options),
+        "backbone_options": dict(task.backbone.info.options) | ({} if task.shown == "rgb" else {"input": task.shown}),
         "task": config.task,
         "options": config.options,
         "steps": config.steps,
@@ -195,7 +202,7 @@ def fit(
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         task = cast(PretextTask, nn.SyncBatchNorm.convert_sync_batchnorm(task))  # there is none for a CPU
     model, stepper = fabric.setup(compiled(task, config), optimizer)
-    start = restore(task, optimizer, run.checkpoint())  # after setup, so that it lands on the device
+    start = restore(task, optimizer, run)  # after setup, so that it lands on the device
     if fabric.is_global_zero:
         run.forget_after(start)
     normalise = (mean.cpu(), std.cpu())
@@ -301,11 +308,12 @@ def snapshot(task: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> di
     return {"task": task.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
 
 
-def restore(task: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any] | None) -> int:
-    """Put a snapshot back; returns the number of steps done."""
+def restore(task: nn.Module, optimizer: torch.optim.Optimizer, run: Run) -> int:
+    """Put the run's snapshot back where there is one; returns the number of steps done."""
+    state = run.checkpoint()
     if state is None:
         return 0
-    task.load_state_dict(state["task"])
+    run.fill(task, state)
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
 

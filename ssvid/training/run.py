@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssvid.config import PretrainConfig, load_config, to_yaml
 from ssvid.errors import ConfigError, DataError
@@ -29,7 +29,16 @@ from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
 
 # what a run and its examination leave in the folder, and a run that replaces it takes away
-MADE = ("checkpoints", "pictures", "audit", "metrics.jsonl", "backbone.safetensors", "card.json", "held_out.json")
+MADE = (
+    "checkpoints",
+    "pictures",
+    "audit",
+    "metrics.jsonl",
+    "backbone.safetensors",
+    "card.json",
+    "held_out.json",
+    "beaten.json",
+)
 PACKAGES = ("torch", "torchvision", "lightly", "decord2", "av", "numpy")
 
 
@@ -114,6 +123,17 @@ class Run:
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             raise DataError(f"{path} cannot be read ({error}); start again with --overwrite") from error
+
+    def fill(self, task: nn.Module, state: dict[str, Any]) -> None:
+        """Put the weights of the run's checkpoint into its task. Raises DataError where the task is built otherwise by now."""
+        try:
+            task.load_state_dict(state["task"])
+        except RuntimeError as error:
+            raise DataError(
+                f"{self.path} holds weights of another {type(task).__name__} than the code builds now "
+                f"({str(error).splitlines()[-1].strip()}); go back to the code it was made with "
+                "(env.json there names its commit), or pretrain again with --overwrite"
+            ) from error
 
     def export(self, backbone: Backbone, card: dict[str, Any]) -> None:
         """Write the backbone's weights and their card."""

@@ -19,18 +19,21 @@ from ssvid.training.task import PretextTask, usable
 def validate(run: Run, videos: Sequence[VideoRecord], workers: int = 1) -> dict[str, tuple[float, float]]:
     """(mean, standard error over videos) of every metric of the run's task, with its deterministic test samples.
 
-    videos: those the task cannot use are passed over. Raises DataError when the run has no checkpoint.
+    videos: those the task cannot use are passed over. Raises DataError as `trained_task` does.
     """
     return evaluate(trained_task(run), videos, workers)
 
 
 def trained_task(run: Run) -> PretextTask:
-    """The task of a run, head included, as its last checkpoint left it, in eval mode."""
+    """The task of a run, head included, as its last checkpoint left it, in eval mode.
+
+    Raises DataError when there is no checkpoint, or one of a task that is no longer built the same.
+    """
     task = build_task(run.config)
     state = run.checkpoint()
     if state is None:
         raise DataError(f"{run.path} has no checkpoint; finish it with: ssvid pretrain --resume {run.path}")
-    task.load_state_dict(state["task"])
+    run.fill(task, state)
     return task.eval()
 
 
