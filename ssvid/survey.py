@@ -24,6 +24,7 @@ from ssvid.data.scanning import open_data
 from ssvid.errors import ConfigError, SsvidError
 from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Setting, Subject
+from ssvid.evaluation.audit_report import write as write_audit
 from ssvid.evaluation.entrants import training_seconds
 from ssvid.evaluation.features import View
 from ssvid.evaluation.frozen import chance as chance_of
@@ -31,9 +32,11 @@ from ssvid.evaluation.report import Row, Table
 from ssvid.evaluation.report import write as write_table
 from ssvid.evaluation.splits import Labelled, open_labelled
 from ssvid.training.audit import audit
-from ssvid.training.fit import build_task, pretrain
+from ssvid.training.fit import build_task, first_clips, pretrain, training_videos
 from ssvid.training.run import Run, environment, read_json, write_json
+from ssvid.training.task import PretextTask
 from ssvid.training.validate import evaluate, validate
+from ssvid.zoo import Backbone
 
 VIEW = View(clips=2, frames=16, stride=3, size=64, pool="mean_std")
 Told = Callable[[str], None]
@@ -115,10 +118,10 @@ def examine(config: PretrainConfig, labelled: str) -> dict[str, Any]:
         run.path / "held_out.json",
         lambda: {
             "trained": validate(run, held_out, 0),
-            "untrained": evaluate(build_task(config).eval(), held_out, 0),
+            "untrained": evaluate(untrained(config), held_out, 0),
         },
     )
-    beaten = kept(run.path / "beaten.json", lambda: audit(run).beaten)
+    report = audited(run)
     return {
         "run": run.path.name,
         "config": asdict(config),
@@ -128,9 +131,10 @@ def examine(config: PretrainConfig, labelled: str) -> dict[str, Any]:
         "held_out": measured["trained"],
         "untrained": measured["untrained"],
         "chance": measured["trained"].get("chance", [build_task(config).chance])[0],
-        "audit": ", ".join(beaten),
+        "audit": ", ".join(report["beaten"]),
+        "checks": report["checks"],
         "probe": probed(Subject(config.task, run.load, True), labelled_data),
-        "random": probed(Subject("random init", lambda: build_task(config).backbone, False), labelled_data),
+        "random": probed(Subject("random init", lambda: as_it_began(run), False), labelled_data),
     }
 
 
@@ -140,6 +144,30 @@ def trained(config: PretrainConfig) -> Run:
     if (path / "card.json").exists():
         return Run(path)
     return pretrain(config, resume=(path / "checkpoints" / "last.pt").exists(), overwrite=True)
+
+
+def untrained(config: PretrainConfig) -> PretextTask:
+    """The task as a run of this config finds it before its first step, in eval mode."""
+    task = build_task(config)
+    videos, _ = training_videos(task, open_data(config.data), config.split)
+    mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
+    task.prepare(first_clips(task, videos, config, (mean, std)))
+    return task.eval()
+
+
+def as_it_began(run: Run) -> Backbone:
+    """The backbone of a run with the random weights it started from, seeing what the trained one sees."""
+    backbone = run.load()
+    backbone.load_state_dict(build_task(run.config).backbone.state_dict())
+    return backbone
+
+
+def audited(run: Run) -> dict[str, Any]:
+    """The report of the run's audit, made first where there is none."""
+    folder = run.path / "audit"
+    if not (folder / "audit.json").exists():
+        write_audit(audit(run), folder)
+    return read_json(folder / "audit.json")
 
 
 def kept(path: Path, make: Callable[[], Any]) -> Any:

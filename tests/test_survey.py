@@ -118,7 +118,7 @@ def test_every_run_leaves_its_facts(made, tmp_path):
     assert fact["command"] == (run.path / "command.txt").read_text().strip()
     assert fact["environment"]["threads"] == 1
     assert fact["held_out"] == json.loads((run.path / "held_out.json").read_text())["trained"]
-    assert fact["audit"] == ", ".join(json.loads((run.path / "beaten.json").read_text()))
+    assert fact["audit"] == ", ".join(json.loads((run.path / "audit" / "audit.json").read_text())["beaten"])
 
 
 def test_random_weights_are_those_the_run_started_from(made):
