@@ -38,6 +38,7 @@ class Colorization(PretextTask):
     references: coloured frames before the target. gap: ticks of the clock between frames. size: side in px (a map of 32 x 32 cells).
     fps: clock in frames a second; None counts the video's own frames.
     colors: classes of colour. dim: of the embedding. temperature: of the softmax, in training and in test.
+    area: share of the frame in a crop; where 0.5..1 still lets places tell colours (the audit's blocks), cut more boldly.
     input: "grey", or "lab_dropout": one of a and b, drawn a step, is hidden and asked for (MAST, arXiv 2002.07793, regresses it).
     """
 
@@ -58,8 +59,9 @@ class Colorization(PretextTask):
         dim: int = 64,
         temperature: tuple[float, float] = (1.0, 0.5),
         input: str = "grey",
+        area: tuple[float, float] = (0.5, 1.0),
     ) -> None:
-        augment = Augment(size=size, area=(0.5, 1.0), crop_scope="frame")
+        augment = Augment(size=size, area=area, crop_scope="frame")
         super().__init__(backbone, augment, span=references * gap + 1, fps=fps)
         self.gap, self.temperature = gap, temperature
         self.head = nn.Linear(backbone.info.dim, dim)

@@ -374,3 +374,11 @@ def test_isolation_names_what_is_wrong() -> None:
         isolated_maps(backbone, clip(1, 20, 32), "microclip", k=4)
     with pytest.raises(ConfigError, match="replicate, static or microclip"):
         isolated_maps(backbone, clip(1, 4, 32), "frozen")  # type: ignore[arg-type]
+
+
+def test_replicated_padding_leaves_no_trace_of_the_border():
+    flat = torch.full((1, 3, 1, 48, 48), 0.7)
+    for padding, told in (("zeros", True), ("replicate", False)):
+        torch.manual_seed(0)
+        maps = create_model("resnet18_tiny", padding=padding).eval()(flat)
+        assert (maps.std((3, 4)).max() > 1e-3) == told

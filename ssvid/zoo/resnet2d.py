@@ -27,8 +27,11 @@ MODELS = {
         "streams": True,
         "mean": (0.485, 0.456, 0.406),
         "std": (0.229, 0.224, 0.225),
-        "options": {"output_stride": 32},
-        "changes": {"output_stride": {16: {"spatial_stride": 16}, 8: {"spatial_stride": 8}}},
+        "options": {"output_stride": 32, "padding": "zeros"},
+        "changes": {
+            "output_stride": {16: {"spatial_stride": 16}, 8: {"spatial_stride": 8}},
+            "padding": {"replicate": {}},
+        },
         "source": "torchvision.models",
         "licence": "BSD-3-Clause",
     },
@@ -52,22 +55,30 @@ MODELS = {
         "dim": 64,
         "spatial_stride": 8,
         "size": 48,
-        "options": {},
-        "changes": {},
+        "options": {"padding": "zeros"},
+        "changes": {"padding": {"replicate": {}}},
     },
 }
 
 
-def build(name: str, output_stride: int = 32) -> nn.Module:
+def build(name: str, output_stride: int = 32, padding: str = "zeros") -> nn.Module:
     """Trunk of one of `MODELS`: (B,3,T,H,W) -> (B,D,T,h,w).
 
     Args:
         name: a key of `MODELS`.
         output_stride: 32, or 16 or 8 for a finer map, made by dropping the stride of the last one or two stages (as walks
             on patches use it, arXiv:2006.14613).
+        padding: "zeros", or "replicate", the border's own values: zeros tell a cell how far from the border it lies, by which walks and
+            colours can be matched without looking (arXiv:2105.05838).
     """
-    if name == "resnet18_tiny":
-        return PerFrame(_tiny())
+    trunk = _tiny() if name == "resnet18_tiny" else _full(name, output_stride)
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv2d):
+            module.padding_mode = padding
+    return PerFrame(trunk)
+
+
+def _full(name: str, output_stride: int) -> nn.Module:
     net = get_model(name, weights=None)
     # the names of torchvision are kept, so that its weights load
     trunk = nn.Sequential(OrderedDict(list(net.named_children())[:-2]))
@@ -76,7 +87,7 @@ def build(name: str, output_stride: int = 32) -> nn.Module:
             for module in stage.modules():
                 if isinstance(module, nn.Conv2d):
                     module.stride = (1, 1)
-    return PerFrame(trunk)
+    return trunk
 
 
 def _tiny() -> nn.Module:
