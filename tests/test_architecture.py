@@ -18,8 +18,18 @@ ALLOWED = {
     "ssvid.zoo": {"ssvid.video", "ssvid.data"},
     "ssvid.training": {"ssvid.video", "ssvid.data", "ssvid.zoo"},
     "ssvid.evaluation": {"ssvid.video", "ssvid.data", "ssvid.zoo", "ssvid.training"},
+    "ssvid.search": {"ssvid.video", "ssvid.data", "ssvid.zoo", "ssvid.training", "ssvid.evaluation"},
+    "ssvid.speedup": {"ssvid.video", "ssvid.data", "ssvid.zoo", "ssvid.training", "ssvid.evaluation"},
     "pretext": {"ssvid.training.task"},
-    "downstream": {"ssvid.video", "ssvid.data", "ssvid.zoo", "ssvid.training", "ssvid.evaluation", "downstream"},
+    "downstream": {
+        "ssvid.video",
+        "ssvid.data",
+        "ssvid.zoo",
+        "ssvid.training",
+        "ssvid.evaluation",
+        "ssvid.search",
+        "downstream",
+    },
 }
 
 

@@ -14,7 +14,20 @@ from ssvid.cli import app, main
 from ssvid.console import log_text
 from tests.test_index import noise
 
-COMMANDS = ["index", "make-world", "pretrain", "audit", "survey", "transfer", "list", "doctor", "demo", "bench"]
+COMMANDS = [
+    "index",
+    "make-world",
+    "pretrain",
+    "audit",
+    "survey",
+    "transfer",
+    "retrieve",
+    "speedup",
+    "list",
+    "doctor",
+    "demo",
+    "bench",
+]
 runner = CliRunner()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from ssvid.errors import ConfigError
 from ssvid.training.run import environment
 
-BENCHES = ("loader", "step", "start", "transfer")
+BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup")
 
 
 def run_bench(what: str, rounds: int = 5) -> list[dict[str, Any]]:

@@ -50,7 +50,8 @@ def plan_pace(
             f"{total:.2f} s cannot last {length:.2f} s at speeds from {min_speed:g} to {max_speed:g}; "
             f"ask for {total * low:.2f} to {total * high:.2f} s, or change --min-speed or --max-speed"
         )
-    if min(abs(length - total * bound) for bound in (low, high)) <= TOLERANCE * length:  # only one pace is left
+    # only one pace is left
+    if len(natural) == 1 or min(abs(length - total * bound) for bound in (low, high)) <= TOLERANCE * length:
         return np.full(len(natural), length / total)
     target = 1 / natural
     target = target * (length / float((durations * target).sum()))

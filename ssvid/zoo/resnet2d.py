@@ -74,7 +74,7 @@ def build(name: str, output_stride: int = 32, padding: str = "zeros") -> nn.Modu
     trunk = _tiny() if name == "resnet18_tiny" else _full(name, output_stride)
     for module in trunk.modules():
         if isinstance(module, nn.Conv2d):
-            module.padding_mode = padding
+            module.padding_mode = "replicate" if padding == "replicate" else "zeros"
     return PerFrame(trunk)
 
 

@@ -1,0 +1,290 @@
+"""Retrieval: do the nearest videos by frozen features show the same thing? R@k and mAP beside those of a random order.
+
+R@k is the share of queries with at least one video of their class among the k nearest: with many videos a class it is high for any
+order, so every column states its chance. Cosine throughout; nothing is trained, nothing is drawn, no video is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from downstream.transfer import computed, subject_of
+from ssvid.data.scanning import cache_folder, open_data
+from ssvid.errors import ConfigError, DataError
+from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol
+from ssvid.evaluation.cells import Told, Work, parse_options
+from ssvid.evaluation.entrants import FIXED, SUPERVISED, check_view, line_up, trained_view
+from ssvid.evaluation.frozen import features_by_fold, labels_of
+from ssvid.evaluation.metrics import KS, mean_average_precision, recall_at, recall_by_chance
+from ssvid.evaluation.report import Table
+from ssvid.evaluation.splits import Labelled, name_of, open_labelled
+from ssvid.evaluation.transfer_table import TRAINING, Plan, describe, tabulate
+from ssvid.search.ann import exact
+from ssvid.search.copies import make_copies
+from ssvid.search.encode import Encoder, clip_vectors, whole
+from ssvid.search.store import unit
+from ssvid.training.run import environment
+from ssvid.zoo.backbone import Backbone
+
+PROTOCOLS = {
+    "*": {"trains": "nothing"},
+    "video": {
+        "summary": "Nearest training videos of every test video: R@k, mAP",
+        "after": "common use",
+        "differs": "mean of the clips, centred on the training mean, cosine; all videos of the split, as many clips as the table says",
+        "options": {"centre": True},
+    },
+    "loo": {
+        "summary": "Nearest among all other videos of every video: R@k, mAP",
+        "after": "leave-one-out",
+        "differs": "as video, but without a split; leave_out_group=true leaves out the clips of the query's own recording",
+        "options": {"centre": True, "leave_out_group": False},
+    },
+    "vcop": {
+        "summary": "Nearest training videos by unpooled features: R@k, mAP",
+        "after": "VCOP (Xu et al., CVPR 2019) and those who compare with it: VCP, PRP, Pace, IIC",
+        "differs": "10 consecutive clips a video, maximum over 2 x 2 cells, all cells as one vector, mean, cosine, not centred, as there; "
+        "no sample is dropped where its loader dropped up to seven, the crop is the whole short side, "
+        "and pixels are normalised as the backbone is used to",
+        "options": {"clips": 10},
+    },
+    "coclr": {
+        "summary": "Nearest training videos, each split centred on its own mean: R@k, mAP",
+        "after": "CoCLR (arXiv 2010.09709)",
+        "differs": "all half-overlapping windows, mean, each split less its own mean, L2, as there; no random colours in the test view, "
+        "short videos are repeated evenly and not padded or left out",
+        "options": {},
+    },
+    "copy": {
+        "summary": "Copies that are re-encoded, cropped and half as large: is the original found first?",
+        "after": "ours",
+        "differs": "needs no labels: gallery and queries are all videos, and the right answer is one only",
+        "options": {"centre": True, "crop": 0.8, "scale": 0.5},
+    },
+}
+DEFAULT = ("video",)
+
+
+class Ranking(NamedTuple):
+    """Ranked answers of one fold: positions of the gallery's videos for every query (Q,G), best first, and of the queries (Q,).
+
+    An answer that is left out is -1 and stands last.
+    """
+
+    order: np.ndarray
+    queries: np.ndarray
+
+
+def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
+    """Scores "PROTOCOL R@1" ... as far as the gallery goes, and "PROTOCOL mAP".
+
+    Raises ConfigError for an unknown option, DataError where no query has anything to be found in.
+    """
+    options = find_protocol(protocol).settings(setting.options)
+    rankings: dict[str, Callable[..., Iterator[Ranking]]] = {
+        "video": _split,
+        "loo": _others,
+        "vcop": _vcop,
+        "coclr": _coclr,
+    }
+    if protocol == "copy":
+        yield from _copies(subject, setting, **options)
+        return
+    yield from scores(
+        protocol, labels_of(setting.videos), list(rankings[protocol](subject, setting, **options)), setting
+    )
+
+
+def scores(protocol: str, labels: np.ndarray, rankings: Sequence[Ranking], setting: Setting) -> Iterator[Score]:
+    """R@k and mAP over the queries of all folds, with the chance of each; R@1 tells the class of the nearest video."""
+    least = min(int((order >= 0).sum(1).min()) for order, _ in rankings)
+    if least < 1:
+        raise DataError(
+            f"{protocol}: a query has no video left to be compared with; use another split or keep its group"
+        )
+    relevant = [(labels[order] == labels[queries][:, None]) & (order >= 0) for order, queries in rankings]
+    right = np.concatenate([found.sum(1) for found in relevant])
+    gallery = np.concatenate([(order >= 0).sum(1) for order, _ in rankings])
+    ks = [k for k in KS if k <= least]
+    found = np.concatenate([part[:, : ks[-1]] for part in relevant])
+    told = {
+        setting.videos[query].id: str(labels[first])
+        for order, queries in rankings
+        for query, first in zip(queries, order[:, 0], strict=True)
+    }
+    chances = recall_by_chance(right, gallery, ks)
+    for k, value in recall_at(found, ks).items():
+        yield Score(f"{protocol} R@{k}", value, chances[k], told if k == 1 else {})
+    widest = max(part.shape[1] for part in relevant)
+    padded = np.concatenate([np.pad(part, ((0, 0), (0, widest - part.shape[1]))) for part in relevant])
+    yield Score(f"{protocol} mAP", mean_average_precision(padded), precision_by_chance(right, gallery), {})
+
+
+def precision_by_chance(right: np.ndarray, gallery: np.ndarray) -> float:
+    """mAP in percent that a random order has on average: right (Q,) right answers among (Q,) items; queries without any do not count.
+
+    The i-th of G places is right with R / G, and then 1 + (i - 1)(R - 1) / (G - 1) of the first i are.
+    """
+    means = []
+    for r, g in zip(right, gallery, strict=True):
+        if r:
+            harmonic = float((1 / np.arange(1, g + 1)).sum())
+            means.append((harmonic + (r - 1) / max(g - 1, 1) * (g - harmonic)) / g)
+    return 100 * float(np.mean(means)) if means else 0.0
+
+
+def ranked(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Columns (Q,G) of the gallery (G,D) in the order of their cosine with each query (Q,D), best first."""
+    return exact(unit(gallery), unit(queries), len(gallery))[1]
+
+
+def _split(subject: Subject, setting: Setting, *, centre: bool) -> Iterator[Ranking]:
+    for (train, test), features in zip(setting.folds, features_by_fold(subject, setting), strict=True):
+        vectors = features.mean(1)
+        middle = vectors[train].mean(0) if centre else 0
+        yield Ranking(train[ranked(vectors[test] - middle, vectors[train] - middle)], test)
+
+
+def _others(subject: Subject, setting: Setting, *, centre: bool, leave_out_group: bool) -> Iterator[Ranking]:
+    if subject.per_fold:
+        raise DataError("loo has no folds, so no weights can be trained on their labels")
+    vectors = next(features_by_fold(subject, setting)).mean(1)
+    groups = [video.group for video in setting.videos]
+    if leave_out_group and None in groups:
+        raise DataError("loo.leave_out_group: some videos have no group; give a layout or a CSV that has groups")
+    vectors = vectors - (vectors.mean(0) if centre else 0)
+    order = ranked(vectors, vectors)
+    query = np.arange(len(vectors))[:, None]
+    codes = np.unique([str(group) for group in groups], return_inverse=True)[1] if leave_out_group else query[:, 0]
+    out = (codes[order] == codes[query]) | (order == query)
+    last = np.argsort(out, 1, kind="stable")  # what is left out goes to the end
+    yield Ranking(np.where(np.take_along_axis(out, last, 1), -1, np.take_along_axis(order, last, 1)), query[:, 0])
+
+
+def _vcop(subject: Subject, setting: Setting, *, clips: int) -> Iterator[Ranking]:
+    if clips < 1:
+        raise ConfigError("vcop.clips must be 1 or more")
+    view = replace(setting.view, clips=clips, stride=1, pool="none")
+    unpooled = replace(subject, make=lambda *fold: Unpooled.of(subject.make(*fold)))
+    for (train, test), features in zip(setting.folds, features_by_fold(unpooled, setting, view), strict=True):
+        vectors = features.mean(1)
+        yield Ranking(train[ranked(vectors[test], vectors[train])], test)
+
+
+def _coclr(subject: Subject, setting: Setting) -> Iterator[Ranking]:
+    vectors = None
+    for fold, (train, test) in enumerate(setting.folds):
+        if vectors is None or subject.per_fold:
+            vectors = _window_means(subject.backbone(fold), setting)
+        yield Ranking(
+            train[ranked(vectors[test] - vectors[test].mean(0), vectors[train] - vectors[train].mean(0))], test
+        )
+
+
+def _window_means(backbone: Backbone, setting: Setting) -> np.ndarray:
+    """Mean (N,D) over all half-overlapping windows of every video."""
+    encoder = Encoder(backbone, "", setting.view, "clip", setting.device, setting.workers)
+    indices = [whole(video, setting.view, "clip").indices for video in setting.videos]
+    means = []
+    for position, vectors in clip_vectors(encoder, setting.videos, indices):
+        means.append(vectors.mean(0))
+        if setting.progress:
+            setting.progress("windows", position + 1, len(indices))
+    return np.stack(means)
+
+
+def _copies(subject: Subject, setting: Setting, *, centre: bool, crop: float, scale: float) -> Iterator[Score]:
+    if not (0 < crop <= 1 and 0 < scale <= 1):
+        raise ConfigError("copy: crop and scale are shares, over 0 and at most 1")
+    copied = make_copies(setting.videos, cache_folder() / "copies", crop, scale, setting.progress)
+    vectors = next(features_by_fold(subject, setting)).mean(1)
+    asked = next(features_by_fold(subject, replace(setting, videos=copied))).mean(1)
+    middle = vectors.mean(0) if centre else 0
+    order = ranked(asked - middle, vectors - middle)
+    found = order == np.arange(len(order))[:, None]
+    ks = [k for k in (1, 5) if k <= len(order)]
+    for k, value in recall_at(found, ks).items():
+        yield Score(f"copy R@{k}", value, 100 * k / len(order), {})
+
+
+class Unpooled(nn.Module):
+    """A trunk followed by the maximum over 2 x 2 cells of every step, as VCOP has it: (B,3,T,H,W) -> (B,D,t,h/2,w/2)."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode and pool; a map of one cell stays."""
+        features = self.trunk(x)
+        return F.max_pool3d(features, (1, min(2, features.shape[3]), min(2, features.shape[4])))
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> Backbone:
+        """The backbone with such a trunk."""
+        return Backbone(cls(backbone.trunk), backbone.info)
+
+
+def evaluate(
+    models: Sequence[str],
+    data: Sequence[str],
+    *,
+    protocols: Sequence[str] = DEFAULT,
+    options: Sequence[str] = (),
+    view: Mapping[str, Any] | None = None,
+    seeds: int = 3,
+    out: str | os.PathLike[str] | None = None,
+    jobs: int = 1,
+    workers: int = 1,
+    device: str = "cpu",
+    command: str = "downstream.retrieval.evaluate",
+    progress: Told | None = None,
+    told: Callable[[str], None] | None = None,
+) -> Table:
+    """The retrieval table: runs and models by protocols on data sets; *random init* of every backbone is there too.
+
+    Arguments as of `downstream.transfer.transfer`; cells are kept and reused as there. data: need no labels where "copy" is the only
+    protocol. Raises ConfigError for unknown names and options, DataError for runs and data that cannot be used, Interrupted after Ctrl-C.
+    """
+    asked = {name: find_protocol(name) for name in dict.fromkeys(protocols)}
+    if others := sorted(asked.keys() - PROTOCOLS.keys()):
+        raise ConfigError(f"{others[0]} is no protocol of retrieval; see: ssvid transfer --protocol {others[0]}")
+    if not data:
+        raise ConfigError("no videos; name them with --data, as ut_interaction:FOLDER")
+    changes = parse_options(options, {TRAINING: find_protocol(TRAINING), **asked})
+    groups = [group for group in line_up(models, seeds) if group.name != SUPERVISED]
+    for group in groups:
+        if group.alone or group.name.startswith(FIXED):  # nothing is drawn, so one is all
+            group.entrants = group.entrants[:1]
+    seen = replace(trained_view(groups), **{name: value for name, value in (view or {}).items() if value is not None})
+    check_view(groups, seen)
+    opened = _unlabelled if set(asked) == {"copy"} else open_labelled
+    plan = Plan(groups, [opened(source, progress) for source in dict.fromkeys(data)], asked, changes, seen)
+    about = {"command": command, "environment": environment()}
+    folder = Path(out) / "cells" if out else cache_folder() / "cells"
+    work = Work(folder, partial(subject_of, {}), workers, device, about)
+    made, gaps = computed(plan, work, jobs, progress, told or (lambda line: None))
+    table, columns = tabulate(plan, made, f"{Path(out).name}/cells" if out else str(folder.resolve()))
+    describe(table, plan, made, columns, about)
+    table.title = f"Retrieval on {' and '.join(one.name for one in plan.sets)}"
+    table.protocol = table.protocol.replace("Accuracy in percent", "Cosine neighbours; R@k and mAP in percent")
+    table.notes += [f"{name}: {protocol} left out: {reason}" for (name, protocol), reason in gaps.items()]
+    table.notes += [f"{name}: {protocol.differs}." for name, protocol in asked.items()]
+    return table
+
+
+def _unlabelled(source: str, progress: Told | None) -> Labelled:
+    """A data set of which nothing but the videos is asked: all of them, in one fold."""
+    index = open_data([source], progress)
+    videos = index.videos()
+    every = np.arange(len(videos))
+    return Labelled(name_of(source), source, videos, [(every, every)], index.flip, tuple(index.notes))

@@ -1,0 +1,256 @@
+"""Commands that search in video by example: retrieve index, query, evaluate, add, remove."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ssvid import console
+from ssvid.cli.shared import Json
+from ssvid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ssvid.search.collection import Collection
+
+retrieve = typer.Typer(
+    no_args_is_help=True,
+    help="Search in video by example.\n\nExample:  ssvid retrieve index videos/ --model RUN -o collection",
+)
+app = typer.Typer()
+app.add_typer(retrieve, name="retrieve")
+
+Folder = Annotated[Path, typer.Argument(help="A collection, made by ssvid retrieve index.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+UNITS = ("video", "clip", "frame")
+
+
+@retrieve.command("index")
+def index_(
+    videos: Annotated[list[str], typer.Argument(help="Videos, folders, lists, LAYOUT:FOLDER, or an index.")],
+    model: Annotated[str, typer.Option(help="A run folder, or the name of a backbone.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the collection; an unfinished one is gone on with.")
+    ],
+    unit: Annotated[
+        str, typer.Option(help="What gets a vector: video, clip (so that a hit tells the seconds), or frame.")
+    ] = "video",
+    kind: Annotated[str, typer.Option(help="exact, hnsw, ivfpq, or auto: by size.")] = "auto",
+    clips: Annotated[int, typer.Option(min=1, help="Clips whose mean is a video.")] = 5,
+    frames: Annotated[int | None, typer.Option(help="Frames a clip; default: as the run was trained.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Ticks from one frame to the next; default: as trained.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side, px; default: as trained.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Ticks a second; default: as trained, else the videos' median rate.")
+    ] = None,
+    pool: Annotated[str | None, typer.Option(help="mean, max_space_mean_time or mean_std.")] = None,
+    centre: Annotated[bool, typer.Option(help="Take away what all videos share.")] = True,
+    workers: Annotated[int, typer.Option(help="Decoding processes.")] = 1,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Make a collection that can be searched; call again to go on or to bring it up to date.
+
+    Example:  ssvid retrieve index videos/ --model runs/speednet-s3dg_tiny-s0 -o collection --unit clip
+    """
+    from dataclasses import replace
+
+    from ssvid.search.building import build
+    from ssvid.search.encode import open_encoder
+
+    if unit not in UNITS:
+        raise ConfigError(f"there is no unit {unit!r}; there are: {', '.join(UNITS)}")
+    encoder = open_encoder(model, unit, None, device, workers)  # type: ignore[arg-type]
+    asked = {"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool}
+    changed = {name: value for name, value in asked.items() if value is not None}
+    encoder = replace(encoder, view=replace(encoder.view, **changed))  # type: ignore[arg-type]
+    with console.counting() as told:
+        _show_facts(build(out, videos, encoder, kind=kind, centre=centre, progress=told), as_json)
+
+
+@retrieve.command()
+def add(
+    folder: Folder,
+    videos: Annotated[list[str], typer.Argument(help="Videos, folders, lists, LAYOUT:FOLDER, or an index.")],
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Add videos to a collection.
+
+    Example:  ssvid retrieve add collection new_videos/
+    """
+    from ssvid.search import building
+    from ssvid.search.collection import Collection
+
+    collection = Collection(folder)
+    with console.counting() as told:
+        _show_facts(building.add(collection, videos, told), as_json)
+
+
+@retrieve.command()
+def remove(
+    folder: Folder,
+    videos: Annotated[list[Path], typer.Argument(help="Files that are in the collection.")],
+    as_json: Json = False,
+) -> None:
+    """Take videos out of a collection.
+
+    Example:  ssvid retrieve remove collection videos/old.mp4
+    """
+    from ssvid.search import building
+    from ssvid.search.collection import Collection
+
+    _show_facts(building.remove(Collection(folder), videos), as_json)
+
+
+@retrieve.command()
+def query(
+    folder: Folder,
+    clip: Annotated[Path, typer.Argument(help="The video to ask with; it need not be in the collection.")],
+    at: Annotated[str | None, typer.Option(help="Stretch of it, as 00:12-00:15, or a moment, as 12.5.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Answers.")] = 10,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with clips: FILE.html, or a folder.")
+    ] = None,
+    exclude_self: Annotated[bool, typer.Option("--exclude-self", help="Leave out the query's own file.")] = False,
+    group: Annotated[
+        bool, typer.Option("--group", help="Leave out its whole group, as clips of the same recording.")
+    ] = False,
+    within: Annotated[bool, typer.Option("--within", help="Search in the query's own video.")] = False,
+    matrix: Annotated[
+        Path | None, typer.Option(help="With --within: also write the self-similarity as a picture.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The run, where it has been moved.")] = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Find what looks like a video, or like some seconds of it.
+
+    Example:  ssvid retrieve query collection clip.mp4 --at 00:12-00:15 -k 10 --html found.html
+    """
+    from ssvid.search.collection import Collection
+    from ssvid.search.encode import remarks
+    from ssvid.search.page import clock_time, similarity_figure, write_page
+
+    if matrix is not None and not within:
+        raise ConfigError("--matrix is the self-similarity of one video; it goes with --within")
+    collection = Collection(folder)
+    if model is not None or device != "cpu":
+        opened = collection.open_encoder(model or collection.manifest["model"], device)
+        collection = Collection(folder, opened)
+    video, span = collection.record(clip), None if at is None else parse_span(at)
+    moments = collection.within(video, span, k) if within else None
+    hits = moments.hits if moments else collection.query(video, span, k, exclude_self=exclude_self, group=group)
+    hard = remarks(video, collection.encoder.view, span)
+    if matrix is not None and moments is not None:
+        similarity_figure(moments, span).savefig(matrix, dpi=150)
+    written = write_page(page, collection, video, span, hits, hard, moments) if page is not None else None
+    if as_json:
+        found = {
+            "query": video.path,
+            "at": span,
+            "label": video.label,
+            "notes": hard,
+            "hits": [hit._asdict() for hit in hits],
+        }
+        typer.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        [str(rank), f"{hit.score:.3f}", f"{clock_time(hit.start)}-{clock_time(hit.end)}", hit.label or "", hit.path]
+        for rank, hit in enumerate(hits, 1)
+    ]
+    console.show_table("most similar", ["rank", "score", "time", "class", "path"], rows)
+    for remark in hard:
+        console.LOG.print(f"note: {remark}", soft_wrap=True, markup=False)
+    if written is not None:
+        console.LOG.print(f"page: {written.resolve()}", soft_wrap=True, markup=False)
+
+
+@retrieve.command()
+def evaluate(
+    models: Annotated[list[str], typer.Argument(help="Run folders, or names of backbones.")],
+    data: Annotated[list[str], typer.Option(help="Labelled videos, as ut_interaction:FOLDER; repeatable.")],
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="video, loo, vcop, coclr or copy; repeatable. See: ssvid list protocols")
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(help="PROTOCOL.NAME=VALUE; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write OUT.md, .csv, .tex and .json.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Inits of the row *random init*.")] = 3,
+    clips: Annotated[int, typer.Option(min=1, help="Clips a video.")] = 5,
+    frames: Annotated[int | None, typer.Option(help="Frames a clip; default: as the first run was trained.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Frames from one to the next; default: as trained.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side, px; default: as trained.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Clock that stride counts on; default: as trained.")] = None,
+    pool: Annotated[str | None, typer.Option(help="mean, max_space_mean_time or mean_std.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes of one thread, each with cells of its own.")] = 1,
+    workers: Annotated[int, typer.Option(help="Decoding processes of each.")] = 1,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """R@k and mAP of runs and models on labelled videos, beside random init and chance.
+
+    Example:  ssvid retrieve evaluate runs/speednet-s3dg_tiny-s* --data ut_interaction:videos/set1 --protocol video -o results/retrieval
+    """
+    from downstream.retrieval import DEFAULT
+    from downstream.retrieval import evaluate as run_it
+    from ssvid.evaluation.report import write
+
+    with console.counting() as told:
+        table = run_it(
+            models,
+            data,
+            protocols=protocol or DEFAULT,
+            options=option or (),
+            view={"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool},
+            seeds=seeds,
+            out=out,
+            jobs=jobs,
+            workers=workers,
+            device=device,
+            command=shlex.join(["ssvid", *sys.argv[1:]]),
+            progress=told,
+            told=lambda line: console.LOG.print(line, soft_wrap=True, markup=False),
+        )
+    if out is not None:
+        write(table, out)
+    if as_json:
+        typer.echo(table.json(), nl=False)
+    else:
+        console.show_table(table.title, table.header(), table.cells())
+        for line in (table.protocol, *table.below()):
+            console.LOG.print(line, soft_wrap=True, markup=False)
+
+
+def parse_span(text: str) -> tuple[float, float]:
+    """Seconds from and to of "00:12-00:15", "12.5-15", or of a moment, "12.5". Raises ConfigError for anything else."""
+    one = r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)"
+    found = re.fullmatch(rf"\s*{one}(?:\s*-\s*{one})?\s*", text)
+    if not found:
+        raise ConfigError(f"--at takes a time or a stretch, as 12.5 or 00:12-00:15, not {text!r}")
+    hours, minutes, seconds, *rest = (float(part or 0) for part in found.groups())
+    start = 3600 * hours + 60 * minutes + seconds
+    end = 3600 * rest[0] + 60 * rest[1] + rest[2] if found.group(6) else start
+    if end < start:
+        raise ConfigError(f"--at {text} ends before it begins")
+    return start, end
+
+
+def _show_facts(collection: Collection, as_json: bool) -> None:
+    facts = collection.facts()
+    bad = [asdict(video) for video in collection.index.bad()]
+    if as_json:
+        typer.echo(json.dumps({"collection": str(collection.folder), **asdict(facts), "bad": bad}, indent=2))
+        return
+    typer.echo(
+        f"{collection.folder}: {facts.videos} videos, {facts.rows} {facts.unit} vectors of {facts.dim} "
+        f"({facts.vectors_bytes / 1e6:.1f} MB), {facts.kind} search"
+        + (f" ({facts.index_bytes / 1e6:.1f} MB)" if facts.index_bytes else "")
+    )
+    for video in bad[:20]:
+        typer.echo(f"  bad: {video['path']}: {video['reason']}")

@@ -1,0 +1,177 @@
+"""Making a collection and changing it: every step can be killed, and the same call goes on.
+
+A video is entered in one transaction after its vectors are on the disk. What changes positions (the end of the first build, removing)
+writes a new file of vectors and makes it valid in the transaction that changes the rows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from ssvid.data.index import Index, VideoRecord
+from ssvid.data.layouts import Entry
+from ssvid.data.scanning import open_data
+from ssvid.errors import DataError, VideoError
+from ssvid.search import ann
+from ssvid.search.collection import VERSION, Collection, Told, check_weights, index_folder, read_manifest
+from ssvid.search.encode import Encoder
+from ssvid.search.rows import Rows
+from ssvid.search.store import Vectors, unit
+from ssvid.training.run import write_json
+
+FEW = 16  # rows under which their mean says nothing and is not taken away
+
+
+def build(
+    folder: str | os.PathLike[str],
+    data: Sequence[str | os.PathLike[str]],
+    encoder: Encoder,
+    *,
+    kind: str = "auto",
+    centre: bool = True,
+    progress: Told | None = None,
+) -> Collection:
+    """Make a collection of videos, or go on with one that was stopped, or bring one up to date.
+
+    data: as `open_data` takes it, an index or what to scan. kind: exact, hnsw, ivfpq, or auto, by size. centre: take the mean of the
+    first build's vectors from every vector, so that what all videos share does not count.
+    Raises DataError for a folder of other weights and where no video can be used.
+    """
+    folder = Path(folder)
+    if kind != "auto":
+        ann.checked_kind(kind)
+    source = open_data(data, progress)
+    if (folder / "manifest.json").exists():
+        manifest = read_manifest(folder)
+        encoder = replace(encoder, view=replace(encoder.view, fps=encoder.view.fps or manifest["view"]["fps"]))
+        check_weights(folder, manifest, encoder)
+    else:
+        encoder = _start(folder, source, encoder, kind, centre)
+    _enter(Index(folder / "rows.sqlite", create=True), source)
+    _encode(folder, encoder, progress)
+    return Collection(folder, encoder)
+
+
+def add(collection: Collection, data: Sequence[str | os.PathLike[str]], progress: Told | None = None) -> Collection:
+    """The collection with more videos in it."""
+    return build(collection.folder, data, collection.encoder, progress=progress)
+
+
+def remove(collection: Collection, paths: Sequence[str | os.PathLike[str]]) -> Collection:
+    """The collection without these videos. Raises DataError naming one that is not in it."""
+    resolved = [str(Path(path).resolve()) for path in paths]
+    ids = collection.rows.ids(resolved)
+    if missing := [path for path in resolved if path not in ids]:
+        raise DataError(f"{missing[0]} is not in {collection.folder}")
+    _drop(collection.folder, collection.rows, collection.manifest["dim"], set(ids.values()), forget=True)
+    fresh = Collection(collection.folder)
+    _index(fresh, None)
+    return fresh
+
+
+def _start(folder: Path, source: Index, encoder: Encoder, kind: str, centre: bool) -> Encoder:
+    """Write the manifest; the encoder with a clock of its own: the median rate of the videos where it has none."""
+    videos = source.videos()
+    view = replace(
+        encoder.view, fps=encoder.view.fps or round(float(np.median([video.info.fps for video in videos])), 3)
+    )
+    encoder = replace(encoder, view=view)
+    dim = _dim(encoder, videos)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = str(Path(encoder.model).resolve()) if Path(encoder.model).is_dir() else encoder.model
+    manifest = {"version": VERSION, "model": model, "weights": encoder.key, "unit": encoder.unit, "view": asdict(view)}
+    write_json(folder / "manifest.json", manifest | {"dim": dim, "kind": kind, "centre": centre})
+    return encoder
+
+
+def _dim(encoder: Encoder, videos: Sequence[VideoRecord]) -> int:
+    """Numbers a vector, as the first video that can be read shows."""
+    for video in videos:
+        try:
+            return next(encoder.encode([video]))[1].shape[1]
+        except VideoError:
+            continue
+    raise DataError(f"none of the {len(videos)} videos can be read any more; index them again")
+
+
+def _enter(index: Index, source: Index) -> None:
+    """Enter the videos of another index, with all that it found out about them."""
+    videos = source.videos()
+    index.add(Entry(Path(video.path), video.label, video.split, video.group) for video in videos)
+    index.adopt(source.path)
+
+
+def _encode(folder: Path, encoder: Encoder, progress: Told | None) -> None:
+    """Encode what is not encoded yet, fix the centre at the end of the first build, and bring the index up to date."""
+    rows, manifest = Rows(Index(folder / "rows.sqlite")), read_manifest(folder)
+    if stale := rows.stale():
+        _drop(folder, rows, manifest["dim"], stale, forget=False)
+    centre, done = rows.centre, rows.done()
+    vectors = Vectors(folder / f"vectors-{rows.generation}.f32", manifest["dim"], len(rows))
+    todo = [video for video in rows.index.videos() if video.id not in done]
+    total = len(todo)
+    while todo:
+        try:
+            for video, raw, spans in encoder.encode(todo):
+                first = len(vectors)
+                vectors.append(raw if centre is None else unit(raw - centre))
+                rows.enter(video, spans, first)
+                todo = todo[1:]
+                if progress:
+                    progress("encoding", total - len(todo), total)
+        except VideoError as error:
+            bad = next(video for video in todo if error.path in (video.path, video.source.path))
+            rows.index.set_bad(bad.id, error.reason)
+            todo.remove(bad)
+    if not len(vectors):
+        raise DataError(f"no video of {folder} could be read; see what is wrong with: ssvid index VIDEOS")
+    if centre is None:
+        _centre(folder, rows, vectors, manifest["centre"])
+    _index(Collection(folder, encoder), progress)
+
+
+def _centre(folder: Path, rows: Rows, raw: Vectors, wanted: bool) -> None:
+    """Rewrite the first build's vectors: without their mean, if they are enough for one, and of length 1."""
+    middle = np.zeros(raw.dim)
+    if wanted and len(raw) >= FEW:
+        middle = sum((block.sum(0, dtype=np.float64) for _, block in raw.blocks()), middle) / len(raw)
+    vectors = Vectors(folder / f"vectors-{rows.generation + 1}.f32", raw.dim)
+    for _, block in raw.blocks():
+        vectors.append(unit(block - middle.astype(np.float32)))
+    rows.centred(middle)
+    _sweep(folder, rows.generation)
+
+
+def _drop(folder: Path, rows: Rows, dim: int, videos: set[int], forget: bool) -> None:
+    """Rewrite the vectors without those of `videos`."""
+    generation = rows.generation
+    before = Vectors(folder / f"vectors-{generation}.f32", dim, len(rows))
+    with rows.without(videos, forget) as kept:
+        after = Vectors(folder / f"vectors-{generation + 1}.f32", dim)
+        for first, block in before.blocks():
+            low, high = np.searchsorted(kept, (first, first + len(block)))
+            after.append(block[kept[low:high] - first])
+    _sweep(folder, generation + 1)
+
+
+def _index(collection: Collection, progress: Told | None) -> None:
+    """Make or extend the index where the vectors outside it are many."""
+    if collection.kind == "exact":
+        return
+    outside = len(collection) - collection.nearest.covered
+    if outside > ann.TAIL * len(collection):
+        ann.grow(collection.kind, collection.vectors, index_folder(collection), progress)
+        collection.__dict__.pop("nearest")
+
+
+def _sweep(folder: Path, generation: int) -> None:
+    """Delete the files of other generations."""
+    for path in [*folder.glob("vectors-*.f32"), *folder.glob("index-*-*")]:
+        if int(path.stem.split("-")[1]) != generation:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,150 @@
+"""Does the planned speed follow the true one? On motion-world videos whose clock we know, and on the authors' clip and its published curve.
+
+The numbers are Spearman's rank correlations over the frames of a video: for V by the network alone, by mean motion alone and by both, which
+is the default, and for the speed planned from V. Where the world runs slow, the plan should run fast.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+from scipy.stats import spearmanr
+
+from ssvid.data.synthetic import CLASSES, render
+from ssvid.errors import DataError
+from ssvid.speedup.curve import Curve, Scanned, evidence
+from ssvid.speedup.models import SpeedModel, load_model
+from ssvid.speedup.pace import plan_pace
+from ssvid.training.run import environment, write_json, write_text
+from ssvid.video.scan import scan
+from ssvid.video.writer import write_video
+
+ENDING = (
+    "grow",
+    "shrink",
+    "bounce",
+    "collide_scatter",
+    "diffuse",
+)  # come to rest, and rest has no speed; see motions.move
+MOVING = tuple(name for name in CLASSES if name not in ENDING)
+FRAMES, SIZE, RATE = 240, 80, 30.0  # of a world video: frames, px, frames a second
+SPEED, SMOOTH = 2.0, 0.3  # of a plan; a world clock keeps its speed for 0.5 to 1.2 s
+AUTHORS_SMOOTH = 9  # frames
+POOL, POOL_CURVE = "speednet_pool-orig.mp4", "pool_authors_speed_curve.csv"
+BAR = 0.7
+
+Told = Callable[[str, int, int], None]
+
+
+def report(
+    out: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None,
+    videos: int,
+    seed: int,
+    clips: str | os.PathLike[str] | None,
+    told: Told,
+) -> str:
+    """Write OUT.md and OUT.json and return the former. clips: the folder with the authors' clip, where it is there.
+
+    Raises DataError where that folder does not hold it.
+    """
+    task = load_model(model)
+    rows = world_rows(task, videos, seed, told)
+    pool = None if clips is None else pool_row(task, Path(clips))
+    name = "shipped" if model is None else Path(model).name
+    facts = {"model": name, "seed": seed, "world": rows, "pool": pool}
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out.with_suffix(".json"), facts | {"environment": environment()})
+    text = markdown(rows, pool, name, seed)
+    write_text(out.with_suffix(".md"), text)
+    return text
+
+
+def world_rows(task: SpeedModel, videos: int, seed: int, told: Told) -> list[dict[str, Any]]:
+    """One row a video of the motion world with a changing speed: class, and by model and by motion how V and the plan follow the truth."""
+    rows = []
+    for number in range(videos):
+        told("motion world", number, videos)
+        label = MOVING[number % len(MOVING)]
+        rng = np.random.default_rng([seed, number])
+        video = render(label, rng, frames=FRAMES, size=SIZE, fps=RATE, varying_speed=True)
+        row: dict[str, Any] = {"video": number, "class": label}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "video.mp4"
+            write_video(path, video.frames, RATE, options={"threads": "1"})
+            scanned = scan(path)
+            for by, curve in three_curves(path, task, scanned).items():
+                row[f"{by} V"] = agreement(curve.natural, 1 / video.speed)
+                row[f"{by} plan"] = agreement(planned_speed(curve), 1 / video.speed)
+        rows.append(row)
+    told("motion world", videos, videos)
+    return rows
+
+
+def three_curves(path: Path, task: SpeedModel, scanned: Scanned) -> dict[str, Curve]:
+    """The curve by both, which is the default, by the network alone and by motion alone."""
+    both = evidence(path, model=task, scanned=scanned)
+    motion = evidence(path, by="motion", scanned=scanned)
+    return {"both": both, "network": replace(both, natural=both.network), "motion": motion}
+
+
+def planned_speed(curve: Curve, speed: float = SPEED, smooth: float = SMOOTH) -> np.ndarray:
+    """Speed (T,) of the plan that makes a video last 1/speed of its time."""
+    length = float(curve.durations.sum()) / speed
+    return 1 / plan_pace(curve.natural, curve.durations, length, smooth=smooth, cuts=curve.cuts)
+
+
+def agreement(found: np.ndarray, true: np.ndarray) -> float:
+    """Spearman's rank correlation, 0 where one of the two is the same everywhere."""
+    if np.ptp(found) == 0 or np.ptp(true) == 0:
+        return 0.0
+    return round(float(spearmanr(found, true)[0]), 3)
+
+
+def pool_row(task: SpeedModel, folder: Path) -> dict[str, float]:
+    """How V follows the speed curve that the authors' own adaptive clip has, both smoothed over nine frames."""
+    try:
+        with (folder / POOL_CURVE).open(newline="") as file:
+            cells = [row["implied_speed_to_next"] for row in csv.DictReader(file)]
+    except (OSError, KeyError) as error:
+        raise DataError(f"{folder} holds no {POOL_CURVE} of the authors' clip ({error}); leave out --clips") from error
+    known = np.array([cell != "" for cell in cells])
+    authors = uniform_filter1d([float(cell) for cell in cells if cell], AUTHORS_SMOOTH)
+    curves = three_curves(folder / POOL, task, scan(folder / POOL))
+    return {
+        by: agreement(uniform_filter1d(curve.natural[known], AUTHORS_SMOOTH), authors) for by, curve in curves.items()
+    }
+
+
+def markdown(rows: Sequence[dict[str, Any]], pool: dict[str, float] | None, model: str, seed: int) -> str:
+    """The results as a page."""
+    names = [f"{by} {what}" for by in ("both", "network", "motion") for what in ("V", "plan")]
+    means = {name: float(np.mean([row[name] for row in rows])) for name in names}
+    lines = [
+        "### Does the planned speed follow the true one?",
+        "",
+        f"Spearman over the frames of a video. {len(rows)} videos of the motion world (seed {seed}, {FRAMES} frames at {RATE:g} fps), "
+        f"whose clock runs at 0.5 to 2.5 times its speed; classes that come to rest are left out. Model: {model}. The bar is {BAR} for its "
+        f"plan (twice the speed, smoothed over {SMOOTH} s).",
+        "",
+        "| " + " | ".join(["class", *names]) + " |",
+        "| " + " | ".join(["---"] * (1 + len(names))) + " |",
+    ]
+    lines += ["| " + " | ".join([row["class"], *(f"{row[name]:.2f}" for name in names)]) + " |" for row in rows]
+    lines += ["| " + " | ".join(["**mean**", *(f"**{means[name]:.3f}**" for name in names)]) + " |"]
+    if pool is not None:
+        lines += [
+            "",
+            f"The authors' clip `pool`, V against their published curve, over {AUTHORS_SMOOTH} frames: both {pool['both']:.3f}, "
+            f"network {pool['network']:.3f}, motion {pool['motion']:.3f}.",
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,80 @@
+"""Adapt a model to one video by the very question it was trained on, windows as they are against sped-up ones; no labels are needed."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from ssvid.config import PretrainConfig
+from ssvid.data.index import VideoRecord
+from ssvid.data.loader import load
+from ssvid.errors import DataError
+from ssvid.speedup.models import SpeedModel, load_model
+from ssvid.training.fit import learning_rate, make_optimizer
+from ssvid.training.plans import PlanSampler
+from ssvid.training.task import PretextTask
+from ssvid.video.raw import keep_raw
+from ssvid.video.scan import scan
+
+STEPS, BATCH, RATE = (
+    200,
+    8,
+    3e-4,
+)  # the rate is a tenth of pretraining's: the video is one, and what is known shall stay
+MOST_KEPT = 20_000  # frames up to which the video is decoded once and kept small on disk while fitting, half a gigabyte
+
+Told = Callable[[str, int, int], None]
+
+
+def fit(
+    path: str | os.PathLike[str],
+    model: str | os.PathLike[str] | SpeedModel | None = None,
+    steps: int = STEPS,
+    told: Told | None = None,
+    *,
+    seed: int = 0,
+    losses: list[float] | None = None,
+) -> SpeedModel:
+    """A copy of a SpeedNet (as `load_model` takes it, or a task) trained for some steps on a video's own windows; the same every time.
+
+    losses: gets the loss of every step. Raises VideoError for a file that cannot be used, DataError for one without a window to learn from.
+    """
+    task = cast(PretextTask, copy.deepcopy(load_model(model))).train()
+    info, shots = scan(path)
+    record = VideoRecord(0, info, shots)
+    reason = task.why_unusable(record)
+    if reason is not None:
+        raise DataError(f"{info.path}: there is nothing to fit to: {reason}; go on without --fit")
+    with tempfile.TemporaryDirectory() as folder:
+        if info.frames <= MOST_KEPT:
+            kept = keep_raw(info.path, Path(folder) / "frames.npy", info, task.augment.decode_size)
+            record = VideoRecord(0, info, shots, copy=kept)
+        train(task, [record], steps, seed, told or (lambda what, done, total: None), losses)
+    return cast(SpeedModel, task.eval())
+
+
+def train(
+    task: PretextTask, videos: Sequence[VideoRecord], steps: int, seed: int, told: Told, losses: list[float] | None
+) -> None:
+    """The loop: `steps` steps of the task, in place."""
+    config = PretrainConfig(steps=steps, batch=BATCH, lr=RATE, seed=seed)
+    optimizer = make_optimizer(task, config)
+    normalise = (torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std))
+    batches = load(videos, PlanSampler(task, videos, config), task.augment.decode_size, normalise=normalise)
+    for step, batch in enumerate(batches, 1):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, config)
+        loss = task(batch.clips, batch.target)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
+        optimizer.step()
+        if losses is not None:
+            losses.append(loss.item())
+        told("fitting", step, steps)

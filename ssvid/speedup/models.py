@@ -1,0 +1,82 @@
+"""The network that judges speed: the small SpeedNet that comes with the package, or one of a run folder.
+
+The shipped one is two files, `speednet.safetensors` and `card.json`, written by `ssvid.speedup.ship`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ssvid.config import PretrainConfig
+from ssvid.data.augment import Augment
+from ssvid.errors import DataError
+from ssvid.plugins import load_task
+from ssvid.training.fit import build_task
+from ssvid.training.run import Run, read_json, save_weights, write_json
+from ssvid.training.task import PretextTask
+from ssvid.training.validate import trained_task
+from ssvid.zoo.backbone import Backbone
+
+SHIPPED = Path(__file__).parent / "models"
+WEIGHTS, CARD = "speednet.safetensors", "card.json"
+SETTINGS = ("task", "backbone", "options", "backbone_options")  # of a config: what the network is
+
+
+class SpeedModel(Protocol):
+    """What the curve needs of a trained SpeedNet: frames a window, ticks a second (None: the video's own), and its answers."""
+
+    frames: int
+    fps: float | None
+    augment: Augment
+    backbone: Backbone
+
+    def logits(self, clips: Tensor) -> Tensor:
+        """How much each clip looks sped up: (B,V,C,T,h,w) -> (B,V)."""
+        ...
+
+
+def load_model(source: str | os.PathLike[str] | SpeedModel | None = None) -> SpeedModel:
+    """A trained SpeedNet in eval mode: of a run folder, of a folder that `save_model` wrote, or the shipped one for None; a task is itself.
+
+    Raises DataError for anything else.
+    """
+    if isinstance(source, nn.Module):
+        return cast(SpeedModel, source.eval())
+    folder = SHIPPED if source is None else Path(cast(str, source))
+    task = trained_task(Run(folder)) if (folder / "config.yaml").is_file() else _kept_model(folder)
+    if not isinstance(task, load_task("speednet")):
+        raise DataError(f"{folder} holds {type(task).__name__}, and speed is judged by SpeedNet; name a speednet run")
+    return cast(SpeedModel, task)
+
+
+def load_card(folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """The card of the shipped model, or of one in `folder`: what it is, how it was made, what it scores."""
+    return read_json((SHIPPED if folder is None else Path(folder)) / CARD)
+
+
+def save_model(
+    task: PretextTask, config: PretrainConfig, folder: str | os.PathLike[str], facts: dict[str, Any]
+) -> None:
+    """Write weights and card of a trained task; facts are added to the card."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(folder / WEIGHTS, dict(task.state_dict()))
+    write_json(folder / CARD, {name: getattr(config, name) for name in SETTINGS} | facts)
+
+
+def _kept_model(folder: Path) -> PretextTask:
+    try:
+        card = read_json(folder / CARD)
+        task = build_task(PretrainConfig(**{name: card[name] for name in SETTINGS}))
+        task.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise DataError(
+            f"{folder} holds no SpeedNet: no run folder, and no {WEIGHTS} that goes with its {CARD} ({error})"
+        ) from error
+    return task.eval()

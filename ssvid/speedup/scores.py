@@ -1,0 +1,80 @@
+"""Can a model tell normal from twice the speed on videos it was not trained on, and can mere motion?
+
+Windows of T ticks, half overlapping, each at the normal rate and at twice it. "single" is the share of right answers to one window alone,
+"pair" the share of windows whose faster version looks faster. Mean motion answers too: to pairs directly, to single windows by the one
+threshold that does best on other videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ssvid.data.augment import apply
+from ssvid.data.index import VideoRecord
+from ssvid.data.loader import read_square
+from ssvid.data.sampling import clock, window_starts
+from ssvid.speedup.models import SpeedModel
+from ssvid.video.shots import grey
+
+SPEEDS = (1, 2)
+LEAST_MOTION = 0.2  # of a window, 0..255: a still one has no speed
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was said of the windows (W,2) of some videos, normal and twice as fast: logits of the model, mean motion of the pixels."""
+
+    videos: int
+    logits: np.ndarray
+    motion: np.ndarray
+
+    def scores(self, threshold: float) -> dict[str, float]:
+        """Percent right of the model and of mean motion, of which more than `threshold` counts as sped up; how many were asked."""
+        rows = {"model": self.logits, "motion": self.motion - threshold}
+        found = {"videos": self.videos, "windows": len(self.logits)}
+        for name, says in rows.items():
+            right = np.concatenate([says[:, 0] <= 0, says[:, 1] > 0])
+            pairs = says[:, 1] > says[:, 0]
+            found |= {f"{name} single": 100 * right.mean(), f"{name} pair": 100 * pairs.mean()}
+        return {name: round(float(value), 1) for name, value in found.items()}
+
+    def best_threshold(self) -> float:
+        """Mean motion above which most windows here are sped up and below which most are not."""
+        candidates = np.sort(self.motion.ravel())
+        right = [(self.motion[:, 0] <= level).mean() + (self.motion[:, 1] > level).mean() for level in candidates]
+        return float(candidates[int(np.argmax(right))])
+
+
+def ask(task: SpeedModel, videos: Sequence[VideoRecord]) -> Asked:
+    """Ask a model about every window of some videos; those too short, too slow or still are passed over."""
+    size = task.augment.size if isinstance(task.augment.size, int) else task.augment.size[1]
+    mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
+    logits, motion, used = [], [], 0
+    for video in videos:
+        indices = windows_of(task, video)  # (W,2,T)
+        used += len(indices) > 0
+        for pair in indices:
+            frames = read_square(video, pair, task.augment.decode_size)
+            params = {name: torch.from_numpy(row)[None] for name, row in task.augment.centre(*pair.shape).items()}
+            with torch.inference_mode():
+                clips = apply(torch.from_numpy(frames)[None].clone(), params, size, mean, std)
+                logits.append(task.logits(clips)[0].numpy())
+            motion.append(np.abs(np.diff(grey(frames), axis=1)).mean((1, 2, 3)))
+    shape = (len(logits), len(SPEEDS))
+    return Asked(used, np.array(logits).reshape(shape), np.array(motion).reshape(shape))
+
+
+def windows_of(task: SpeedModel, video: VideoRecord) -> np.ndarray:
+    """Frame indices (W,2,T) of the windows of a video at both speeds, from the same beginning, on the model's clock."""
+    span = SPEEDS[-1] * (task.frames - 1) + 1
+    ticks = clock(video, task.fps)
+    starts = window_starts(video, ticks, span, LEAST_MOTION)
+    if (task.fps is not None and video.info.fps < 0.95 * task.fps) or not len(starts):
+        return np.zeros((0, len(SPEEDS), task.frames), int)
+    chosen = starts[starts % max(task.frames // 2, 1) == starts[0] % max(task.frames // 2, 1)]
+    offsets = np.arange(task.frames)
+    return np.stack([ticks[chosen[:, None] + speed * offsets] for speed in SPEEDS], 1)

@@ -1,0 +1,356 @@
+"""Collections: built, killed, gone on with, added to, taken from, asked; and what they refuse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssvid.data.scanning import open_data
+from ssvid.errors import ConfigError, DataError
+from ssvid.evaluation.features import View
+from ssvid.search import ann
+from ssvid.search.building import add, build, remove
+from ssvid.search.collection import Collection
+from ssvid.search.copies import make_copies
+from ssvid.search.encode import asked, open_encoder, remarks, stretch, whole
+from ssvid.video.writer import write_video
+from tests.footage import COUNT, FPS, FRAMES, make_footage, panning
+from tests.test_sampling import even, record
+
+VIEW = View(clips=3, frames=8, stride=2, size=32)
+
+
+def encoder(unit: str = "video", model: str = "baseline_mean_frame", **changes):
+    return open_encoder(model, unit, replace(VIEW, **changes))
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory) -> Path:
+    return make_footage(tmp_path_factory.mktemp("footage"))
+
+
+@pytest.fixture(scope="module")
+def videos(footage, tmp_path_factory) -> Collection:
+    return build(tmp_path_factory.mktemp("videos") / "c", [footage], encoder())
+
+
+@pytest.fixture(scope="module")
+def clips(footage, tmp_path_factory) -> Collection:
+    return build(tmp_path_factory.mktemp("clips") / "c", [footage], encoder("clip"))
+
+
+def names(hits) -> list[str]:
+    return [Path(hit.path).stem for hit in hits]
+
+
+# --- asking -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_video_finds_itself_and_then_the_nearest_as_brute_force_has_it(videos, footage):
+    hits = videos.query(footage.parent / "3.mp4", k=COUNT)
+    assert names(hits)[0] == "3"
+    assert hits[0].score == pytest.approx(1, abs=1e-5)
+    assert (hits[0].label, hits[0].group, hits[0].start) == ("b", "group 2", 0)
+    assert hits[0].end == pytest.approx(FRAMES / FPS)
+    array = np.asarray(videos.vectors.array())
+    order = np.argsort(-(array @ array[3]), kind="stable")
+    assert names(hits) == [str(position) for position in order]
+    assert names(videos.query(str(footage.parent / "3.mp4"), k=2)) == [str(position) for position in order[:2]]
+
+
+def test_the_query_and_its_group_can_be_left_out(videos, footage):
+    path = footage.parent / "3.mp4"  # in one group with 4
+    everyone = names(videos.query(path, k=COUNT))
+    assert names(videos.query(path, k=COUNT, exclude_self=True)) == [name for name in everyone if name != "3"]
+    assert names(videos.query(path, k=COUNT, group=True)) == [name for name in everyone if name not in "34"]
+
+
+def test_leaving_out_does_not_cost_answers(clips, footage):
+    assert len(clips.query(footage.parent / "0.mp4", k=10, exclude_self=True)) == 10
+
+
+def test_clips_tell_the_seconds_and_do_not_overlap(clips, footage):
+    hits = clips.query(footage.parent / "5.mp4", at=(0.5, 1.0), k=8)
+    assert names(hits)[0] == "5"
+    assert abs((hits[0].start + hits[0].end) / 2 - 0.75) < 0.2
+    same = sorted(hit.start for hit in hits if Path(hit.path).stem == "5")
+    assert len(same) > 1
+    assert min(np.diff(same)) >= 0.45
+
+
+def test_a_vector_can_be_asked_with(videos, footage):
+    raw = np.concatenate([vectors for _, vectors, _ in videos.encoder.encode(videos.index.videos())])
+    assert names(videos.query(raw[6], k=1)) == ["6"]
+    with pytest.raises(ConfigError, match="vectors of 3 numbers"):
+        videos.query(np.ones(3))
+    with pytest.raises(ConfigError, match="no file"):
+        videos.query(raw[6], exclude_self=True)
+
+
+def test_frames_find_the_frame(footage, tmp_path):
+    collection = build(tmp_path / "c", [footage], encoder("frame"))
+    hit = collection.query(footage.parent / "2.mp4", at=(0.8, 0.8), k=1)[0]
+    assert names([hit]) == ["2"]
+    assert hit.start - 0.04 <= 0.8 <= hit.end + 0.04
+    assert hit.score > 0.99
+
+
+def test_approximate_kinds_answer_as_exact_search(footage, tmp_path, monkeypatch):
+    monkeypatch.setattr(ann, "TRAINABLE", 10)
+    exact = build(tmp_path / "exact", [footage], encoder("frame", "baseline_histogram"), kind="exact")
+    graph = build(tmp_path / "graph", [footage], encoder("frame", "baseline_histogram"), kind="hnsw")
+    assert (exact.facts().kind, graph.facts().kind) == ("exact", "hnsw")
+    assert graph.nearest.covered == len(graph) == len(exact)
+    assert graph.facts().index_bytes > 0
+    for number in range(3):
+        path = footage.parent / f"{number}.mp4"
+        assert names(graph.query(path, k=5)) == names(exact.query(path, k=5))
+
+
+def test_copies_are_found_first(videos, clips, tmp_path):
+    records = videos.index.videos()
+    copies = make_copies(records, tmp_path)
+    assert [(copy.info.width, copy.info.frames) for copy in copies] == [(38, FRAMES)] * COUNT
+    for collection in (videos, clips):
+        found = [names(collection.query(copy, k=1))[0] for copy in copies]
+        assert found == [Path(record.path).stem for record in records]
+
+
+def test_the_moments_of_a_video(clips, tmp_path):
+    forth = list(panning(90, 31))
+    write_video(tmp_path / "swing.mp4", [*forth, *forth[-2:0:-1], *forth], fps=FPS)  # right, left, right: period 2 s
+    moments = clips.within(tmp_path / "swing.mp4", (0.2, 0.7), k=2)
+    best = moments.hits[0]
+    assert abs((best.start + best.end) / 2 - 1.55) < 0.2 or abs((best.start + best.end) / 2 - 2.45) < 0.2
+    assert best.score > 0.9
+    assert np.allclose(moments.similarity.diagonal(), 1, atol=1e-5)
+    assert np.allclose(moments.similarity, moments.similarity.T, atol=1e-5)
+    assert len(moments.spans) == len(moments.similarity)
+
+
+def test_moments_of_a_member_are_its_own_rows(clips, footage):
+    record = clips.record(footage.parent / "1.mp4")
+    moments = clips.within(record, (0.0, 0.5), k=3)
+    held = clips.vectors.array()[clips.rows.positions([record.id])]
+    assert np.allclose(moments.similarity, held @ held.T, atol=1e-5)
+    assert all(hit.start >= 0.5 - 1e-6 for hit in moments.hits)
+
+
+# --- building and changing ----------------------------------------------------------------------------------------------
+
+DYING = """
+import os, signal, sys
+import torch
+from tests.test_search_collection import encoder
+from ssvid.search.building import build
+def told(what, done, total):
+    if what == "encoding" and done == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+if __name__ == "__main__":
+    build(sys.argv[1], [sys.argv[2]], encoder("clip"), progress=told)
+"""
+
+
+def test_killed_while_building_it_goes_on_and_comes_out_the_same(clips, footage, tmp_path):
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, str(tmp_path / "c"), str(footage)], cwd=root, capture_output=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    with pytest.raises(DataError, match="not finished"):
+        Collection(tmp_path / "c")
+    worked = []
+    collection = build(
+        tmp_path / "c",
+        [footage],
+        encoder("clip"),
+        progress=lambda what, done, total: worked.append((what, done, total)),
+    )
+    assert [step for step in worked if step[0] == "encoding"][-1] == ("encoding", COUNT - 3, COUNT - 3)
+    assert np.array_equal(collection.vectors.array(), clips.vectors.array())
+    assert len(list((tmp_path / "c").glob("vectors-*"))) == 1
+
+
+def test_killed_before_its_row_a_vector_does_not_count(footage, tmp_path, monkeypatch):
+    from ssvid.search.rows import Rows
+
+    whole_one, enter = build(tmp_path / "whole", [footage], encoder()), Rows.enter
+
+    def dying(self, video, spans, first):
+        if first == 2:
+            raise KeyboardInterrupt
+        enter(self, video, spans, first)
+
+    monkeypatch.setattr(Rows, "enter", dying)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "c", [footage], encoder())
+    monkeypatch.setattr(Rows, "enter", enter)
+    assert np.array_equal(build(tmp_path / "c", [footage], encoder()).vectors.array(), whole_one.vectors.array())
+
+
+def test_building_again_does_nothing_and_takes_up_what_changed(footage, tmp_path):
+    shutil.copytree(footage.parent, tmp_path / "v")
+    collection = build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder())
+    before = np.array(collection.vectors.array())
+    worked = []
+    build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder(), progress=lambda *step: worked.append(step[0]))
+    assert "encoding" not in worked
+    write_video(tmp_path / "v" / "0.mp4", panning(50), fps=FPS)
+    after = build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder())
+    assert len(after) == COUNT
+    changed = after.rows.positions(after.rows.ids([str(tmp_path / "v" / "0.mp4")]).values())
+    assert changed.tolist() == [COUNT - 1]  # what stays moves up, what is new comes last
+    assert np.array_equal(after.vectors.array()[:-1], before[1:])
+    assert before[0] @ after.vectors.array()[-1] < 0.999
+
+
+def test_a_file_that_broke_after_its_scan_is_told_and_left_out(footage, tmp_path):
+    shutil.copytree(footage.parent, tmp_path / "v")
+    open_data([tmp_path / "v" / "list.csv"])
+    broken = tmp_path / "v" / "4.mp4"
+    stat = broken.stat()
+    data = broken.read_bytes()
+    broken.write_bytes(data[:100] + bytes(len(data) - 100))
+    os.utime(broken, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    collection = build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder())
+    assert collection.facts().videos == COUNT - 1
+    assert [Path(video.path).name for video in collection.index.bad()] == ["4.mp4"]
+
+
+def test_adding_and_removing(videos, footage, tmp_path):
+    shutil.copytree(videos.folder, tmp_path / "c")
+    collection, path = Collection(tmp_path / "c", encoder(fps=30.0)), footage.parent / "3.mp4"
+    before = names(collection.query(path, k=COUNT))
+    less = remove(collection, [path, footage.parent / "7.mp4"])
+    assert less.facts().videos == len(less) == COUNT - 2
+    assert names(less.query(path, k=COUNT)) == [name for name in before if name not in "37"]
+    more = add(less, [footage])
+    assert names(more.query(path, k=COUNT)) == before
+    assert more.record(path).label == "b"
+    with pytest.raises(DataError, match=r"nowhere\.mp4 is not in"):
+        remove(more, ["nowhere.mp4"])
+
+
+def test_the_centre_stays_what_it_was(videos, footage, tmp_path):
+    shutil.copytree(footage.parent, tmp_path / "v")
+    small = build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder("clip"))
+    centre = np.array(small.rows.centre)
+    assert np.linalg.norm(centre) > 0.1
+    write_video(tmp_path / "v" / "new.mp4", panning(70), fps=FPS)
+    more = add(small, [tmp_path / "v" / "new.mp4"])
+    assert np.array_equal(more.rows.centre, centre)
+    assert names(more.query(tmp_path / "v" / "new.mp4", k=1)) == ["new"]
+    assert not videos.rows.centre.any()  # eight rows are too few for one
+
+
+def test_other_weights_are_refused(videos, footage):
+    for other in (encoder(model="baseline_histogram", fps=30.0), encoder(stride=3, fps=30.0)):
+        with pytest.raises(DataError, match="other weights or another view"):
+            Collection(videos.folder, other)
+        with pytest.raises(DataError, match="other weights or another view"):
+            build(videos.folder, [footage], other)
+    with pytest.raises(DataError, match="units of a video, not of a clip"):
+        build(videos.folder, [footage], encoder("clip"))
+
+
+def test_random_weights_of_another_seed_are_other_weights():
+    import torch
+
+    one, same = (open_encoder("resnet18_tiny", "video", VIEW) for _ in range(2))
+    other = open_encoder("resnet18_tiny", "video", VIEW)
+    with torch.no_grad():
+        next(other.backbone.parameters()).view(-1)[0] += 1e-3
+    assert one.key == same.key != other.key
+
+
+def test_what_is_no_collection_is_told(tmp_path):
+    with pytest.raises(DataError, match="ssvid retrieve index"):
+        Collection(tmp_path)
+    with pytest.raises(ConfigError, match="no index kind"):
+        build(tmp_path / "c", [], encoder(), kind="flat")
+
+
+def test_group_and_moments_need_what_they_need(videos, tmp_path):
+    write_video(tmp_path / "lone.mp4", panning(3), fps=FPS)
+    with pytest.raises(DataError, match="has no group"):
+        videos.query(tmp_path / "lone.mp4", group=True)
+    with pytest.raises(ConfigError, match="--unit clip"):
+        videos.within(tmp_path / "lone.mp4")
+
+
+# --- stretches and hard queries -----------------------------------------------------------------------------------------
+
+
+def test_windows_cover_a_video_and_overlap_by_half():
+    video, view = even(100), replace(VIEW, fps=25.0)
+    indices, rows, spans = whole(video, view, "clip")
+    assert indices[0, 0] == 0
+    assert indices[-1, -1] == 99
+    assert rows.tolist() == list(range(len(indices)))
+    assert (np.diff(indices[:-1, 0]) == 8).all()  # a window spans 15 frames
+    assert spans[0].tolist() == pytest.approx([0, 15 / 25])
+    indices, rows, spans = whole(video, view, "frame")
+    frames = indices.ravel()[rows]
+    assert (np.diff(frames) > 0).all()  # every frame once
+    assert set(range(0, 96, 2)) | {99} <= set(frames)
+    assert spans[:, 0].tolist() == pytest.approx((frames / 25).tolist())
+
+
+def test_the_same_seconds_at_any_rate():
+    view = replace(VIEW, fps=20.0)
+    spans = [whole(even(int(rate * 4), rate), view, "clip").spans for rate in (20.0, 40.0, 10.0)]
+    assert len({len(one) for one in spans}) == 1
+    assert np.allclose(spans[0][:, 0], spans[1][:, 0], atol=0.051)
+    assert np.allclose(spans[0][:, 0], spans[2][:, 0], atol=0.101)
+
+
+def test_a_moment_means_the_clip_around_it_and_the_outside_is_told():
+    video, view = even(100), replace(VIEW, fps=25.0)
+    assert stretch(video, view, (2.0, 2.0)) == pytest.approx((1.7, 2.3))
+    assert asked(video, view, "clip", (2.0, 2.0)).shape == (1, 8)
+    with pytest.raises(DataError, match=r"lasts 4.00 s; there is nothing at 5-6 s"):
+        stretch(video, view, (5.0, 6.0))
+
+
+def test_hard_queries_are_told():
+    view = replace(VIEW, fps=25.0)
+    assert remarks(even(100), view) == []
+    assert "lasts 0.12 s and a clip 0.60 s" in remarks(even(3), view)[0]
+    assert "10 frames a second" in remarks(even(50, 10.0), view)[0]
+    upright = even(100)
+    assert "portrait" in remarks(replace(upright, info=replace(upright.info, width=64, height=128)), view)[0]
+    still = record(np.arange(50) / 25, motion=np.zeros(50, np.float32))
+    assert "nothing moves" in remarks(still, view)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "fps"),
+    [
+        ("short", list(panning(2, 3)), 30),
+        ("slow", list(panning(2))[::3], 10),
+        ("portrait", list(panning(2, height=128, width=64)), 30),
+        ("still", list(panning(2, step=0)), 30),
+    ],
+)
+def test_hard_queries_are_answered(name, frames, fps, videos, clips, tmp_path):
+    write_video(tmp_path / f"{name}.mp4", frames, fps=fps)
+    for collection in (videos, clips):
+        hits = collection.query(tmp_path / f"{name}.mp4", k=3)
+        assert len(hits) == 3
+        if name in ("short", "slow"):
+            assert names(hits)[0] == "2"
+
+
+def test_a_query_in_which_the_model_sees_nothing_is_told(footage, tmp_path):
+    collection = build(tmp_path / "c", [footage], encoder(model="baseline_difference"))
+    write_video(tmp_path / "still.mp4", np.full((30, 64, 64, 3), 128, np.uint8), fps=30)
+    with pytest.raises(DataError, match="nothing but zeros"):
+        collection.query(tmp_path / "still.mp4")

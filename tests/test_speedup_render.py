@@ -1,0 +1,230 @@
+"""The result shows the planned frames at the planned times, from and into every container, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from ssvid.errors import ConfigError, DataError, VideoError
+from ssvid.speedup import parts as parts_module
+from ssvid.speedup import subtitles as subtitles_module
+from ssvid.speedup.plan import make_plan
+from ssvid.speedup.render import parts_folder, render
+from ssvid.video.reader import Video, probe
+from ssvid.video.writer import write_video
+from tests.speedups import curve_of, shown, tone, uneven, uneven_plan, write_film
+from tests.videos import is_upright, numbers, read_numbers, uneven_times
+
+
+@pytest.fixture
+def film(tmp_path):
+    return write_film(tmp_path / "a.mp4", frames=90)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_every_frame_is_shown_at_its_planned_time(film, tmp_path, suffix):
+    plan = uneven_plan(film, 90)
+    out = render(plan, tmp_path / f"o{suffix}")
+    seen = shown(out)
+    assert [number for _, number in seen] == list(range(90))
+    assert [time for time, _ in seen] == pytest.approx(plan.edges[:-1], abs=0.001)
+    with av.open(str(out)) as container:
+        assert container.duration / av.time_base == pytest.approx(plan.length, abs=0.034)
+    assert sorted(os.listdir(tmp_path)) == ["a.mp4", f"o{suffix}"], "nothing else is left"
+
+
+def test_constant_rate(film, tmp_path):
+    plan = uneven_plan(film, 90)
+    out = render(plan, tmp_path / "o.mp4", fps=25)
+    info = probe(out)
+    assert not info.variable
+    assert info.fps == 25
+    numbers_shown = [number for _, number in shown(out)]
+    assert numbers_shown == [
+        int(np.searchsorted(plan.edges, k / 25 + 1e-6, side="right")) - 1 for k in range(len(numbers_shown))
+    ]
+
+
+def test_variable_rate_source_is_planned_in_seconds(tmp_path):
+    times = uneven_times(80)
+    write_video(tmp_path / "a.mp4", numbers(80), times=times)
+    plan = make_plan(tmp_path / "a.mp4", curve_of(times), speed=2)
+    assert np.allclose(plan.speed, 2)
+    seen = shown(render(plan, tmp_path / "o.mp4"))
+    assert [time for time, _ in seen] == pytest.approx(times / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_rotated_and_odd_sized_sources_stand_upright(tmp_path, turn, suffix):
+    write_video(tmp_path / "a.mp4", numbers(12, 97, 161), rotation=turn, pix_fmt="yuv444p")
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.streams.video[0].width == 161
+    source = Video(tmp_path / "a.mp4")
+    out = Video(render(uneven_plan(tmp_path / "a.mp4", 12), tmp_path / f"o{suffix}"))
+    assert (out.info.height, out.info.width) == (source.info.height + 1, source.info.width + 1)
+    assert out.info.rotation == 0
+    before, after = source.frames(range(12)), out.frames(range(12))[:, : source.info.height, : source.info.width]
+    assert np.abs(before.astype(int) - after).mean() < 4
+    if turn == 0:
+        assert is_upright(after[0])
+        assert read_numbers(after) == list(range(12))
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_colour_tags_are_kept(tmp_path, full):
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        stream = out.add_stream("libx264", rate=30, options={"crf": "10"})
+        context = stream.codec_context
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        context.colorspace, context.color_primaries, context.color_trc = 9, 9, 16
+        context.color_range = 2 if full else 1
+        context.sample_aspect_ratio = Fraction(4, 3)
+        for number in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((72, 64), 250 if full else 120, np.uint8), format="yuv420p")
+            frame.pts, frame.color_range = number, 2 if full else 1
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    result = render(uneven_plan(tmp_path / "a.mp4", 10), tmp_path / "o.mp4")
+    with av.open(str(result)) as container:
+        stream = container.streams.video[0]
+        frame = next(container.decode(stream))
+        assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (9, 9, 16)
+        assert frame.color_range == (2 if full else 1)
+        assert stream.sample_aspect_ratio == Fraction(4, 3)
+        assert abs(int(frame.to_ndarray()[:48].mean()) - (250 if full else 120)) <= 2
+
+
+def test_title_and_chapters_go_along(tmp_path):
+    source = write_film(tmp_path / "a.mkv", frames=90, sounds=[tone(3)], metadata={"title": "A film"})
+    with av.open(str(source)) as whole, av.open(str(tmp_path / "b.mkv"), "w") as marked:
+        marked.metadata["title"] = whole.metadata["title"]
+        marked.set_chapters(
+            [{"id": 0, "start": 1000, "end": 2000, "time_base": Fraction(1, 1000), "metadata": {"title": "Two"}}]
+        )
+        streams = {stream.index: marked.add_stream_from_template(stream) for stream in whole.streams}
+        for packet in whole.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                marked.mux(packet)
+    plan = uneven_plan(tmp_path / "b.mkv", 90)
+    with av.open(str(render(plan, tmp_path / "o.mkv"))) as container:
+        assert container.metadata["title"] == "A film"
+        (chapter,) = container.chapters()
+        times = [float(chapter[end] * chapter["time_base"]) for end in ("start", "end")]
+        assert times == pytest.approx(plan.to_result(np.array([1, 2])), abs=0.002)
+        assert chapter["metadata"]["title"] == "Two"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [(".mkv", "subrip"), (".mp4", "mov_text"), (".mov", "mov_text"), (".webm", "webvtt")]
+)
+def test_subtitles_go_along_into_every_container(tmp_path, suffix, kind):
+    words = [(0.5, 1.0, "first"), (2.0, 2.5, "second")]
+    source = write_film(tmp_path / "a.mkv", frames=90, subtitles=words)
+    plan = uneven_plan(source, 90)
+    with av.open(str(render(plan, tmp_path / f"o{suffix}"))) as container:
+        assert container.streams.subtitles[0].codec_context.codec.canonical_name == kind
+        packets = [packet for packet in container.demux(subtitles=0) if packet.size > 2]
+    for packet, (start, stop, said) in zip(packets, words, strict=True):
+        assert said.encode() in bytes(packet)
+        begin, end = plan.to_result(np.array([start, stop]))
+        assert float(packet.pts * packet.time_base) == pytest.approx(begin, abs=0.002)
+        assert float((packet.pts + packet.duration) * packet.time_base) == pytest.approx(end, abs=0.002)
+
+
+def test_subtitles_that_do_not_fit_are_told_of(tmp_path, caplog, monkeypatch):
+    source = write_film(tmp_path / "a.mkv", frames=30, subtitles=[(0.1, 0.5, "word")])
+    monkeypatch.setattr(subtitles_module, "READABLE", ())  # as if they were pictures
+    render(uneven_plan(source, 30), tmp_path / "o.mp4")
+    assert "left out" in caplog.text
+
+
+@pytest.mark.parametrize(("frames", "speed"), [(1, 2.0), (2, 2.0), (3, 1.0), (30, 8.0)])
+def test_the_shortest_videos(tmp_path, frames, speed):
+    source = write_film(tmp_path / "a.mp4", frames=frames, sounds=[tone(frames / 30)])
+    plan = make_plan(source, uneven(frames), speed=speed)
+    for suffix in (".mp4", ".mkv"):
+        seen = shown(render(plan, tmp_path / f"o{suffix}"))
+        assert [number for _, number in seen] == list(range(frames))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pix_fmt"),
+    [
+        (".mp4", "libx265", "yuv420p"),
+        (".mp4", "libx265", "yuv420p10le"),
+        (".mkv", "libsvtav1", "yuv420p"),
+        (".webm", "libvpx-vp9", "yuv420p"),
+        (".avi", "mpeg4", "yuv420p"),
+        (".gif", "gif", "rgb8"),
+    ],
+)
+def test_sources_of_other_kinds(tmp_path, suffix, codec, pix_fmt):
+    source = tmp_path / f"a{suffix}"
+    write_video(source, numbers(24), fps=25, codec=codec, pix_fmt=pix_fmt)
+    info = probe(source)
+    seen = shown(render(make_plan(source, curve_of(info.times), speed=2), tmp_path / "o.mp4"))
+    assert [number for _, number in seen] == list(range(24))
+
+
+def test_a_stopped_rendering_goes_on(film, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts_module, "PART", 0.4)
+    plan = uneven_plan(film, 90)
+    whole = render(plan, tmp_path / "whole.mp4")
+
+    def stop(what, done, total):
+        if done == 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        render(plan, tmp_path / "o.mp4", told=stop)
+    assert not (tmp_path / "o.mp4").exists()
+    kept = sorted(parts_folder(tmp_path / "o.mp4").glob("0*.mp4"))
+    assert len(kept) >= 1
+    made = [path.stat().st_mtime_ns for path in kept]
+    counts: list[int] = []
+
+    def again(what, done, total):
+        counts.append(done)
+        if done == total:
+            assert [path.stat().st_mtime_ns for path in kept] == made, "what was there is not made again"
+
+    out = render(plan, tmp_path / "o.mp4", told=again)
+    assert counts[0] > 1
+    assert shown(out) == shown(whole)
+    assert not parts_folder(out).exists()
+
+
+def test_parts_of_another_plan_are_not_taken(film, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts_module, "PART", 0.4)
+
+    def stop(what, done, total):
+        if done == 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        render(uneven_plan(film, 90), tmp_path / "o.mp4", told=stop)
+    plan = uneven_plan(film, 90, speed=3)
+    seen = shown(render(plan, tmp_path / "o.mp4"))
+    assert [time for time, _ in seen] == pytest.approx(plan.edges[:-1], abs=0.001)
+
+
+def test_wrong_wishes_and_changed_sources_are_told(film, tmp_path):
+    plan = uneven_plan(film, 90)
+    with pytest.raises(ConfigError, match="source itself"):
+        render(plan, film)
+    with pytest.raises(ConfigError, match=r"\.webm"):
+        render(plan, tmp_path / "o.avi")
+    with pytest.raises(ConfigError, match="no sound mode"):
+        render(plan, tmp_path / "o.mp4", audio="loud")
+    with pytest.raises(VideoError, match="ends after 90 frames"):
+        render(uneven_plan(film, 120), tmp_path / "o.mp4")
+    with open(film, "ab") as file:
+        file.write(b"x")
+    with pytest.raises(DataError, match="has changed"):
+        render(plan, tmp_path / "o.mp4")

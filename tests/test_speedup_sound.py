@@ -1,0 +1,143 @@
+"""Sound keeps its pitch and its place, whatever the speed does, in every mode and number of channels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ssvid.speedup.render import render
+from ssvid.speedup.sound import Track
+from ssvid.speedup.stretch import as_tape, keep_pitch
+from tests.speedups import RATE, clicks, heard, onsets, pitch_of, tone, uneven_plan, write_film
+
+
+def reader(samples: np.ndarray):
+    """`read` over an array, silence beyond its ends."""
+
+    def read(start: int, stop: int) -> np.ndarray:
+        out = np.zeros((len(samples), stop - start), np.float32)
+        low, high = max(start, 0), min(stop, samples.shape[1])
+        if low < high:
+            out[:, low - start : high - start] = samples[:, low:high]
+        return out
+
+    return read
+
+
+def stretched(way, samples: np.ndarray, speed: float) -> np.ndarray:
+    length = round(samples.shape[1] / speed)
+    blocks = list(way(reader(samples), lambda seconds: seconds * speed, length, RATE))
+    out = np.concatenate(blocks, 1)
+    assert out.shape == (len(samples), length)
+    return out
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.3, 2.0, 5.0, 8.0])
+def test_a_tone_stays_at_its_pitch(speed):
+    out = stretched(keep_pitch, tone(8), speed)[0]
+    middle = out[RATE // 10 : -RATE // 10]
+    pitch, share = pitch_of(middle, RATE)
+    assert pitch == pytest.approx(440, abs=2)
+    assert share > 0.99, "no beats, no clicks"
+    assert np.sqrt((middle**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.03)
+
+
+@pytest.mark.parametrize("way", [keep_pitch, as_tape])
+def test_speed_one_changes_nothing(way):
+    sound = np.random.default_rng(0).normal(0, 0.2, (2, RATE)).astype(np.float32)
+    assert np.abs(stretched(way, sound, 1.0) - sound)[:, 100:-100].max() < 1e-5
+
+
+def test_as_tape_the_pitch_rises_and_what_would_fold_back_is_gone():
+    assert pitch_of(stretched(as_tape, tone(4), 2.0)[0], RATE)[0] == pytest.approx(880, abs=2)
+    assert np.abs(stretched(as_tape, tone(4, 6000), 2.0))[:, 100:-100].max() < 0.02  # 12 kHz does not fit into 16 kHz
+
+
+def test_channels_of_opposite_phase_stay_so():
+    both = np.concatenate([tone(3), -tone(3)])
+    out = stretched(keep_pitch, both, 1.7)
+    assert np.abs(out[0] + out[1]).max() < 1e-5
+    assert np.abs(out[0]).max() > 0.4
+
+
+def test_silence_stays_silence_and_sound_after_it_in_place():
+    sound = np.concatenate([np.zeros((1, 2 * RATE), np.float32), tone(2)], 1)
+    out = stretched(keep_pitch, sound, 2.0)[0]
+    assert np.abs(out[: int(0.97 * RATE)]).max() == 0
+    assert onsets(out, RATE)[0] == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_click_track_stays_in_sync_over_a_changing_speed(tmp_path, suffix):
+    source = write_film(tmp_path / "a.mkv", frames=600, sounds=[clicks(20)], rate=RATE, size=(32, 40))
+    plan = uneven_plan(source, 600)
+    assert plan.speed.max() / plan.speed.min() > 2
+    out = render(plan, tmp_path / f"o{suffix}")
+    samples, rate, start = heard(out)
+    found = onsets(samples[0], rate) + start
+    expected = plan.to_result(np.arange(0.5, 19.9, 0.5))
+    distance = np.abs(found[:, None] - expected)
+    assert distance.min(1).max() < 0.04, "nothing is heard elsewhere"
+    alone = np.diff(expected, prepend=-1) > 0.2  # the others run into one another where the film is fastest
+    assert (distance.min(0)[alone] < 0.04).mean() > 0.9
+
+
+def test_every_stream_is_kept_with_its_language_and_starts_where_it_did(tmp_path):
+    sounds = [tone(4), tone(4, 660)]
+    source = write_film(tmp_path / "a.mp4", frames=150, sounds=sounds, offset=0.5)
+    out = render(uneven_plan(source, 150), tmp_path / "o.mp4")
+    plan = uneven_plan(source, 150)
+    import av
+
+    with av.open(str(out)) as container:
+        assert [stream.metadata["language"] for stream in container.streams.audio] == ["deu", "fra"]
+    for number, pitch in enumerate((440, 660)):
+        samples, rate, start = heard(out, number)
+        assert onsets(samples[0], rate)[0] + start == pytest.approx(plan.to_result(np.array([0.5]))[0], abs=0.04)
+        assert pitch_of(samples[0, rate : 2 * rate], rate)[0] == pytest.approx(pitch, abs=3)
+        assert samples.shape[1] / rate == pytest.approx(plan.length, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("layout", "channels", "kept"), [("mono", 1, "mono"), ("stereo", 2, "stereo"), ("5.1", 6, "5.1")]
+)
+def test_channels_are_kept(tmp_path, layout, channels, kept):
+    source = write_film(
+        tmp_path / "a.mp4", frames=40, sounds=[tone(1.3, 440, 48000, channels)], rate=48000, layout=layout
+    )
+    out = render(uneven_plan(source, 40), tmp_path / "o.mp4")
+    import av
+
+    with av.open(str(out)) as container:
+        assert container.streams.audio[0].layout.name == kept
+        assert container.streams.audio[0].rate == 48000
+
+
+@pytest.mark.parametrize("seconds", [0.7, 4.0])
+def test_sound_lasts_as_long_as_the_picture(tmp_path, seconds):
+    source = write_film(tmp_path / "a.mp4", frames=60, sounds=[tone(seconds)])
+    out = render(uneven_plan(source, 60), tmp_path / "o.mp4")
+    samples, rate, _ = heard(out)
+    assert samples.shape[1] / rate == pytest.approx(1.0, abs=0.1)
+    assert (np.abs(samples[0, int(0.8 * rate) : int(0.95 * rate)]).max() > 0.1) == (seconds > 1)
+
+
+def test_sound_with_holes_in_its_time_stamps_keeps_its_places(tmp_path):
+    import av
+
+    source = write_film(tmp_path / "a.mkv", frames=120, sounds=[clicks(4)])
+    with av.open(str(source)) as whole, av.open(str(tmp_path / "b.mkv"), "w") as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in whole.streams}
+        for packet in whole.demux():
+            torn = (
+                packet.stream.type == "audio" and packet.dts is not None and 1.6 < packet.pts * packet.time_base < 2.4
+            )
+            if packet.dts is not None and not torn:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    track = Track(str(tmp_path / "b.mkv"), 0, 0.0, RATE, "mono")
+    found = onsets(
+        np.concatenate([track.read(start, start + RATE // 2) for start in range(0, 4 * RATE, RATE // 2)], 1)[0], RATE
+    )
+    track.close()
+    assert found == pytest.approx([0.5, 1.0, 1.5, 2.5, 3.0, 3.5], abs=0.03)
