@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -37,6 +38,8 @@ class ClipOrder(PretextTask):
     frames: T of a clip. gap: frames left out between clips; the paper takes 8. stride: ticks of the clock between frames.
     input: "rgb", or "residual", the T-1 changes from frame to frame, which show less of what could be learnt by heart.
     size: side in px. jitter: brightness, contrast and saturation drawn for every clip, 0.4 means factors in 0.6..1.4.
+    noise: most noise added to a clip in training, in standard deviations of colours; how much is drawn for every clip. Compression leaves
+        ever less noise after the first picture of a file, which the changes from frame to frame show, and which gives the order away.
     dropout: before the last layer. fps: clock in frames a second; None counts the video's own frames.
     min_motion: least mean motion of a window, 0..255; a still video has no order.
     """
@@ -55,6 +58,7 @@ class ClipOrder(PretextTask):
         size: int = 112,
         input: str = "rgb",
         jitter: float = 0.4,
+        noise: float = 0.0,
         dropout: float = 0.5,
         fps: float | None = None,
         min_motion: float = 0.1,
@@ -66,7 +70,7 @@ class ClipOrder(PretextTask):
         )
         steps = CLIPS * frames + (CLIPS - 1) * gap
         super().__init__(backbone, augment, span=(steps - 1) * stride + 1, fps=fps, min_motion=min_motion)
-        self.frames, self.gap, self.stride, self.shown = frames, gap, stride, input
+        self.frames, self.gap, self.stride, self.noise, self.shown = frames, gap, stride, noise, input
         self.head = orders.PairwiseHead(backbone.info.dim, CLIPS, len(ORDERS), dropout=dropout)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
@@ -83,6 +87,8 @@ class ClipOrder(PretextTask):
 
     def logits(self, clips: Tensor) -> Tensor:
         """What the network says of the clips shuffled into each order: (B,3,C,T,H,W) -> (B,6,6)."""
+        if self.training and self.noise:
+            clips = clips + self.noise * torch.rand_like(clips[..., :1, :1, :1, :1]) * torch.randn_like(clips)
         x = clips.diff(dim=3) if self.shown == "residual" else clips
         vectors = clip_vector(self.backbone(x.flatten(0, 1))).unflatten(0, clips.shape[:2])  # (B,3,D)
         return self.head(vectors[:, ORDERS])

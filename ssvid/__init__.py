@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ssvid.data.index import Index
+    from ssvid.search.collection import Collection
     from ssvid.training.run import Run, load
     from ssvid.video.reader import Video
     from ssvid.zoo import create_model, list_models, model_info
 
 __version__ = "0.1.0"
-__all__ = ["Video", "create_model", "list_models", "load", "model_info", "open_index", "pretrain"]
+__all__ = ["Collection", "Video", "create_model", "list_models", "load", "model_info", "open_index", "pretrain"]
 
 _HOMES = {
+    "Collection": "ssvid.search.collection",
     "Video": "ssvid.video.reader",
     "create_model": "ssvid.zoo",
     "list_models": "ssvid.zoo",

@@ -166,3 +166,16 @@ def test_residual_input_is_what_changes_from_frame_to_frame():
 
 def test_still_videos_are_not_asked_about():
     assert make().why_unusable(even(40, motion=np.zeros(40, np.float32))) == "no motion"
+
+
+def test_noise_of_its_own_strength_covers_each_clip_in_training_only():
+    task = ClipOrder(Mean(), **SMALL, noise=0.5)
+    seen: list[torch.Tensor] = []
+    task.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    clips = torch.zeros(4, 3, 3, SMALL["frames"], 32, 32)
+    for training in (True, False):
+        task.train(training)(clips, torch.arange(6).expand(4, 6))
+    strengths = seen[0].flatten(1).std(1)
+    assert strengths.max() < 0.55
+    assert len(strengths.unique()) == 12
+    assert not seen[1].any()
