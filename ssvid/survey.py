@@ -46,23 +46,26 @@ def survey(
     configs: Sequence[str | Path],
     data: str,
     *,
+    settings: Sequence[str] = (),
     labelled: str | None = None,
     seeds: int = 3,
     runs: str | Path = "runs",
     jobs: int = 1,
+    command: str = "",
     told: Told | None = None,
 ) -> tuple[Table, list[dict[str, Any]]]:
     """Pretrain, examine and probe every config with `seeds` seeds; the table and the facts of every run behind it.
 
-    configs: YAML files. data: what to pretrain on; held out are its test videos, or all where it has none. labelled: what to probe on,
-    by default the same. runs: folder of the run folders, named CONFIG-sSEED. jobs: runs at a time, each in a process with one thread.
-    told: called with a line of text for whatever is done.
+    configs: YAML files. settings: key=value that all of them get, as steps=200. data: what to pretrain on; held out are its test videos,
+    or all where it has none. labelled: what to probe on, by default the same. runs: folder of the run folders, named CONFIG-sSEED.
+    jobs: runs at a time, each in a process with one thread. command: what was typed, for the table. told: called with a line of text for
+    whatever is done.
     Raises ConfigError where a run of that name was made with other settings; a run that fails is told and leaves a gap.
     """
     told = told or (lambda line: None)
     index = open_data([data])
     labelled_path = str(open_data([labelled]).path if labelled else index.path)
-    planned = [_settings(Path(path), index, seed, Path(runs)) for path in configs for seed in range(seeds)]
+    planned = [_planned(Path(path), settings, index, seed, Path(runs)) for path in configs for seed in range(seeds)]
     facts = []
     os.environ["OMP_NUM_THREADS"] = (
         "1"  # of the processes to come: several waiting for each other's threads stand still
@@ -77,7 +80,10 @@ def survey(
         finally:
             pool.shutdown(cancel_futures=True)
     facts.sort(key=lambda fact: fact["run"])
-    return tabulate(facts, index, open_labelled(labelled_path)), facts
+    table = tabulate(facts, index, open_labelled(labelled_path))
+    table.protocol += f" Made by `{command}`." if command else ""
+    table.made_with = {"command": command, **environment()}
+    return table, facts
 
 
 def _outcome(run: str, done: Future) -> str:
@@ -93,10 +99,12 @@ def _outcome(run: str, done: Future) -> str:
     )
 
 
-def _settings(path: Path, index: Index, seed: int, runs: Path) -> PretrainConfig:
+def _planned(path: Path, settings: Sequence[str], index: Index, seed: int, runs: Path) -> PretrainConfig:
     """The config of one run. Raises ConfigError where its folder holds a run with other settings."""
     config = load_config(
-        path, [], {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{path.stem}-s{seed}"), "workers": 0}
+        path,
+        list(settings),
+        {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{path.stem}-s{seed}"), "workers": 0},
     )
     if (Path(config.out) / "config.yaml").exists():
         there, asked = (asdict(found) for found in (Run(config.out).config, config))
@@ -199,7 +207,6 @@ def tabulate(facts: Sequence[dict[str, Any]], index: Index, labelled: Labelled) 
             "random linear": guess,
             "gain": None,
         },
-        made_with=environment(),
     )
     for name, group in _grouped(facts):
         first = group[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -101,7 +103,9 @@ def audit(
 
 @app.command()
 def survey(
-    configs: Annotated[list[Path], typer.Argument(help="YAML files of settings, one a task.")],
+    configs: Annotated[
+        list[str], typer.Argument(help="YAML files of settings, one a task; and key=value that all of them get.")
+    ],
     data: Annotated[str, typer.Option(help="Videos to pretrain on: an index, folder, list or CSV.")],
     labelled: Annotated[str | None, typer.Option(help="Labelled videos to probe on; default: the same.")] = None,
     out: Annotated[
@@ -122,12 +126,14 @@ def survey(
     from ssvid.survey import write
 
     table, facts = run_it(
-        configs,
+        [word for word in configs if "=" not in word],
         data,
+        settings=[word for word in configs if "=" in word],
         labelled=labelled,
         seeds=seeds,
         runs=runs,
         jobs=jobs,
+        command=shlex.join(["ssvid", *sys.argv[1:]]),
         told=lambda line: console.LOG.print(line, soft_wrap=True),
     )
     if out is not None:
