@@ -200,7 +200,8 @@ def tabulate(facts: Sequence[dict[str, Any]], index: Index, labelled: Labelled) 
         f"{len(index.videos('test') or index.videos())} held-out videos, one sample a video, beside chance and beside the untrained net; "
         f"audit: controls beaten (ssvid audit), all seeds. Probe: frozen backbone, {labelled.split}; {VIEW.clips} clips x "
         f"{VIEW.frames} frames, stride {VIEW.stride}, {VIEW.size} px, mean and standard deviation over time; standardised logistic "
-        "regression; random: the very weights each run started from. Mean ± standard deviation over seeds.",
+        "regression; random: the very weights each run started from. Mean ± standard deviation over seeds. A task falls "
+        "short where its accuracy is less than 3 standard errors above chance, a control was beaten, or the mean gain of the probe is within its deviation.",
         chance={
             "pretext accuracy": None,
             "linear": guess,
@@ -226,9 +227,21 @@ def tabulate(facts: Sequence[dict[str, Any]], index: Index, labelled: Labelled) 
             or "passed",
         }
         gain = [after - before for after, before in zip(linear, random, strict=True)]
+        row_facts["falls short"] = (
+            ", ".join(shortfalls((float(np.mean(accuracy)) - chance) / max(error, 1e-9), row_facts["audit"], gain))
+            or "no"
+        )
         scores = {"pretext accuracy": accuracy, "linear": linear, "random linear": random, "gain": gain}
         table.rows.append(Row(name, row_facts, scores))
     return table
+
+
+def shortfalls(errors_above_chance: float, audit: str, gain: Sequence[float]) -> list[str]:
+    """Which parts of the bar a task misses: "accuracy" under 3 standard errors above chance, "audit" where a control was beaten, "probe"
+    where the mean gain is not above the standard deviation of the gains."""
+    spread = float(np.std(gain, ddof=1)) if len(gain) > 1 else float("inf")
+    misses = {"accuracy": errors_above_chance < 3, "audit": audit != "passed", "probe": np.mean(gain) <= spread}
+    return [name for name, missed in misses.items() if missed]
 
 
 def write(table: Table, facts: Sequence[dict[str, Any]], out: Path) -> None:

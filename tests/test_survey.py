@@ -18,7 +18,7 @@ from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import make_world
 from ssvid.errors import ConfigError
 from ssvid.evaluation.splits import open_labelled
-from ssvid.survey import survey, tabulate, trained, write
+from ssvid.survey import shortfalls, survey, tabulate, trained, write
 from ssvid.training.audit import audit
 from ssvid.training.fit import pretrain
 from ssvid.training.run import Run, load
@@ -85,11 +85,17 @@ def times(runs: Path) -> dict[str, int]:
     return {str(path.relative_to(runs)): path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()}
 
 
+def test_the_bar_by_hand():
+    assert shortfalls(3.1, "passed", [4.0, 6.0]) == []  # 5 above a deviation of 1.4
+    assert shortfalls(2.9, "fade", [1.0, 5.0, 0.0]) == ["accuracy", "audit", "probe"]  # 2 within 2.6
+    assert shortfalls(9.0, "passed", [8.0]) == ["probe"]  # one seed shows no spread
+
+
 def test_a_row_a_task_with_all_that_was_asked(made):
     _, table, facts, told = made
     assert table.header() == [
         *("model", "backbone", "steps", "seconds", "seeds", "chance", "untrained", "standard errors above chance"),
-        *("audit", "pretext accuracy", "linear (chance 7.7)", "random linear (chance 7.7)", "gain"),
+        *("audit", "falls short", "pretext accuracy", "linear (chance 7.7)", "random linear (chance 7.7)", "gain"),
     ]
     assert [row.name for row in table.rows] == ["arrow_of_time", "speednet"]
     for row, fact in zip(table.rows, facts, strict=True):
@@ -217,6 +223,7 @@ def test_rows_by_hand(index):
         "untrained": "51.5",
         "standard errors above chance": "5.0",  # 65 - 50 in units of 3, the mean of 2 and 4
         "audit": "fade, pan",
+        "falls short": "audit",
     }
     assert (alone.facts["audit"], alone.facts["standard errors above chance"]) == ("passed", "0.0")
     expected = {"pretext accuracy": [60, 70], "linear": [40, 50], "random linear": [30, 34], "gain": [10, 16]}
