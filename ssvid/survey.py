@@ -201,7 +201,8 @@ def tabulate(facts: Sequence[dict[str, Any]], index: Index, labelled: Labelled) 
         f"audit: controls beaten (ssvid audit), all seeds. Probe: frozen backbone, {labelled.split}; {VIEW.clips} clips x "
         f"{VIEW.frames} frames, stride {VIEW.stride}, {VIEW.size} px, mean and standard deviation over time; standardised logistic "
         "regression; random: the very weights each run started from. Mean ± standard deviation over seeds. A task falls "
-        "short where its accuracy is less than 3 standard errors above chance, a control was beaten, or the mean gain of the probe is within its deviation.",
+        "short where its accuracy is less than 3 standard errors above chance, a control was beaten, or the mean gain of the probe is "
+        "within its deviation.",
         chance={
             "pretext accuracy": None,
             "linear": guess,
