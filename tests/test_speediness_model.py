@@ -10,13 +10,15 @@ import torch
 
 from ssvid.config import PretrainConfig
 from ssvid.data.synthetic import render
-from ssvid.errors import DataError
+from ssvid.errors import ConfigError, DataError
 from ssvid.speedup.curve import evidence
 from ssvid.speedup.evaluate import agreement, pool_row, report
 from ssvid.speedup.fit import fit
 from ssvid.speedup.models import SHIPPED, WEIGHTS, load_card, load_model, save_model
 from ssvid.speedup.scores import Asked
+from ssvid.speedup.ship import ship
 from ssvid.training.fit import build_task
+from ssvid.training.run import Run
 from ssvid.video.writer import write_video
 from tests.speedometer import Speedometer, sweep
 
@@ -127,3 +129,9 @@ def test_agreement_is_of_ranks():
     assert agreement(np.array([1.0, 2.0, 4.0]), np.array([1.0, 10.0, 11.0])) == 1
     assert agreement(np.array([1.0, 2.0, 4.0]), np.array([3.0, 2.0, 1.0])) == -1
     assert agreement(np.ones(3), np.arange(3.0)) == 0
+
+
+def test_a_model_that_was_not_audited_is_not_shipped(tmp_path):
+    with pytest.raises(ConfigError, match=f"ssvid audit {tmp_path}"):
+        ship(Run(tmp_path), tmp_path / "trained.sqlite", {}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

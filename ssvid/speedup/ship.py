@@ -17,12 +17,19 @@ from ssvid.data.index import Index
 from ssvid.errors import ConfigError
 from ssvid.speedup.models import SHIPPED, load_model, save_model
 from ssvid.speedup.scores import ask
-from ssvid.training.run import Run
+from ssvid.training.run import Run, read_json
 from ssvid.training.validate import trained_task
 
 
 def ship(run: Run, trained: Path, held_out: dict[str, Path], out: Path) -> dict[str, dict[str, float]]:
-    """Write the model of a run with its card to `out`; what it scores on every held-out index."""
+    """Write the model of a run with its card to `out`; what it scores on every held-out index.
+
+    Raises ConfigError for a run that was not audited.
+    """
+    report = run.path / "audit" / "audit.json"
+    if not report.exists():
+        raise ConfigError(f"{run.path} was not audited; do so first: ssvid audit {run.path}")
+    audit = read_json(report)
     model = load_model(run.path)
     threshold = ask(model, Index(trained).videos("train")).best_threshold()
     asked = {name: ask(model, Index(path).videos()) for name, path in held_out.items()}
@@ -35,6 +42,11 @@ def ship(run: Run, trained: Path, held_out: dict[str, Path], out: Path) -> dict[
         "recipe": "configs/pretrain/speednet_shipped.yaml",
         "question": "normal or twice the speed; percent right of single windows and of pairs, chance 50, mean motion beside it",
         "scores": scores,
+        "audit": {
+            "beaten": audit["beaten"],
+            "accuracy": audit["held_out"],
+            "controls": {check["name"]: check["verdict"] for check in audit["checks"]},
+        },
     }
     save_model(trained_task(run), run.config, out, facts)
     return scores
