@@ -132,6 +132,7 @@ def test_agreement_is_of_ranks():
 
 
 def test_a_model_that_was_not_audited_is_not_shipped(tmp_path):
+    (tmp_path / "config.yaml").write_text("task: speednet\n")
     with pytest.raises(ConfigError, match=f"ssvid audit {tmp_path}"):
         ship(Run(tmp_path), tmp_path / "trained.sqlite", {}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
