@@ -19,16 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssvid.errors import ConfigError
-from ssvid.training.task import (
-    Augment,
-    Backbone,
-    Clips,
-    PretextTask,
-    Row,
-    VideoRecord,
-    isolated_maps,
-    orders,
-)
+from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, Scope, VideoRecord, isolated_maps, orders
 
 GRID = 3  # cells a side that keep where things are, as the fully connected layers of both papers do
 TUPLES = torch.tensor([(1, 2, 3), (3, 2, 1), (1, 0, 3), (3, 0, 1), (1, 4, 3), (3, 4, 1)])  # of a, b, c, d, e
@@ -40,7 +31,9 @@ class FrameOrder(PretextTask):
 
     mode: "shuffle" or "opn" (half of its training frames show one channel). frames: most ticks from b to d, tau_max; opn: in all.
     gap: least ticks between neighbours, the paper's tau_min. negatives: share of the loss that tuples not in order have.
-    size: side in px. dropout: before the last layer. fps: clock in frames a second; None counts the video's own frames.
+    size: side in px. dropout: before the last layer. distances: compare frames by how far their features are apart; from both
+    side by side, as in the papers, little is learnt in small runs. crop: "frame": each on its own, or "video": all alike, for slow motion.
+    jitter: brightness, contrast, saturation of each frame. fps: clock in frames a second; None counts the video's own frames.
     min_motion: least mean motion of a window, 0..255; windows are drawn in proportion to their motion.
     """
 
@@ -57,12 +50,16 @@ class FrameOrder(PretextTask):
         negatives: float = 0.75,
         size: int = 224,
         dropout: float = 0.5,
+        distances: bool = False,
+        crop: str = "frame",
+        jitter: float = 0.4,
         fps: float | None = None,
         min_motion: float = 0.1,
     ) -> None:
-        if mode not in ("shuffle", "opn") or not 1 <= gap <= frames / 3:
-            raise ConfigError(f"frame_order: mode={mode} must be shuffle or opn, gap={gap} from 1 to frames/3")
-        augment = Augment(size, (0.7, 1.0), (0.9, 1.1), jitter=0.4, crop_scope="frame", color_scope="frame")
+        if mode not in ("shuffle", "opn") or crop not in ("frame", "video") or not 1 <= gap <= frames / 3:
+            raise ConfigError("frame_order: mode is shuffle or opn, crop frame or video, gap from 1 to frames/3")
+        scope: Scope = "frame" if crop == "frame" else "video"
+        augment = Augment(size, (0.7, 1.0), (0.9, 1.1), jitter=jitter, crop_scope=scope, color_scope="frame")
         span = frames + 1 + (2 * gap if mode == "shuffle" else 0)
         super().__init__(backbone, augment, span=span, fps=fps, min_motion=min_motion, by_motion=True)
         self.mode, self.frames, self.gap = mode, frames, gap
@@ -70,7 +67,7 @@ class FrameOrder(PretextTask):
         self.share = (negatives, 1 - negatives) if mode == "shuffle" else (1 / 12,) * 12  # of each answer in the loss
         self.answers, self.chance = answers.numpy(), 1 / len(self.share)
         dim, pieces = backbone.info.dim * GRID**2, self.tuples.shape[1]
-        self.head = orders.PairwiseHead(dim, pieces, len(self.share), dropout=dropout)
+        self.head = orders.PairwiseHead(dim, pieces, len(self.share), dropout=dropout, distances=distances)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,5) of a to e, opn (1,4), in the order of time; the target (K,) are the answers to all K tuples of them."""

@@ -226,3 +226,11 @@ def test_what_cannot_be_asked_is_refused(options):
 
 def test_default_chance_is_that_of_the_default_mode():
     assert make().chance == FrameOrder.chance
+
+
+def test_distances_are_what_pairs_are_told_by():
+    head = orders.PairwiseHead(1, 3, 2, hidden=4, distances=True)
+    seen = []
+    head.compare.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    head(torch.tensor([[[1.0], [4.0], [2.0]]]))
+    assert seen[0].tolist() == [[[3, 9], [1, 1], [2, 4]]]

@@ -38,18 +38,32 @@ class PairwiseHead(nn.Module):
 
     Lee et al. (ICCV 2017) and Xu et al. (CVPR 2019): pieces are compared first, and what the comparisons say is weighed then.
 
-    dim: D of a piece. pieces: N. classes: K. hidden: width of a pair. dropout: between the two layers.
+    dim: D of a piece. pieces: N. classes: K. hidden: width of a pair. dropout: between the two layers. distances: a pair is told by how far
+    its features are apart, channel by channel, and the square of that, instead of by both of them.
     """
 
-    def __init__(self, dim: int, pieces: int, classes: int, *, hidden: int = 512, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        dim: int,
+        pieces: int,
+        classes: int,
+        *,
+        hidden: int = 512,
+        dropout: float = 0.5,
+        distances: bool = False,
+    ) -> None:
         super().__init__()
-        self.pairs = list(combinations(range(pieces), 2))
+        self.pairs, self.distances = list(combinations(range(pieces), 2)), distances
         self.compare = nn.Sequential(nn.Linear(2 * dim, hidden), nn.ReLU())
         self.answer = nn.Sequential(nn.Dropout(dropout), nn.Linear(len(self.pairs) * hidden, classes))
 
     def forward(self, pieces: Tensor) -> Tensor:
         """(...,N,D) -> (...,K)."""
-        pairs = pieces[..., self.pairs, :].flatten(-2)  # (...,P,2D)
+        pairs = pieces[..., self.pairs, :]  # (...,P,2,D)
+        if self.distances:
+            apart = (pairs[..., 0, :] - pairs[..., 1, :]).abs()
+            pairs = torch.stack([apart, apart.square()], -2)
+        pairs = pairs.flatten(-2)  # (...,P,2D)
         return self.answer(self.compare(pairs).flatten(-2))
 
 
