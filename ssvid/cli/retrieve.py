@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssvid import console
-from ssvid.cli.shared import Json
+from ssvid.cli.shared import CellWorkers, Clips, Device, Fps, Frames, Jobs, Json, Pool, Size, Stride, show
 from ssvid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ app = typer.Typer()
 app.add_typer(retrieve, name="retrieve")
 
 Folder = Annotated[Path, typer.Argument(help="A collection, made by ssvid retrieve index.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 UNITS = ("video", "clip", "frame")
 
 
@@ -182,14 +181,14 @@ def evaluate(
     option: Annotated[list[str] | None, typer.Option(help="PROTOCOL.NAME=VALUE; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write OUT.md, .csv, .tex and .json.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Inits of the row *random init*.")] = 3,
-    clips: Annotated[int, typer.Option(min=1, help="Clips a video.")] = 5,
-    frames: Annotated[int | None, typer.Option(help="Frames a clip; default: as the first run was trained.")] = None,
-    stride: Annotated[int | None, typer.Option(help="Frames from one to the next; default: as trained.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side, px; default: as trained.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Clock that stride counts on; default: as trained.")] = None,
-    pool: Annotated[str | None, typer.Option(help="mean, max_space_mean_time or mean_std.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes of one thread, each with cells of its own.")] = 1,
-    workers: Annotated[int, typer.Option(help="Decoding processes of each.")] = 1,
+    clips: Clips = 5,
+    frames: Frames = None,
+    stride: Stride = None,
+    size: Size = None,
+    fps: Fps = None,
+    pool: Pool = None,
+    jobs: Jobs = 1,
+    workers: CellWorkers = 1,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -219,12 +218,7 @@ def evaluate(
         )
     if out is not None:
         write(table, out)
-    if as_json:
-        typer.echo(table.json(), nl=False)
-    else:
-        console.show_table(table.title, table.header(), table.cells())
-        for line in (table.protocol, *table.below()):
-            console.LOG.print(line, soft_wrap=True, markup=False)
+    show(table, as_json)
 
 
 def parse_span(text: str) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ssvid import console
-from ssvid.cli.shared import Json
+from ssvid.cli.shared import Json, show
 from ssvid.errors import ConfigError, SsvidError
 
 app = typer.Typer()
@@ -138,8 +138,4 @@ def survey(
     )
     if out is not None:
         write(table, facts, out)
-    if as_json:
-        typer.echo(table.json(), nl=False)
-    else:
-        console.show_table(table.title, table.header(), table.cells())
-        console.LOG.print(table.protocol, soft_wrap=True)
+    show(table, as_json)

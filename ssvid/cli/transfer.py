@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ssvid import console
-from ssvid.cli.shared import Json
+from ssvid.cli.shared import CellWorkers, Clips, Device, Fps, Frames, Jobs, Json, Pool, Size, Stride, show
 
 app = typer.Typer()
 
@@ -48,15 +48,15 @@ def transfer(
     published: Annotated[
         Path | None, typer.Option(help="YAML or CSV of published scores to add as rows, as configs/published.yaml.")
     ] = None,
-    clips: Annotated[int, typer.Option(min=1, help="Clips a video.")] = 5,
-    frames: Annotated[int | None, typer.Option(help="Frames a clip; default: as the first run was trained.")] = None,
-    stride: Annotated[int | None, typer.Option(help="Frames from one to the next; default: as trained.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side, px; default: as trained.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Clock that stride counts on; default: as trained.")] = None,
-    pool: Annotated[str | None, typer.Option(help="mean, max_space_mean_time or mean_std.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes of one thread, each with cells of its own.")] = 1,
-    workers: Annotated[int, typer.Option(help="Decoding processes of each.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+    clips: Clips = 5,
+    frames: Frames = None,
+    stride: Stride = None,
+    size: Size = None,
+    fps: Fps = None,
+    pool: Pool = None,
+    jobs: Jobs = 1,
+    workers: CellWorkers = 1,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """The transfer accuracy table: runs and models by protocols on labelled videos, beside random init and training with labels.
@@ -88,9 +88,4 @@ def transfer(
     table = made.table
     if out is not None:
         made.write(out)
-    if as_json:
-        typer.echo(table.json(), nl=False)
-    else:
-        console.show_table(table.title, table.header(), table.cells())
-        for line in (table.protocol, *table.below()):
-            console.LOG.print(line, soft_wrap=True, markup=False)
+    show(table, as_json)

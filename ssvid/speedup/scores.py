@@ -42,6 +42,12 @@ class Asked:
             found |= {f"{name} single": 100 * right.mean(), f"{name} pair": 100 * pairs.mean()}
         return {name: round(float(value), 1) for name, value in found.items()}
 
+    @classmethod
+    def together(cls, parts: Sequence[Asked]) -> Asked:
+        """The windows of several sets as one."""
+        logits, motion = (np.concatenate([getattr(part, name) for part in parts]) for name in ("logits", "motion"))
+        return cls(sum(part.videos for part in parts), logits, motion)
+
     def best_threshold(self) -> float:
         """Mean motion above which most windows here are sped up and below which most are not."""
         candidates = np.sort(self.motion.ravel())

@@ -16,7 +16,7 @@ import typer
 from ssvid.data.index import Index
 from ssvid.errors import ConfigError
 from ssvid.speedup.models import SHIPPED, load_model, save_model
-from ssvid.speedup.scores import ask
+from ssvid.speedup.scores import Asked, ask
 from ssvid.training.run import Run, read_json
 from ssvid.training.validate import trained_task
 
@@ -33,6 +33,7 @@ def ship(run: Run, trained: Path, held_out: dict[str, Path], out: Path) -> dict[
     model = load_model(run.path)
     threshold = ask(model, Index(trained).videos("train")).best_threshold()
     asked = {name: ask(model, Index(path).videos()) for name, path in held_out.items()}
+    asked["all"] = Asked.together(list(asked.values()))
     scores = {name: answers.scores(threshold) for name, answers in asked.items()}
     facts = {
         "steps": run.config.steps,
