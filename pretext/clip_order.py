@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -87,8 +86,8 @@ class ClipOrder(PretextTask):
 
     def logits(self, clips: Tensor) -> Tensor:
         """What the network says of the clips shuffled into each order: (B,3,C,T,H,W) -> (B,6,6)."""
-        if self.training and self.noise:
-            clips = clips + self.noise * torch.rand_like(clips[..., :1, :1, :1, :1]) * torch.randn_like(clips)
+        if self.training:
+            clips = orders.noise(clips, self.noise)
         x = clips.diff(dim=3) if self.shown == "residual" else clips
         vectors = clip_vector(self.backbone(x.flatten(0, 1))).unflatten(0, clips.shape[:2])  # (B,3,D)
         return self.head(vectors[:, ORDERS])

@@ -4,9 +4,8 @@ Shuffle and Learn, Misra et al., ECCV 2016 (arXiv 1603.08561). Of five frames a 
 (b,e,d) are not, and the reverse of a tuple has its answer: b and d are the same, so only the frame between them decides. Mode "opn" is Lee
 et al., ICCV 2017: which of the 4!/2 = 12 orders do four frames have, an order and its reverse being one?
 
-Every frame is encoded on its own (the kernels of a 3-D backbone would read the order), once for all the tuples it is in.
-The paper's last layer, linear in the three features, compares none: with b and d the same it knows only what middles look like. Both
-modes therefore take the pairwise head of Lee et al.
+Every frame is encoded on its own (the kernels of a 3-D backbone would read the order), once for all the tuples it is in. Both modes take
+the pairwise head of Lee et al.: a last layer linear in three features, as published, knows only what middles look like.
 """
 
 from __future__ import annotations
@@ -33,8 +32,9 @@ class FrameOrder(PretextTask):
     gap: least ticks between neighbours, the paper's tau_min. negatives: share of the loss that tuples not in order have.
     size: side in px. dropout: before the last layer. distances: compare frames by how far their features are apart; from both
     side by side, as in the papers, little is learnt in small runs. crop: "frame": each on its own, or "video": all alike, for slow motion.
-    jitter: brightness, contrast, saturation of each frame. fps: clock in frames a second; None counts the video's own frames.
-    min_motion: least mean motion of a window, 0..255; windows are drawn in proportion to their motion.
+    jitter: brightness, contrast, saturation of each frame. guard: frames brought to one level, in training under noise and black bars of
+    no meaning, so that no fade, bars or codec tell the order; neither paper does. fps: clock in frames a second; None counts the video's
+    own frames. min_motion: least mean motion of a window, 0..255; windows are drawn in proportion to their motion.
     """
 
     unfair = {"pan": "the frames of a steady pan have an order"}  # noqa: RUF012
@@ -51,23 +51,23 @@ class FrameOrder(PretextTask):
         size: int = 224,
         dropout: float = 0.5,
         distances: bool = False,
-        crop: str = "frame",
+        crop: Scope = "frame",
         jitter: float = 0.4,
+        guard: bool = False,
         fps: float | None = None,
         min_motion: float = 0.1,
     ) -> None:
         if mode not in ("shuffle", "opn") or crop not in ("frame", "video") or not 1 <= gap <= frames / 3:
             raise ConfigError("frame_order: mode is shuffle or opn, crop frame or video, gap from 1 to frames/3")
-        scope: Scope = "frame" if crop == "frame" else "video"
-        augment = Augment(size, (0.7, 1.0), (0.9, 1.1), jitter=jitter, crop_scope=scope, color_scope="frame")
+        augment = Augment(size, (0.7, 1.0), (0.9, 1.1), jitter=jitter, crop_scope=crop, color_scope="frame")
         span = frames + 1 + (2 * gap if mode == "shuffle" else 0)
         super().__init__(backbone, augment, span=span, fps=fps, min_motion=min_motion, by_motion=True)
-        self.mode, self.frames, self.gap = mode, frames, gap
+        self.mode, self.frames, self.gap, self.guard = mode, frames, gap, guard
         self.tuples, answers = (TUPLES, IN_ORDER) if mode == "shuffle" else orders.up_to_reversal(4)
         self.share = (negatives, 1 - negatives) if mode == "shuffle" else (1 / 12,) * 12  # of each answer in the loss
         self.answers, self.chance = answers.numpy(), 1 / len(self.share)
-        dim, pieces = backbone.info.dim * GRID**2, self.tuples.shape[1]
-        self.head = orders.PairwiseHead(dim, pieces, len(self.share), dropout=dropout, distances=distances)
+        shape = backbone.info.dim * GRID**2, self.tuples.shape[1], len(self.share)
+        self.head = orders.PairwiseHead(*shape, dropout=dropout, distances=distances)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,5) of a to e, opn (1,4), in the order of time; the target (K,) are the answers to all K tuples of them."""
@@ -91,6 +91,7 @@ class FrameOrder(PretextTask):
 
     def logits(self, clips: Tensor) -> Tensor:
         """What the network says of all tuples, in fp32: (B,1,C,N,H,W) -> (B,K,answers)."""
+        clips = orders.guard(clips, self.training) if self.guard else clips
         frames = clips[:, 0].transpose(1, 2).flatten(0, 1).unsqueeze(2)  # (B*N,C,1,H,W)
         if self.training and self.mode == "opn":
             frames = orders.replicate_channel(frames, 0.5)

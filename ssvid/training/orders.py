@@ -1,4 +1,7 @@
-"""What tasks share that ask for the order of pieces: all orders, places apart, a head for pairs, cutting, channel replication."""
+"""What tasks share that ask for the order of pieces: all orders, places apart, a head for pairs, cutting.
+
+And what keeps a network from reading the order off something else than motion: noise, bars, level frames, channel replication.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from itertools import combinations, permutations
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+WIDEST = 0.35  # share of the side that a bar covers at most
 
 
 def every(pieces: int) -> Tensor:
@@ -65,6 +70,50 @@ class PairwiseHead(nn.Module):
             pairs = torch.stack([apart, apart.square()], -2)
         pairs = pairs.flatten(-2)  # (...,P,2D)
         return self.answer(self.compare(pairs).flatten(-2))
+
+
+def guard(clips: Tensor, training: bool) -> Tensor:
+    """What keeps frames that are compared from the three cues of their order: (B,V,C,T,H,W) -> the same shape.
+
+    In training, noise up to a tenth of the spread of colours and bars on half of the frames; then, always, all frames on one level.
+    """
+    return level(bars(noise(clips, 0.1, frame=True), 0.5) if training else clips)
+
+
+def noise(clips: Tensor, most: float, frame: bool = False) -> Tensor:
+    """Adds normal noise of a strength drawn from 0 to `most` for every clip, or every frame: (B,V,C,T,H,W) -> the same shape.
+
+    Compression leaves a file less noise, picture by picture, from one key frame to the next; the order of frames shows in it.
+    """
+    if not most:
+        return clips
+    strength = most * torch.rand_like(clips[:, :, :1, :, :1, :1] if frame else clips[:, :, :1, :1, :1, :1])
+    return clips + strength * torch.randn_like(clips)
+
+
+def bars(clips: Tensor, share: float) -> Tensor:
+    """Covers a share of the frames by bars at the sides, at top and bottom, or at both, of widths drawn for every frame, up to WIDEST.
+
+    clips (B,V,C,T,H,W) of standardised colours; the bars are two standard deviations below their mean. Bars that close or open in the
+    video, as a title does, tell the order no more.
+    """
+    draw = torch.rand(3, *clips[:, :, :1, :, :1, :1].shape, device=clips.device)
+    width = WIDEST * draw[0] * (draw[1] < share)
+    down, across = (_from_edge(length, clips) for length in clips.shape[-2:])
+    open_ = ((down[:, None] >= width) | (draw[2] < 1 / 3)) & ((across >= width) | (draw[2] > 2 / 3))
+    return clips.where(open_, torch.full_like(clips, -2.0))
+
+
+def level(clips: Tensor) -> Tensor:
+    """Every channel of every frame brought to mean 0 and spread 1, so that no fade is left: (B,V,C,T,H,W) -> the same shape."""
+    mean, spread = clips.mean((-2, -1), keepdim=True), clips.std((-2, -1), keepdim=True)
+    return (clips - mean) / (spread + 0.05)  # 0.05: a frame of one colour stays so
+
+
+def _from_edge(length: int, like: Tensor) -> Tensor:
+    """Distance of each row or column from the nearer edge, as a share of the side: (length,)."""
+    middle = (torch.arange(length, device=like.device) + 0.5) / length
+    return torch.minimum(middle, 1 - middle)
 
 
 def replicate_channel(clips: Tensor, share: float) -> Tensor:
