@@ -30,7 +30,8 @@ from ssvid.evaluation.splits import Labelled, name_of, open_labelled
 from ssvid.evaluation.transfer_table import TRAINING, Plan, describe, tabulate
 from ssvid.search.ann import exact
 from ssvid.search.copies import make_copies
-from ssvid.search.encode import Encoder, clip_vectors, whole
+from ssvid.search.encode import WHOLE, Encoder, clip_vectors, whole
+from ssvid.search.space import Space
 from ssvid.search.store import unit
 from ssvid.training.run import environment
 from ssvid.zoo.backbone import Backbone
@@ -41,13 +42,13 @@ PROTOCOLS = {
         "summary": "Nearest training videos of every test video: R@k, mAP",
         "after": "common use",
         "differs": "mean of the clips, centred on the training mean, cosine; all videos of the split, as many clips as the table says",
-        "options": {"centre": True},
+        "options": {"space": "centre"},
     },
     "loo": {
         "summary": "Nearest among all other videos of every video: R@k, mAP",
         "after": "leave-one-out",
         "differs": "as video, but without a split; leave_out_group=true leaves out the clips of the query's own recording",
-        "options": {"centre": True, "leave_out_group": False},
+        "options": {"space": "centre", "leave_out_group": False},
     },
     "vcop": {
         "summary": "Nearest training videos by unpooled features: R@k, mAP",
@@ -67,8 +68,9 @@ PROTOCOLS = {
     "copy": {
         "summary": "Copies that are re-encoded, cropped and half as large: is the original found first?",
         "after": "ours",
-        "differs": "needs no labels: gallery and queries are all videos, and the right answer is one only",
-        "options": {"centre": True, "crop": 0.8, "scale": 0.5},
+        "differs": "needs no labels: gallery and queries are all videos, and the right answer is one only; clips side by side (unit=video: "
+        "their mean), whitened on the gallery",
+        "options": {"unit": "sequence", "space": "whiten", "crop": 0.8, "scale": 0.5},
     },
 }
 DEFAULT = ("video",)
@@ -142,26 +144,31 @@ def precision_by_chance(right: np.ndarray, gallery: np.ndarray) -> float:
     return 100 * float(np.mean(means)) if means else 0.0
 
 
+def space_of(gallery: np.ndarray, how: str) -> Space:
+    """The space of a gallery's vectors (G,D). Raises ConfigError as `Space.fit` does."""
+    return Space.fit([gallery], len(gallery), gallery.shape[1], how)
+
+
 def ranked(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """Columns (Q,G) of the gallery (G,D) in the order of their cosine with each query (Q,D), best first."""
     return exact(unit(gallery), unit(queries), len(gallery))[1]
 
 
-def _split(subject: Subject, setting: Setting, *, centre: bool) -> Iterator[Ranking]:
+def _split(subject: Subject, setting: Setting, *, space: str) -> Iterator[Ranking]:
     for (train, test), features in zip(setting.folds, features_by_fold(subject, setting), strict=True):
         vectors = features.mean(1)
-        middle = vectors[train].mean(0) if centre else 0
-        yield Ranking(train[ranked(vectors[test] - middle, vectors[train] - middle)], test)
+        move = space_of(vectors[train], space)
+        yield Ranking(train[ranked(move(vectors[test]), move(vectors[train]))], test)
 
 
-def _others(subject: Subject, setting: Setting, *, centre: bool, leave_out_group: bool) -> Iterator[Ranking]:
+def _others(subject: Subject, setting: Setting, *, space: str, leave_out_group: bool) -> Iterator[Ranking]:
     if subject.per_fold:
         raise DataError("loo has no folds, so no weights can be trained on their labels")
     vectors = next(features_by_fold(subject, setting)).mean(1)
     groups = [video.group for video in setting.videos]
     if leave_out_group and None in groups:
         raise DataError("loo.leave_out_group: some videos have no group; give a layout or a CSV that has groups")
-    vectors = vectors - (vectors.mean(0) if centre else 0)
+    vectors = space_of(vectors, space)(vectors)
     order = ranked(vectors, vectors)
     query = np.arange(len(vectors))[:, None]
     codes = np.unique([str(group) for group in groups], return_inverse=True)[1] if leave_out_group else query[:, 0]
@@ -202,14 +209,19 @@ def _window_means(backbone: Backbone, setting: Setting) -> np.ndarray:
     return np.stack(means)
 
 
-def _copies(subject: Subject, setting: Setting, *, centre: bool, crop: float, scale: float) -> Iterator[Score]:
+def _copies(subject: Subject, setting: Setting, *, unit: str, space: str, crop: float, scale: float) -> Iterator[Score]:
+    if unit not in WHOLE:
+        raise ConfigError(f"copy: there is no unit {unit!r} of which a video has one; there are: {', '.join(WHOLE)}")
     if not (0 < crop <= 1 and 0 < scale <= 1):
         raise ConfigError("copy: crop and scale are shares, over 0 and at most 1")
     copied = make_copies(setting.videos, cache_folder() / "copies", crop, scale, setting.progress)
-    vectors = next(features_by_fold(subject, setting)).mean(1)
-    asked = next(features_by_fold(subject, replace(setting, videos=copied))).mean(1)
-    middle = vectors.mean(0) if centre else 0
-    order = ranked(asked - middle, vectors - middle)
+    clips, asked = (
+        next(features_by_fold(subject, replace(setting, videos=videos))) for videos in (setting.videos, copied)
+    )
+    if unit == "sequence":
+        clips, asked = clips.reshape(len(clips), 1, -1), asked.reshape(len(asked), 1, -1)
+    move = space_of(clips.mean(1), space)
+    order = ranked(move(asked.mean(1)), move(clips.mean(1)))
     found = order == np.arange(len(order))[:, None]
     ks = [k for k in (1, 5) if k <= len(order)]
     for k, value in recall_at(found, ks).items():

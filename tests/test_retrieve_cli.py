@@ -83,13 +83,17 @@ def test_evaluate_prints_chance_and_writes_the_table(listing, tmp_path, monkeypa
     [
         (["index", "LIST", "--model", "nowhere", "-o", "c"], 2, "neither a run folder nor a backbone"),
         (["index", "nowhere", "--model", "baseline_histogram", "-o", "c"], 3, "does not exist"),
-        (["index", "LIST", "--model", "baseline_histogram", "-o", "c", "--unit", "pixel"], 2, "video, clip, frame"),
+        (
+            ["index", "LIST", "--model", "baseline_histogram", "-o", "c", "--unit", "pixel"],
+            2,
+            "video, sequence, clip, frame",
+        ),
         (["index", "LIST", "--model", "baseline_histogram", "-o", "c", "--kind", "lsh"], 2, "exact, hnsw, ivfpq"),
         (["query", "nowhere", "clip.mp4"], 3, "is not a collection"),
         (["query", "nowhere", "clip.mp4", "--matrix", "m.png"], 2, "--within"),
         (["add", "nowhere", "LIST"], 3, "is not a collection"),
         (["evaluate", "resnet18_tiny", "--data", "LIST", "--protocol", "knn"], 2, "no protocol of retrieval"),
-        (["evaluate", "resnet18_tiny", "--data", "LIST", "--option", "video.center=1"], 2, "Did you mean centre"),
+        (["evaluate", "resnet18_tiny", "--data", "LIST", "--option", "video.spaces=raw"], 2, "Did you mean space"),
     ],
 )
 def test_errors_have_their_code_and_one_line(arguments, code, message, listing, monkeypatch, capsys, tmp_path):

@@ -80,10 +80,10 @@ def test_random_features_are_at_chance(monkeypatch):
 def test_every_video_asks_all_others_or_those_of_other_groups(monkeypatch):
     labels, groups = list("aabb"), ["x", "y", "x", "y"]
     features = np.array([[1.0, 0], [0.9, 0.3], [0.95, 0.1], [0, 1.0]], np.float32)[:, None]
-    setting = setting_of(labels, 2, groups=groups, options={"centre": False})
+    setting = setting_of(labels, 2, groups=groups, options={"space": "raw"})
     subject = made_up(monkeypatch, features)
     assert run("loo", subject, setting)["loo R@1"].predicted == {0: "b", 1: "b", 2: "a", 3: "a"}
-    apart = replace(setting, options={"centre": False, "leave_out_group": True})
+    apart = replace(setting, options={"space": "raw", "leave_out_group": True})
     told = run("loo", subject, apart)["loo R@1"]
     assert told.predicted == {0: "a", 1: "b", 2: "a", 3: "b"}
     assert told.value == 50
@@ -129,7 +129,7 @@ def test_order_is_that_of_the_cosine():
 
 
 @pytest.mark.parametrize(
-    ("protocol", "options"), [("vcop", {"clips": 0}), ("copy", {"crop": 1.5}), ("video", {"centre": 1})]
+    ("protocol", "options"), [("vcop", {"clips": 0}), ("copy", {"crop": 1.5}), ("video", {"space": "round"})]
 )
 def test_options_out_of_range_are_told(protocol, options, monkeypatch):
     subject = made_up(monkeypatch, clusters(["a", "b"] * 4))

@@ -239,16 +239,44 @@ def test_adding_and_removing(videos, footage, tmp_path):
         remove(more, ["nowhere.mp4"])
 
 
-def test_the_centre_stays_what_it_was(videos, footage, tmp_path):
+def test_the_space_stays_what_it_was(videos, footage, tmp_path):
     shutil.copytree(footage.parent, tmp_path / "v")
     small = build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder("clip"))
-    centre = np.array(small.rows.centre)
+    centre = np.array(small.space.centre)
     assert np.linalg.norm(centre) > 0.1
     write_video(tmp_path / "v" / "new.mp4", panning(70), fps=FPS)
     more = add(small, [tmp_path / "v" / "new.mp4"])
-    assert np.array_equal(more.rows.centre, centre)
+    assert np.array_equal(more.space.centre, centre)
     assert names(more.query(tmp_path / "v" / "new.mp4", k=1)) == ["new"]
-    assert not videos.rows.centre.any()  # eight rows are too few for one
+    assert not videos.space.centre.any()  # eight rows are too few for one
+
+
+def test_a_whitened_collection_is_gone_on_with_in_its_space(footage, tmp_path):
+    shutil.copytree(footage.parent, tmp_path / "v")
+    small = build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder("clip"), space="whiten")
+    array = np.asarray(small.vectors.array(), np.float64)
+    raw = np.concatenate([vectors for _, vectors, _ in encoder("clip", fps=30.0).encode(small.index.videos())])
+    assert array == pytest.approx(small.space(raw), abs=1e-5)
+    axes = np.array(small.space.axes)
+    write_video(tmp_path / "v" / "new.mp4", panning(70), fps=FPS)
+    more = add(small, [tmp_path / "v" / "new.mp4"])
+    assert np.array_equal(more.space.axes, axes)
+    assert [names(more.query(tmp_path / "v" / f"{name}.mp4", k=1)) for name in ("new", "5")] == [["new"], ["5"]]
+
+
+def test_a_sequence_knows_the_order_of_its_clips(footage, tmp_path):
+    collection = build(tmp_path / "c", [footage], encoder("sequence"))
+    video = collection.record(footage.parent / "2.mp4")
+    clips = encoder("clip").view.clips
+    one, many = (encoder(unit, fps=30.0).ask(video) for unit in ("sequence", "video"))
+    assert one.shape == (1, clips * many.shape[1]) == (1, collection.manifest["dim"])
+    assert one.reshape(clips, -1).mean(0) == pytest.approx(many[0], abs=1e-5)
+    assert names(collection.query(video, k=1)) == ["2"]
+    forward = one.reshape(clips, -1)
+    scores = [collection.query(order.reshape(1, -1), k=1)[0].score for order in (forward, forward[::-1])]
+    assert scores[0] > scores[1] + 1e-3
+    with pytest.raises(ConfigError, match="whole videos"):
+        collection.within(video)
 
 
 def test_other_weights_are_refused(videos, footage):

@@ -27,7 +27,7 @@ app = typer.Typer()
 app.add_typer(retrieve, name="retrieve")
 
 Folder = Annotated[Path, typer.Argument(help="A collection, made by ssvid retrieve index.")]
-UNITS = ("video", "clip", "frame")
+UNITS = ("video", "sequence", "clip", "frame")
 
 
 @retrieve.command("index")
@@ -38,10 +38,14 @@ def index_(
         Path, typer.Option("-o", "--out", help="Folder of the collection; an unfinished one is gone on with.")
     ],
     unit: Annotated[
-        str, typer.Option(help="What gets a vector: video, clip (so that a hit tells the seconds), or frame.")
+        str,
+        typer.Option(
+            help="What gets a vector: video (mean of its clips), sequence (its clips side by side, to find copies), clip (so that a hit "
+            "tells the seconds), or frame."
+        ),
     ] = "video",
     kind: Annotated[str, typer.Option(help="exact, hnsw, ivfpq, or auto: by size.")] = "auto",
-    clips: Annotated[int, typer.Option(min=1, help="Clips whose mean is a video.")] = 5,
+    clips: Annotated[int, typer.Option(min=1, help="Clips a video or a sequence.")] = 5,
     frames: Annotated[int | None, typer.Option(help="Frames a clip; default: as the run was trained.")] = None,
     stride: Annotated[int | None, typer.Option(help="Ticks from one frame to the next; default: as trained.")] = None,
     size: Annotated[int | None, typer.Option(help="Side, px; default: as trained.")] = None,
@@ -49,7 +53,12 @@ def index_(
         float | None, typer.Option(help="Ticks a second; default: as trained, else the videos' median rate.")
     ] = None,
     pool: Annotated[str | None, typer.Option(help="mean, max_space_mean_time or mean_std.")] = None,
-    centre: Annotated[bool, typer.Option(help="Take away what all videos share.")] = True,
+    space: Annotated[
+        str,
+        typer.Option(
+            help="How vectors are compared: raw, centre (less what all videos share), or whiten (small differences count: best for copies)."
+        ),
+    ] = "centre",
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 1,
     device: Device = "cpu",
     as_json: Json = False,
@@ -70,7 +79,7 @@ def index_(
     changed = {name: value for name, value in asked.items() if value is not None}
     encoder = replace(encoder, view=replace(encoder.view, **changed))  # type: ignore[arg-type]
     with console.counting() as told:
-        _show_facts(build(out, videos, encoder, kind=kind, centre=centre, progress=told), as_json)
+        _show_facts(build(out, videos, encoder, kind=kind, space=space, progress=told), as_json)
 
 
 @retrieve.command()

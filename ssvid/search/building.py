@@ -22,10 +22,11 @@ from ssvid.search import ann
 from ssvid.search.collection import VERSION, Collection, Told, check_weights, index_folder, read_manifest
 from ssvid.search.encode import Encoder
 from ssvid.search.rows import Rows
-from ssvid.search.store import Vectors, unit
+from ssvid.search.space import Space, checked_space
+from ssvid.search.store import Vectors
 from ssvid.training.run import write_json
 
-FEW = 16  # rows under which their mean says nothing and is not taken away
+FEW = 16  # rows under which their mean and their directions say nothing, so that they are compared as they come
 
 
 def build(
@@ -34,25 +35,26 @@ def build(
     encoder: Encoder,
     *,
     kind: str = "auto",
-    centre: bool = True,
+    space: str = "centre",
     progress: Told | None = None,
 ) -> Collection:
     """Make a collection of videos, or go on with one that was stopped, or bring one up to date.
 
-    data: as `open_data` takes it, an index or what to scan. kind: exact, hnsw, ivfpq, or auto, by size. centre: take the mean of the
-    first build's vectors from every vector, so that what all videos share does not count.
-    Raises DataError for a folder of other weights and where no video can be used.
+    data: as `open_data` takes it, an index or what to scan. kind: exact, hnsw, ivfpq, or auto, by size. space: how vectors are
+    compared, as the first build's vectors lie: raw, centre (less their mean, so that what all videos share does not count) or whiten.
+    Raises DataError for a folder of other weights and where no video can be used, ConfigError for an unknown kind or space.
     """
     folder = Path(folder)
     if kind != "auto":
         ann.checked_kind(kind)
+    checked_space(space)
     source = open_data(data, progress)
     if (folder / "manifest.json").exists():
         manifest = read_manifest(folder)
         encoder = replace(encoder, view=replace(encoder.view, fps=encoder.view.fps or manifest["view"]["fps"]))
         check_weights(folder, manifest, encoder)
     else:
-        encoder = _start(folder, source, encoder, kind, centre)
+        encoder = _start(folder, source, encoder, kind, space)
     _enter(Index(folder / "rows.sqlite", create=True), source)
     _encode(folder, encoder, progress)
     return Collection(folder, encoder)
@@ -75,7 +77,7 @@ def remove(collection: Collection, paths: Sequence[str | os.PathLike[str]]) -> C
     return fresh
 
 
-def _start(folder: Path, source: Index, encoder: Encoder, kind: str, centre: bool) -> Encoder:
+def _start(folder: Path, source: Index, encoder: Encoder, kind: str, space: str) -> Encoder:
     """Write the manifest; the encoder with a clock of its own: the median rate of the videos where it has none."""
     videos = source.videos()
     view = replace(
@@ -86,7 +88,7 @@ def _start(folder: Path, source: Index, encoder: Encoder, kind: str, centre: boo
     folder.mkdir(parents=True, exist_ok=True)
     model = str(Path(encoder.model).resolve()) if Path(encoder.model).is_dir() else encoder.model
     manifest = {"version": VERSION, "model": model, "weights": encoder.key, "unit": encoder.unit, "view": asdict(view)}
-    write_json(folder / "manifest.json", manifest | {"dim": dim, "kind": kind, "centre": centre})
+    write_json(folder / "manifest.json", manifest | {"dim": dim, "kind": kind, "space": space})
     return encoder
 
 
@@ -108,11 +110,11 @@ def _enter(index: Index, source: Index) -> None:
 
 
 def _encode(folder: Path, encoder: Encoder, progress: Told | None) -> None:
-    """Encode what is not encoded yet, fix the centre at the end of the first build, and bring the index up to date."""
+    """Encode what is not encoded yet, fix the space at the end of the first build, and bring the index up to date."""
     rows, manifest = Rows(Index(folder / "rows.sqlite")), read_manifest(folder)
     if stale := rows.stale():
         _drop(folder, rows, manifest["dim"], stale, forget=False)
-    centre, done = rows.centre, rows.done()
+    space, done = rows.space, rows.done()
     vectors = Vectors(folder / f"vectors-{rows.generation}.f32", manifest["dim"], len(rows))
     todo = [video for video in rows.index.videos() if video.id not in done]
     total = len(todo)
@@ -120,7 +122,7 @@ def _encode(folder: Path, encoder: Encoder, progress: Told | None) -> None:
         try:
             for video, raw, spans in encoder.encode(todo):
                 first = len(vectors)
-                vectors.append(raw if centre is None else unit(raw - centre))
+                vectors.append(raw if space is None else space(raw))
                 rows.enter(video, spans, first)
                 todo = todo[1:]
                 if progress:
@@ -131,20 +133,19 @@ def _encode(folder: Path, encoder: Encoder, progress: Told | None) -> None:
             todo.remove(bad)
     if not len(vectors):
         raise DataError(f"no video of {folder} could be read; see what is wrong with: ssvid index VIDEOS")
-    if centre is None:
-        _centre(folder, rows, vectors, manifest["centre"])
+    if space is None:
+        _move(folder, rows, vectors, manifest["space"])
     _index(Collection(folder, encoder), progress)
 
 
-def _centre(folder: Path, rows: Rows, raw: Vectors, wanted: bool) -> None:
-    """Rewrite the first build's vectors: without their mean, if they are enough for one, and of length 1."""
-    middle = np.zeros(raw.dim)
-    if wanted and len(raw) >= FEW:
-        middle = sum((block.sum(0, dtype=np.float64) for _, block in raw.blocks()), middle) / len(raw)
+def _move(folder: Path, rows: Rows, raw: Vectors, how: str) -> None:
+    """Rewrite the first build's vectors in the space they are compared in."""
+    how = how if len(raw) >= FEW else "raw"
+    space = Space.fit((block for _, block in raw.blocks()), len(raw), raw.dim, how)
     vectors = Vectors(folder / f"vectors-{rows.generation + 1}.f32", raw.dim)
     for _, block in raw.blocks():
-        vectors.append(unit(block - middle.astype(np.float32)))
-    rows.centred(middle)
+        vectors.append(space(block))
+    rows.moved(space)
     _sweep(folder, rows.generation)
 
 

@@ -26,12 +26,12 @@ from ssvid.data.scanning import open_data
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.features import View
 from ssvid.search import ann
-from ssvid.search.encode import Encoder, Span, open_encoder, stretch
+from ssvid.search.encode import WHOLE, Encoder, Span, open_encoder, stretch
 from ssvid.search.rows import Rows
 from ssvid.search.store import Vectors, unit
 from ssvid.training.run import read_json
 
-VERSION = 1
+VERSION = 2
 NEAR = 0.5  # seconds between the middles of two hits in one video, at least
 Told = Callable[[str, int, int], None]
 
@@ -81,8 +81,10 @@ class Collection:
         self.manifest = read_manifest(self.folder)
         self.index = Index(self.folder / "rows.sqlite")
         self.rows = Rows(self.index)
-        if self.rows.centre is None:
+        space = self.rows.space
+        if space is None:
             raise DataError(f"{folder} is not finished; the same `ssvid retrieve index` command goes on")
+        self.space = space
         if encoder is not None:
             self.encoder = self._checked(encoder)
 
@@ -169,7 +171,7 @@ class Collection:
         The video need not be in the collection. Raises ConfigError where the unit is the video, which has no moments.
         """
         video = what if isinstance(what, VideoRecord) else self.record(what)
-        if self.manifest["unit"] == "video":
+        if self.manifest["unit"] in WHOLE:
             raise ConfigError(f"{self.folder} holds whole videos; for moments build one with --unit clip or frame")
         spans, rows = self._moments(video)
         start, end = stretch(video, self.encoder.view, at or (float(spans[0][0]), float(spans[0][1])))
@@ -195,7 +197,7 @@ class Collection:
         if len(held) and ids[video.path] in self.rows.done():
             return np.array([place[4:] for place in self.rows.places(held)]), self.vectors.array()[held]
         _, raw, spans = next(self.encoder.encode([video]))
-        return spans, unit(raw - self.rows.centre)
+        return spans, self.space(raw)
 
     def _nearest(self, vector: np.ndarray, k: int, path: str | None, group: str | None) -> list[Hit]:
         if k < 1:
@@ -213,14 +215,14 @@ class Collection:
             looked *= 4
 
     def _one(self, raw: np.ndarray) -> np.ndarray:
-        """One vector of raw ones (R,D): their mean direction from the centre."""
+        """One vector of raw ones (R,D): their mean direction in the collection's space."""
         if not np.linalg.norm(raw, axis=1).any():
             raise DataError(
                 "the model gives nothing but zeros for the query, as one that looks at motion does where nothing moves"
             )
-        if self.manifest["unit"] == "video":  # as the collection's own: the mean first
-            return unit(raw.mean(0, keepdims=True) - self.rows.centre)[0]
-        return unit(unit(raw - self.rows.centre).mean(0, keepdims=True))[0]
+        if self.manifest["unit"] in WHOLE:  # as the collection's own: the mean first
+            return self.space(raw.mean(0, keepdims=True))[0]
+        return unit(self.space(raw).mean(0, keepdims=True))[0]
 
     def _checked(self, encoder: Encoder) -> Encoder:
         check_weights(self.folder, self.manifest, encoder)

@@ -27,7 +27,8 @@ from ssvid.evaluation.features import View
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.views import clip_vector, frame_vectors
 
-Unit = Literal["video", "clip", "frame"]
+Unit = Literal["video", "sequence", "clip", "frame"]
+WHOLE = ("video", "sequence")  # units of which a video has one
 Span = tuple[float, float]  # seconds
 
 AT_ONCE = 8  # clips a forward pass
@@ -49,7 +50,8 @@ class Stretches(NamedTuple):
 class Encoder:
     """Turns videos into vectors. model: the run or name it was opened by. view: how clips are shown; its `fps` is a number.
 
-    unit: what gets a vector: the video (mean of `view.clips` clips), each of its clips (half overlapping), each of its frames.
+    unit: what gets a vector: the video (mean of `view.clips` clips), the sequence of these clips (side by side, so that their order
+    counts), each of its clips (half overlapping), each of its frames.
     """
 
     backbone: Backbone
@@ -78,20 +80,22 @@ class Encoder:
         stretches = [whole(video, self.view, self.unit) for video in videos]
         for position, vectors in clip_vectors(self, videos, [one.indices for one in stretches]):
             spans = stretches[position].spans
-            yield (
-                videos[position],
-                (vectors.mean(0, keepdims=True) if self.unit == "video" else vectors[: len(spans)]),
-                spans,
-            )
+            yield videos[position], (self._one(vectors) if self.unit in WHOLE else vectors[: len(spans)]), spans
 
     def ask(self, video: VideoRecord, at: Span | None = None) -> np.ndarray:
-        """Vectors (R,D) of the clips of a query, at most `ASKED`; of the middle frame alone where the unit is the frame.
+        """Vectors (R,D) of the clips of a query, at most `ASKED`; the one of the whole, or of the middle frame, by the unit.
 
         at: seconds from and to, None for the whole. Raises DataError for a stretch outside the video.
         """
         indices = asked(video, self.view, self.unit, at)
         _, vectors = next(clip_vectors(replace(self, workers=0), [video], [indices]))
-        return vectors[self.view.frames // 2][None] if self.unit == "frame" else vectors
+        if self.unit == "frame":
+            return vectors[self.view.frames // 2][None]
+        return self._one(vectors) if self.unit in WHOLE else vectors
+
+    def _one(self, vectors: np.ndarray) -> np.ndarray:
+        """The vector of a whole video (1,D) or (1,V*D), from those of its clips (V,D)."""
+        return vectors.reshape(1, -1) if self.unit == "sequence" else vectors.mean(0, keepdims=True)
 
 
 def open_encoder(
@@ -109,7 +113,7 @@ def open_encoder(
 
 def whole(video: VideoRecord, view: View, unit: Unit) -> Stretches:
     """All stretches of a video."""
-    if unit == "video":
+    if unit in WHOLE:
         return Stretches(view.indices(video), None, np.array([[0.0, video.info.duration]]))
     ticks, times = clock(video, view.fps), video.info.times
     span = (view.frames - 1) * view.stride + 1
@@ -136,7 +140,7 @@ def asked(video: VideoRecord, view: View, unit: Unit, at: Span | None) -> np.nda
         around = middle + (np.arange(view.frames) - view.frames // 2) * view.stride
         return ticks[np.clip(around, 0, len(ticks) - 1)][None]
     span = (view.frames - 1) * view.stride + 1
-    clips = view.clips if unit == "video" else min(ASKED, 1 + max(0, len(inside) - span) // ((span + 1) // 2))
+    clips = view.clips if unit in WHOLE else min(ASKED, 1 + max(0, len(inside) - span) // ((span + 1) // 2))
     return inside[even_views(len(inside), clips, view.frames, view.stride)]
 
 

@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ssvid.data.index import Index, VideoRecord
+from ssvid.search.space import Space
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stretches (position INTEGER PRIMARY KEY, video INTEGER NOT NULL, start REAL NOT NULL, end REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS stretches_video ON stretches (video);
 CREATE TABLE IF NOT EXISTS encoded (video INTEGER PRIMARY KEY, bytes INTEGER, modified INTEGER);
-CREATE TABLE IF NOT EXISTS state (generation INTEGER NOT NULL, centre BLOB);
-INSERT INTO state SELECT 0, NULL WHERE NOT EXISTS (SELECT 1 FROM state);
+CREATE TABLE IF NOT EXISTS state (generation INTEGER NOT NULL, centre BLOB, axes BLOB);
+INSERT INTO state SELECT 0, NULL, NULL WHERE NOT EXISTS (SELECT 1 FROM state);
 """
 
 
@@ -53,11 +54,14 @@ class Rows:
             return int(database.execute("SELECT generation FROM state").fetchone()[0])
 
     @property
-    def centre(self) -> np.ndarray | None:
-        """Vector float32 (D,) that is taken from every other; None until the first build has come to its end."""
+    def space(self) -> Space | None:
+        """What every vector goes through; None until the first build has come to its end."""
         with self.index.database() as database:
-            held = database.execute("SELECT centre FROM state").fetchone()[0]
-        return None if held is None else np.frombuffer(held, np.float32)
+            held, axes = database.execute("SELECT centre, axes FROM state").fetchone()
+        if held is None:
+            return None
+        centre = np.frombuffer(held, np.float32)
+        return Space(centre, None if axes is None else np.frombuffer(axes, np.float32).reshape(-1, len(centre)))
 
     def enter(self, video: VideoRecord, spans: np.ndarray, first: int) -> None:
         """Enter a video's rows, spans (R,2) in seconds, from position `first` on."""
@@ -103,12 +107,12 @@ class Rows:
         with self.index.database() as database:
             return int(database.execute("SELECT COUNT(*) FROM encoded").fetchone()[0])
 
-    def centred(self, centre: np.ndarray) -> None:
-        """Fix the centre, and with it the next generation."""
+    def moved(self, space: Space) -> None:
+        """Fix the space, and with it the next generation."""
+        axes = None if space.axes is None else space.axes.tobytes()
         with self.index.database() as database:
-            database.execute(
-                "UPDATE state SET centre = ?, generation = generation + 1", (centre.astype(np.float32).tobytes(),)
-            )
+            query = "UPDATE state SET centre = ?, axes = ?, generation = generation + 1"
+            database.execute(query, (space.centre.tobytes(), axes))
 
     @contextmanager
     def without(self, videos: set[int], forget: bool) -> Iterator[np.ndarray]:
