@@ -6,8 +6,6 @@ feature. The backbone is in eval mode and without gradients throughout: not one 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,7 +64,7 @@ def extract(
     Raises VideoError naming a file that cannot be read.
     """
     folder = cache or cache_folder() / "features"
-    path = folder / f"{_key(backbone, videos, view)}.safetensors"
+    path = folder / f"{backbone.digest(fingerprint(videos), asdict(view))[:24]}.safetensors"
     if path.exists():
         return load_file(path)["features"]
     features = np.concatenate(list(_forward(backbone, videos, view, batch, workers, torch.device(device), progress)))
@@ -108,12 +106,3 @@ def _plan(number: int, video: VideoRecord, view: View) -> Plan:
     return Plan(
         number, indices, np.zeros(0, np.float32), Augment(size=view.size).centre(*indices.shape), 0.5, view.size
     )
-
-
-def _key(backbone: Backbone, videos: Sequence[VideoRecord], view: View) -> str:
-    facts = [backbone.info.name, sorted(backbone.info.options.items()), fingerprint(videos), asdict(view)]
-    digest = hashlib.sha256(json.dumps(facts).encode())  # options too: a stride can change without a weight
-    for name, tensor in sorted(backbone.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:24]

@@ -6,8 +6,6 @@ last equally long. A query passes through the same code as what is searched.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -64,13 +62,7 @@ class Encoder:
     @cached_property
     def key(self) -> str:
         """Sixteen hex digits that change with the network, its weights, the view and the unit."""
-        info = self.backbone.info
-        facts = [info.name, sorted(info.options.items()), asdict(self.view), self.unit]
-        digest = hashlib.sha256(json.dumps(facts).encode())
-        for name, tensor in sorted(self.backbone.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return self.backbone.digest(asdict(self.view), self.unit)[:16]
 
     def encode(self, videos: Sequence[VideoRecord]) -> Iterator[tuple[VideoRecord, np.ndarray, np.ndarray]]:
         """For every video in order: the video, vectors float32 (R,D), spans in seconds (R,2). Memory is that of one video.

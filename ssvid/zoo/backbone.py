@@ -5,6 +5,9 @@ Every backbone maps a clip (B,3,T,H,W) to a space-time feature map (B,D,t,h,w) a
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
@@ -41,6 +44,18 @@ class Backbone(nn.Module):
                 f"{info.name} needs at least {info.min_size} x {info.min_size} px, not {H} x {W}. Use larger frames."
             )
         return self.trunk(show(info.options.get("input", "rgb"), x, info.mean, info.std))
+
+    def digest(self, *facts: object) -> str:
+        """Hex digits (SHA-256) that change with the network's name, options and weights, and with `facts`, which JSON can write.
+
+        Options count since a stride can change without a weight.
+        """
+        about = [self.info.name, sorted(self.info.options.items()), *facts]
+        digest = hashlib.sha256(json.dumps(about).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 class PerFrame(nn.Module):
