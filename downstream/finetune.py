@@ -6,8 +6,6 @@ averaging from there. The last step counts, never the best on test or held-out v
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -196,16 +194,6 @@ def _trained(
 
 def _kept_weights(backbone: Backbone, setting: Setting, recipe: Recipe, fold: int) -> Path:
     """Where the weights of a supervised subject lie; the name changes with all that decides them."""
-    digest = hashlib.sha256()
-    for tensor in backbone.state_dict().values():
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
     videos = [setting.videos[position] for position in setting.folds[fold][0]]
-    facts: list[Any] = [
-        backbone.info.name,
-        sorted(backbone.info.options.items()),
-        fingerprint(videos),
-        asdict(setting.view),
-    ]
-    facts += [asdict(recipe), setting.seed, setting.flip, package_version("ssvid")]
-    digest.update(json.dumps(facts).encode())
-    return cache_folder() / "supervised" / f"{digest.hexdigest()[:24]}.safetensors"
+    facts = (fingerprint(videos), asdict(setting.view), asdict(recipe), setting.seed, setting.flip)
+    return cache_folder() / "supervised" / f"{backbone.digest(*facts, package_version('ssvid'))[:24]}.safetensors"
