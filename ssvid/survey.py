@@ -56,17 +56,21 @@ def survey(
 ) -> tuple[Table, list[dict[str, Any]]]:
     """Pretrain, examine and probe every config with `seeds` seeds; the table and the facts of every run behind it.
 
-    configs: YAML files. settings: key=value that all of them get, as steps=200. data: what to pretrain on; held out are its test videos,
+    configs: YAML files. settings: key=value that all of them get, as steps=200, or CONFIG.key=value for one of them, as
+    clip_order_world.stride=1. data: what to pretrain on; held out are its test videos,
     or all where it has none. labelled: what to probe on, by default the same. runs: folder of the run folders, named CONFIG-sSEED.
     jobs: runs at a time, each in a process with one thread. command: what was typed, for the table. told: called with a line of text for
     whatever is done.
-    Raises ConfigError where a run of that name was made with other settings; a run that fails is told and leaves a gap.
+    Raises ConfigError where a run of that name was made with other settings; a run that fails is told, and the table says
+    why it is not in it.
     """
     told = told or (lambda line: None)
     index = open_data([data])
     labelled_path = str(open_data([labelled]).path if labelled else index.path)
-    planned = [_planned(Path(path), settings, index, seed, Path(runs)) for path in configs for seed in range(seeds)]
-    facts = []
+    paths = [Path(path) for path in configs]
+    given = {path: settings_of(path, settings, paths) for path in paths}
+    planned = [_planned(path, given[path], index, seed, Path(runs)) for path in paths for seed in range(seeds)]
+    facts, gaps = [], []
     os.environ["OMP_NUM_THREADS"] = (
         "1"  # of the processes to come: several waiting for each other's threads stand still
     )
@@ -77,13 +81,22 @@ def survey(
                 told(_outcome(waiting[done], done))
                 if done.exception() is None:
                     facts.append(done.result())
+                else:
+                    gaps.append(f"Left out: {_outcome(waiting[done], done)}.")
         finally:
             pool.shutdown(cancel_futures=True)
     facts.sort(key=lambda fact: fact["run"])
     table = tabulate(facts, index, open_labelled(labelled_path))
     table.protocol += f" Made by `{command}`." if command else ""
+    table.notes += sorted(gaps)
     table.made_with = {"command": command, **environment()}
     return table, facts
+
+
+def settings_of(path: Path, settings: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """The settings that are for one config: those that name none, and those that name it."""
+    others = {other.stem for other in paths} - {path.stem}
+    return [one.removeprefix(f"{path.stem}.") for one in settings if one.partition(".")[0] not in others]
 
 
 def _outcome(run: str, done: Future) -> str:

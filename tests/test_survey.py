@@ -91,6 +91,14 @@ def test_the_bar_by_hand():
     assert shortfalls(9.0, "passed", [8.0]) == ["probe"]  # one seed shows no spread
 
 
+def test_settings_are_for_all_configs_or_for_one():
+    paths = [Path("a_world.yaml"), Path("b_world.yaml")]
+    settings = ["steps=3", "a_world.stride=1", "backbone.input=flow", "b_world.backbone.input=rgb"]
+    assert module.settings_of(paths[0], settings, paths) == ["steps=3", "stride=1", "backbone.input=flow"]
+    assert module.settings_of(paths[1], settings, paths) == ["steps=3", "backbone.input=flow", "backbone.input=rgb"]
+    assert module.settings_of(paths[0], ["c_world.stride=1"], paths) == ["c_world.stride=1"]  # refused by the config
+
+
 def test_a_row_a_task_with_all_that_was_asked(made):
     _, table, facts, told = made
     assert table.header() == [
@@ -152,6 +160,8 @@ def test_a_second_call_does_nothing_again_and_a_run_that_fails_is_told(made, ind
     assert "pace_world-s0: " in failed
     assert "no video that Pace can use: 26 shorter than" in failed
     assert len(told) == 3
+    assert table.notes == []
+    assert again.notes == [f"Left out: {failed}."]
 
 
 def test_a_run_made_with_other_settings_is_refused(made, index, configs, tmp_path):

@@ -104,7 +104,10 @@ def audit(
 @app.command()
 def survey(
     configs: Annotated[
-        list[str], typer.Argument(help="YAML files of settings, one a task; and key=value that all of them get.")
+        list[str],
+        typer.Argument(
+            help="YAML files of settings, one a task; and key=value that all of them get, CONFIG.key=value one."
+        ),
     ],
     data: Annotated[str, typer.Option(help="Videos to pretrain on: an index, folder, list or CSV.")],
     labelled: Annotated[str | None, typer.Option(help="Labelled videos to probe on; default: the same.")] = None,
