@@ -264,6 +264,13 @@ def test_a_whitened_collection_is_gone_on_with_in_its_space(footage, tmp_path):
     assert [names(more.query(tmp_path / "v" / f"{name}.mp4", k=1)) for name in ("new", "5")] == [["new"], ["5"]]
 
 
+def test_what_cannot_be_whitened_is_told_before_it_is_encoded(footage, tmp_path, monkeypatch):
+    monkeypatch.setattr("ssvid.search.space.LONGEST", 4)
+    with pytest.raises(ConfigError, match="too long to be whitened"):
+        build(tmp_path / "c", [footage], encoder("clip"), space="whiten")
+    assert not (tmp_path / "c").exists()
+
+
 def test_a_sequence_knows_the_order_of_its_clips(footage, tmp_path):
     collection = build(tmp_path / "c", [footage], encoder("sequence"))
     video = collection.record(footage.parent / "2.mp4")

@@ -20,7 +20,7 @@ from ssvid.data.scanning import open_data
 from ssvid.errors import DataError, VideoError
 from ssvid.search import ann
 from ssvid.search.collection import VERSION, Collection, Told, check_weights, index_folder, read_manifest
-from ssvid.search.encode import Encoder
+from ssvid.search.encode import Encoder, whole
 from ssvid.search.rows import Rows
 from ssvid.search.space import Space, checked_space
 from ssvid.search.store import Vectors
@@ -85,6 +85,8 @@ def _start(folder: Path, source: Index, encoder: Encoder, kind: str, space: str)
     )
     encoder = replace(encoder, view=view)
     dim = _dim(encoder, videos)
+    if space == "whiten":  # told now, and not when all has been encoded
+        checked_space(space, sum(len(whole(video, view, encoder.unit).spans) for video in videos), dim)
     folder.mkdir(parents=True, exist_ok=True)
     model = str(Path(encoder.model).resolve()) if Path(encoder.model).is_dir() else encoder.model
     manifest = {"version": VERSION, "model": model, "weights": encoder.key, "unit": encoder.unit, "view": asdict(view)}

@@ -34,13 +34,9 @@ class Space:
         Memory is that of the smaller of a dim x dim matrix and all the vectors, where they are whitened.
         Raises ConfigError for an unknown `how`, and where both rows and dim are too many to be whitened.
         """
-        checked_space(how)
+        checked_space(how, rows, dim)
         if how == "raw":
             return cls(np.zeros(dim, np.float32))
-        if how == "whiten" and min(rows, dim) > LONGEST:
-            raise ConfigError(
-                f"vectors of {dim} numbers are too long to be whitened; take a smaller --pool, fewer --clips or --space centre"
-            )
         return (_centred if how == "centre" else _of_many if rows > dim else _of_few)(blocks, rows, dim)
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
@@ -52,10 +48,14 @@ class Space:
         return unit(moved)
 
 
-def checked_space(how: str) -> None:
-    """Raise ConfigError where there is no such space."""
+def checked_space(how: str, rows: int = 0, dim: int = 0) -> None:
+    """Raise ConfigError where there is no such space, or none of so many vectors of `dim` numbers."""
     if how not in HOWS:
         raise ConfigError(f"there is no space {how!r}; there are: {', '.join(HOWS)}")
+    if how == "whiten" and min(rows, dim) > LONGEST:
+        raise ConfigError(
+            f"vectors of {dim} numbers are too long to be whitened; take a smaller --pool, fewer --clips or --space centre"
+        )
 
 
 def _centred(blocks: Iterable[np.ndarray], rows: int, dim: int) -> Space:
