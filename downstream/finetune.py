@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.torch import load_file
 
 from ssvid.data.footage import Footage
 from ssvid.data.index import fingerprint
@@ -20,14 +21,14 @@ from ssvid.data.scanning import cache_folder
 from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol
 from ssvid.evaluation.frozen import accuracy, labels_of
 from ssvid.evaluation.tuning import Classifier, ClipSource, Recipe, augmentation, clip_source, predict, train
-from ssvid.training.run import load_weights, package_version, save_weights
-from ssvid.zoo.backbone import Backbone
+from ssvid.training.run import package_version, save_weights
+from ssvid.zoo.backbone import Backbone, place
 
 PROTOCOLS = {
     "*": {
         "trains": "all",
         "options": {
-            "epochs": 15,
+            "epochs": 10,
             "steps": 0,
             "batch": 16,
             "lr": 3e-3,
@@ -51,7 +52,7 @@ PROTOCOLS = {
     "finetune": {
         "summary": "Fine-tuning, all layers: AdamW, warm-up and cosine, 10 clips",
         "after": "ours, for small networks and a minute's time",
-        "differs": "15 epochs; the others run as long as their papers do",
+        "differs": "10 epochs; the others run as long as their papers do",
     },
     "finetune_vcop": {
         "summary": "Fine-tuning as VCOP: SGD, constant rate, mean of logits",
@@ -146,20 +147,12 @@ def supervised(subject: Subject, setting: Setting, changes: Mapping[str, Any] | 
 
     subject: with random weights. setting: videos, folds, view and seed of the training; its options are those of another protocol and
     are not looked at. changes: options of the protocol `finetune`, which is the recipe.
-    The weights of a fold are trained when they are first asked for and kept in the cache.
+    The weights of a fold are trained when they are first asked for and kept in the cache, where fine-tuning finds them too.
     """
     recipe = Recipe(**find_protocol("finetune").settings(changes))
 
     def trained(fold: int) -> Backbone:
-        backbone = subject.make()
-        path = _kept_weights(backbone, setting, recipe, fold)
-        if path.exists():
-            load_weights(backbone, path)
-            return backbone.eval()
-        backbone = _trained(subject.name, backbone, setting, recipe, fold)[0].backbone.cpu()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(path, dict(backbone.state_dict()))
-        return backbone.eval()
+        return _trained(subject.name, subject.make(), setting, recipe, fold, keep=True).backbone.cpu().eval()
 
     return replace(subject, make=trained, per_fold=True)
 
@@ -168,32 +161,45 @@ def _tuned(
     protocol: str, subject: Subject, setting: Setting, recipe: Recipe, fold: int, train: np.ndarray, test: np.ndarray
 ) -> np.ndarray:
     """Labels told for the test videos of a fold after training on its other videos."""
-    model, source = _trained(f"{protocol} {subject.name}", subject.backbone(fold), setting, recipe, fold)
+    model = _trained(f"{protocol} {subject.name}", subject.backbone(fold), setting, recipe, fold)
+    source = _source(model.backbone, setting, recipe)
     classes = np.unique(labels_of(setting.videos)[train])
-    return classes[predict(model, source, test, recipe.average).argmax(1)]
+    return classes[predict(place(model, source.device), source, test, recipe.average).argmax(1)]
 
 
 def _trained(
-    what: str, backbone: Backbone, setting: Setting, recipe: Recipe, fold: int
-) -> tuple[Classifier, ClipSource]:
-    """A backbone with a head, trained on the training videos of a fold, and where its clips come from."""
-    progress, positions = setting.progress, setting.folds[fold][0]
+    what: str, backbone: Backbone, setting: Setting, recipe: Recipe, fold: int, keep: bool = False
+) -> Classifier:
+    """A backbone with a head, trained on the training videos of a fold, or as it was kept after that. keep: whether to keep it."""
+    positions, path = setting.folds[fold][0], _kept(backbone, setting, recipe, fold)
+    classes, codes = np.unique(labels_of(setting.videos)[positions], return_inverse=True)
+    if path.exists():
+        model = Classifier(backbone, len(classes), recipe.dropout)
+        model.load_state_dict(load_file(path))
+        return model.eval()
+    if len(setting.folds) > 1:
+        what = f"{what}, fold {fold + 1} of {len(setting.folds)}"
+    told = partial(setting.progress, what) if setting.progress else None
+    model = train(backbone, _source(backbone, setting, recipe), positions, codes, recipe, setting.seed, told)
+    if keep:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(path, dict(model.state_dict()))
+    return model
+
+
+def _source(backbone: Backbone, setting: Setting, recipe: Recipe) -> ClipSource:
+    """Where the clips of a setting come from."""
     footage = Footage(
         setting.videos,
         augmentation(setting.view.size, recipe).decode_size,
         workers=setting.workers,
-        progress=partial(progress, "decoding") if progress else None,
+        progress=partial(setting.progress, "decoding") if setting.progress else None,
     )
-    source = clip_source(footage, setting.view, recipe, backbone, setting.device, setting.flip)
-    codes = np.unique(labels_of(setting.videos)[positions], return_inverse=True)[1]
-    if len(setting.folds) > 1:
-        what = f"{what}, fold {fold + 1} of {len(setting.folds)}"
-    told = partial(progress, what) if progress else None
-    return train(backbone, source, positions, codes, recipe, setting.seed, told), source
+    return clip_source(footage, setting.view, recipe, backbone, setting.device, setting.flip)
 
 
-def _kept_weights(backbone: Backbone, setting: Setting, recipe: Recipe, fold: int) -> Path:
-    """Where the weights of a supervised subject lie; the name changes with all that decides them."""
+def _kept(backbone: Backbone, setting: Setting, recipe: Recipe, fold: int) -> Path:
+    """Where a classifier trained from random weights is kept; the name changes with all that decides them."""
     videos = [setting.videos[position] for position in setting.folds[fold][0]]
     facts = (fingerprint(videos), asdict(setting.view), asdict(recipe), setting.seed, setting.flip)
-    return cache_folder() / "supervised" / f"{backbone.digest(*facts, package_version('ssvid'))[:24]}.safetensors"
+    return cache_folder() / "classifiers" / f"{backbone.digest(*facts, package_version('ssvid'))[:24]}.safetensors"

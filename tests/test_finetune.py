@@ -184,7 +184,7 @@ def test_flip_of_the_setting_reaches_the_clips(videos, monkeypatch):
     seen = []
     monkeypatch.setattr(finetune, "clip_source", lambda *given: seen.append(given[-1]) or clip_source(*given))
     run(videos, flip=False)
-    assert seen == [False]
+    assert seen == [False, False]  # to train, and to test
 
 
 # --- training -----------------------------------------------------------------------------------------------------------
@@ -304,5 +304,7 @@ def test_supervised_is_trained_on_the_training_videos_of_each_fold_and_kept(vide
     kept = supervised(Subject("supervised", toy, False), setting, QUICK).backbone(0)
     assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), made[0].parameters(), strict=True))
     assert not kept.training
+    tuned = next(adapter.run("finetune", Subject("supervised", toy, False), replace(setting, options=QUICK)))
+    assert tuned.value > 50  # with the head that was trained with it
     score = next(adapter.run("linear", subject, setting))
     assert score.value >= 50

@@ -19,7 +19,7 @@ from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.loader import Plan, load
 from ssvid.data.sampling import clock, even_views
 from ssvid.data.scanning import cache_folder
-from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.backbone import Backbone, place
 from ssvid.zoo.views import Pool, clip_vector
 
 
@@ -85,7 +85,7 @@ def _forward(
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[np.ndarray]:
     was_training = backbone.training
-    backbone = backbone.to(device).eval()
+    backbone = place(backbone, device).eval()
     mean, std = (torch.tensor(value, device=device) for value in (backbone.info.mean, backbone.info.std))
     plans = [_plan(number, video, view) for number, video in enumerate(videos)]
     chunks = [plans[start : start + batch] for start in range(0, len(plans), batch)]

@@ -21,7 +21,7 @@ from ssvid.data.loader import Batch, Plan
 from ssvid.data.sampling import clock, epoch_order
 from ssvid.errors import ConfigError, SsvidError
 from ssvid.evaluation.features import View
-from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.backbone import Backbone, place
 from ssvid.zoo.views import clip_vector
 
 CHOICES = {
@@ -191,7 +191,7 @@ def train(
     codes = codes.to(source.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Classifier(backbone, int(labels.max()) + 1, recipe.dropout).to(source.device).train()
+        model = place(Classifier(backbone, int(labels.max()) + 1, recipe.dropout), source.device).train()
         optimizer = optimizer_for(model, recipe)
         for step, batch in enumerate(source.random(positions, recipe.batch, steps, seed)):
             for group in optimizer.param_groups:

@@ -22,7 +22,7 @@ from ssvid.data.sampling import clock, even_views
 from ssvid.errors import DataError
 from ssvid.evaluation.entrants import line_up, trained_view
 from ssvid.evaluation.features import View
-from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.backbone import Backbone, place
 from ssvid.zoo.views import clip_vector, frame_vectors
 
 Unit = Literal["video", "sequence", "clip", "frame"]
@@ -178,7 +178,7 @@ def clip_vectors(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(position, vectors float32 (V,D)) of every video in order, for its clips of frame indices (V,T); (V*T,D) for the unit frame."""
     view, device = encoder.view, torch.device(encoder.device)
-    backbone = encoder.backbone.to(device).eval()
+    backbone = place(encoder.backbone, device).eval()
     mean, std = (torch.tensor(value, device=device) for value in (backbone.info.mean, backbone.info.std))
     plans = [
         _plan(position, clips[first : first + AT_ONCE], view.size)

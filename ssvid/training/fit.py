@@ -38,6 +38,7 @@ from ssvid.training.run import Run, load_weights, package_version
 from ssvid.training.signals import Signals
 from ssvid.training.task import PretextTask, usable
 from ssvid.zoo import create_model, model_info
+from ssvid.zoo.backbone import channels_last
 
 Report = Callable[[dict[str, float]], None]
 
@@ -293,11 +294,7 @@ def learning_rate(step: int, config: PretrainConfig) -> float:
 def compiled(task: PretextTask, config: PretrainConfig) -> PretextTask:
     """The task with convolutions laid out channels-last and the backbone compiled, as configured."""
     if config.channels_last:
-        for module in task.modules():
-            if isinstance(module, nn.Conv3d):
-                module.to(memory_format=cast(Any, torch.channels_last_3d))
-            elif isinstance(module, nn.Conv2d):
-                module.to(memory_format=cast(Any, torch.channels_last))
+        channels_last(task)
     if config.compile:
         task.backbone.compile()
     return task

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
 from ssvid.zoo.info import BackboneInfo
 from ssvid.zoo.inputs import show
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class Backbone(nn.Module):
@@ -69,6 +73,21 @@ class PerFrame(nn.Module):
         """Encode every frame."""
         maps = self.net(x.transpose(1, 2).flatten(0, 1))
         return maps.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+
+
+def place(model: Model, device: torch.device) -> Model:
+    """Move a model to a device, and on a CPU lay its convolutions out channels-last: S3D and R(2+1)D run up to twice as quickly there."""
+    return channels_last(model.to(device)) if device.type == "cpu" else model.to(device)
+
+
+def channels_last(model: Model) -> Model:
+    """Lay the weights of all convolutions out channels-last, in place; what they give is then laid out so too. Values stay."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv3d):
+            module.to(memory_format=cast(Any, torch.channels_last_3d))
+        elif isinstance(module, nn.Conv2d):
+            module.to(memory_format=cast(Any, torch.channels_last))
+    return model
 
 
 def remove_temporal_stride(trunk: nn.Module) -> None:
