@@ -86,7 +86,7 @@ def test_random_init_and_supervised_are_always_there(made):
     assert [sorted(row.scores) for row in table.rows] == [["linear"], ["finetune", "linear"], ["finetune", "linear"]]
     assert all(len(values) == 2 for row in table.rows for values in row.scores.values())
     assert "Backbone toy.py:toy" in table.protocol
-    assert "1 clips x 1 centre crop" in table.protocol
+    assert "1 clip x 1 centre crop" in table.protocol
     below = "\n".join(table.below())
     assert "own split, 39 train, 13 test, 13 classes" in below
     assert "pretrained without labels on world.sqlite (39 videos), 2 steps of 4" in below

@@ -90,8 +90,8 @@ class Group:
         """What its values were taken over, in words."""
         if self.facts:
             number = len(self.entrants)
-            return f"1 run, {_count(number, 'draw')}" if self.alone else f"{number} runs"
-        return _count(len(self.entrants), "draw" if self.name.startswith(FIXED) else "init")
+            return f"1 run, {count(number, 'draw')}" if self.alone else f"{number} runs"
+        return count(len(self.entrants), "draw" if self.name.startswith(FIXED) else "init")
 
 
 def line_up(models: Sequence[str], seeds: int) -> list[Group]:
@@ -174,7 +174,7 @@ def training_seconds(run: Run) -> float:
 def hardware(env: Mapping[str, Any]) -> str:
     """The machine of a run's env.json in words."""
     on = "" if env["device"] == "CPU" else f"{env['device']}, "
-    return f"{on}{env['cores']} cores ({env['machine']}), {_count(env['threads'], 'thread')}"
+    return f"{on}{env['cores']} cores ({env['machine']}), {count(env['threads'], 'thread')}"
 
 
 def backbone_label(name: str, options: Mapping[str, Any]) -> str:
@@ -232,5 +232,6 @@ def _told_apart(groups: Sequence[Group]) -> list[Group]:
     return told
 
 
-def _count(number: int, thing: str) -> str:
+def count(number: int, thing: str) -> str:
+    """A number with its thing: 1 clip, 2 clips."""
     return f"{number} {thing}{'s' * (number != 1)}"

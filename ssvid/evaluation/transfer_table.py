@@ -9,7 +9,7 @@ from typing import Any
 from ssvid.evaluation import notes
 from ssvid.evaluation.adapter import Protocol, find_protocol
 from ssvid.evaluation.cells import Cell
-from ssvid.evaluation.entrants import FIXED, RANDOM, SUPERVISED, Group, hardware
+from ssvid.evaluation.entrants import FIXED, RANDOM, SUPERVISED, Group, count, hardware
 from ssvid.evaluation.features import View
 from ssvid.evaluation.report import Row, Table
 from ssvid.evaluation.splits import Labelled
@@ -89,7 +89,7 @@ def describe(
     table.title = f"Transfer to {' and '.join(data.name for data in plan.sets)}"
     table.protocol = (
         (f"Backbone {backbones.pop()}. " if len(backbones) == 1 else "")
-        + f"Video level, {view.clips} clips x 1 centre crop a video; clips of {view.frames} frames, stride {view.stride}{clock}, "
+        + f"Video level, {count(view.clips, 'clip')} x 1 centre crop a video; clips of {view.frames} frames, stride {view.stride}{clock}, "
         f"{view.size} px, features pooled by {view.pool}. Accuracy in percent."
     )
     table.notes = [
