@@ -7,11 +7,9 @@ folders and the cache, so that a second call only does what is missing and an in
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from ssvid.evaluation.frozen import chance as chance_of
 from ssvid.evaluation.report import Row, Table
 from ssvid.evaluation.report import write as write_table
 from ssvid.evaluation.splits import Labelled, open_labelled
+from ssvid.processes import side_by_side
 from ssvid.training.audit import audit
 from ssvid.training.fit import build_task, first_clips, pretrain, training_videos
 from ssvid.training.run import Run, environment, read_json, write_json
@@ -71,20 +70,14 @@ def survey(
     given = {path: settings_of(path, settings, paths) for path in paths}
     planned = [_planned(path, given[path], index, seed, Path(runs)) for path in paths for seed in range(seeds)]
     facts, gaps = [], []
-    os.environ["OMP_NUM_THREADS"] = (
-        "1"  # of the processes to come: several waiting for each other's threads stand still
-    )
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with side_by_side(jobs) as pool:
         waiting: dict[Future, str] = {pool.submit(examine, config, labelled_path): config.out for config in planned}
-        try:
-            for done in as_completed(waiting):
-                told(_outcome(waiting[done], done))
-                if done.exception() is None:
-                    facts.append(done.result())
-                else:
-                    gaps.append(f"Left out: {_outcome(waiting[done], done)}.")
-        finally:
-            pool.shutdown(cancel_futures=True)
+        for done in as_completed(waiting):
+            told(_outcome(waiting[done], done))
+            if done.exception() is None:
+                facts.append(done.result())
+            else:
+                gaps.append(f"Left out: {_outcome(waiting[done], done)}.")
     facts.sort(key=lambda fact: fact["run"])
     table = tabulate(facts, index, open_labelled(labelled_path))
     table.protocol += f" Made by `{command}`." if command else ""
@@ -131,7 +124,6 @@ def _planned(path: Path, settings: Sequence[str], index: Index, seed: int, runs:
 
 def examine(config: PretrainConfig, labelled: str) -> dict[str, Any]:
     """One run from pretraining to probe; what is there already is not done again."""
-    torch.set_num_threads(1)
     run = trained(config)
     index, labelled_data = open_data(config.data), open_labelled(labelled)
     held_out = index.videos("test") or index.videos()

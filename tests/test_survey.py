@@ -31,7 +31,7 @@ OPTIONS = {"speednet": "{frames: 6, size: [24, 32]}", "arrow_of_time": "{frames:
 class Inline:
     """Runs what is submitted at once, in this process, where a smaller audit can be put in place."""
 
-    def __init__(self, jobs, mp_context):
+    def __init__(self, jobs):
         pass
 
     def __enter__(self):
@@ -44,9 +44,6 @@ class Inline:
         done = Future()
         done.set_result(work(*arguments))
         return done
-
-    def shutdown(self, cancel_futures):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +67,12 @@ def configs(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def made(index, configs, tmp_path_factory):
     """Two tasks surveyed: the folder of the runs, the table, the facts, and what was told."""
-    runs, told, threads = tmp_path_factory.mktemp("runs"), [], torch.get_num_threads()
+    runs, told = tmp_path_factory.mktemp("runs"), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setattr(module, "ProcessPoolExecutor", Inline)
+        patch.setattr(module, "side_by_side", Inline)
         patch.setattr(module, "audit", partial(audit, videos=8))
         chosen = [configs["speednet"], configs["arrow_of_time"]]
         table, facts = survey(chosen, str(index.path), seeds=1, runs=runs, told=told.append)
-    torch.set_num_threads(threads)
     return runs, table, facts, told
 
 
@@ -146,10 +141,9 @@ def test_random_weights_are_those_the_run_started_from(made):
 
 
 @pytest.mark.slow
-def test_a_second_call_does_nothing_again_and_a_run_that_fails_is_told(made, index, configs, monkeypatch):
+def test_a_second_call_does_nothing_again_and_a_run_that_fails_is_told(made, index, configs):
     """In processes of their own, as surveys are made: what the first call left is there for the second."""
     runs, table, facts, _ = made
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     before, told = times(runs), []
     again, found = survey(list(configs.values()), str(index.path), seeds=1, runs=runs, told=told.append)
     assert times(runs) == before

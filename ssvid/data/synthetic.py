@@ -14,11 +14,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,7 @@ from PIL import Image
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.rendering import SyntheticVideo, render
 from ssvid.errors import ConfigError
+from ssvid.processes import side_by_side
 from ssvid.video.writer import write_video
 
 __all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render"]
@@ -129,11 +128,8 @@ def _map(work: Callable[[Item], None], items: list[Item], workers: int) -> Itera
     if workers <= 1:
         yield from map(work, items)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(work, items)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with side_by_side(workers) as pool:
+        yield from pool.map(work, items)
 
 
 def _claim(folder: Path, world: World) -> None:

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import OmegaConf
 
 from ssvid.errors import ConfigError, DataError, SsvidError, VideoError
@@ -32,6 +28,7 @@ from ssvid.evaluation.adapter import Protocol, Score, Setting, Subject
 from ssvid.evaluation.entrants import Entrant, Group
 from ssvid.evaluation.features import View
 from ssvid.evaluation.splits import Labelled
+from ssvid.processes import side_by_side
 from ssvid.training.run import package_version, read_json, write_text
 
 Told = Callable[[str, int, int], None]
@@ -144,31 +141,18 @@ def compute_all(
         return
     alike = groupby(range(len(cells)), lambda place: (cells[place].entrant.weights, cells[place].data.name))
     units = [list(places) for _, places in alike]
-    threads = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = (
-        "1"  # of the processes to come: several waiting for each other's threads stand still
-    )
-    try:
-        # Ctrl-C reaches all of the group; a worker shall then end without a traceback of its own
-        quiet = (signal.SIGINT, signal.SIG_DFL)
-        with ProcessPoolExecutor(jobs, get_context("spawn"), signal.signal, quiet) as pool:
-            waiting = {pool.submit(_unit, work, [cells[place] for place in unit]): unit for unit in units}
-            try:
-                for done in as_completed(waiting):
-                    yield from zip(waiting[done], done.result(), strict=True)
-            except BrokenProcessPool as error:
-                raise SsvidError(
-                    "a process ended before its time, as it does where memory runs out; the same command goes on, with fewer --jobs"
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        os.environ |= {} if threads is None else {"OMP_NUM_THREADS": threads}
+    with side_by_side(jobs) as pool:
+        waiting = {pool.submit(_unit, work, [cells[place] for place in unit]): unit for unit in units}
+        try:
+            for done in as_completed(waiting):
+                yield from zip(waiting[done], done.result(), strict=True)
+        except BrokenProcessPool as error:
+            raise SsvidError(
+                "a process ended before its time, as it does where memory runs out; the same command goes on, with fewer --jobs"
+            ) from error
 
 
 def _unit(work: Work, cells: Sequence[Cell]) -> list[dict[str, Any] | DataError]:
-    torch.set_num_threads(1)
     return [work.compute(cell) for cell in cells]
 
 
