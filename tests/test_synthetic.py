@@ -16,10 +16,12 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ssvid.data import synthetic
 from ssvid.data.gallery import contact_sheet, moving_grid, save_animation
 from ssvid.data.motions import BODIES, PEBBLES
 from ssvid.data.synthetic import CLASSES, IRREVERSIBLE, SyntheticVideo, make_world, render
 from ssvid.errors import ConfigError
+from ssvid.video.writer import write_video
 
 SCENES = 24
 SMALL: dict[str, Any] = {"frames": 6, "size": 32, "per_class": 2, "test_share": 0.5}
@@ -329,6 +331,34 @@ def test_world_refuses_other_options_and_foreign_folders(world: Path, tmp_path: 
     with pytest.raises(ConfigError, match="test_share"):
         make_world(tmp_path / "new", test_share=1.0)
     assert not (tmp_path / "new").exists()
+
+
+def test_world_at_crf_0_loses_nothing_in_compression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    monkeypatch.setattr(
+        synthetic,
+        "write_video",
+        lambda path, frames, *a, **k: written.append((path, frames)) or write_video(path, frames, *a, **k),
+    )
+    make_world(tmp_path / "w", **SMALL | {"per_class": 1}, crf=0, workers=1)
+    for path, frames in written:
+        with av.open(str(path)) as container:
+            read = [frame.to_ndarray() for frame in container.decode(video=0)]
+        wanted = [
+            av.VideoFrame.from_ndarray(frame, "rgb24").reformat(format="yuv420p").to_ndarray() for frame in frames
+        ]
+        np.testing.assert_array_equal(read, wanted)
+    with pytest.raises(ConfigError, match="crf=0, asked 18"):
+        make_world(tmp_path / "w", **SMALL | {"per_class": 1})
+
+
+def test_world_made_before_crf_could_be_chosen_goes_on(tmp_path: Path) -> None:
+    table = make_world(tmp_path / "w", **SMALL | {"per_class": 1})
+    note = table.with_name("world.json")
+    facts = json.loads(note.read_text())
+    del facts["options"]["crf"]
+    note.write_text(json.dumps(facts))
+    assert len(rows(make_world(tmp_path / "w", **SMALL))) == 2 * len(CLASSES)
 
 
 def test_gallery(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def make_world(
     varying_speed: Annotated[float, typer.Option(help="Share of videos whose speed changes, 0 to 1.")] = 0.0,
     masks: Annotated[bool, typer.Option(help="Also write instance masks as palette PNG.")] = False,
     davis: Annotated[bool, typer.Option(help="Also write frames and masks in the DAVIS layout.")] = False,
+    crf: Annotated[int, typer.Option(help="Quality of H.264, lower is better; 0 loses nothing.")] = 18,
     picture: Annotated[
         Path | None, typer.Option(help="Also write one moving picture of all classes (.webp or .gif).")
     ] = None,
@@ -98,6 +99,7 @@ def make_world(
             varying_speed=varying_speed,
             masks=masks,
             davis=davis,
+            crf=crf,
             workers=workers or 0,
             progress=lambda done, total: told("rendering", done, total),
         )

@@ -47,6 +47,7 @@ class World:
     varying_speed: float
     masks: bool
     davis: bool
+    crf: int = 18  # also of a world that is older than this option
     version: int = VERSION
 
 
@@ -80,6 +81,7 @@ def make_world(
     varying_speed: float = 0.0,
     masks: bool = False,
     davis: bool = False,
+    crf: int = 18,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 1,
 ) -> Path:
@@ -99,6 +101,7 @@ def make_world(
         varying_speed: share 0..1 of the scenes whose world clock changes its speed. The default 0 keeps "normal speed" true for all
             videos, which pretraining on speed needs; make a second folder with 1.0 to test adaptive speed. Noted in every annotation.
         masks, davis: what else to write.
+        crf: quality of H.264, 0..51, lower is better; 0 loses nothing, to see what a network owes to compression.
         progress: called with (done, total) after every video.
         workers: processes; 0 takes one per 24 missing videos, at most one per core. More than one are spawned, so a script of your own
             then needs `if __name__ == "__main__"`.
@@ -106,10 +109,10 @@ def make_world(
     Raises:
         ConfigError: options out of range, or a folder that holds something else or a world made with other options.
     """
-    world = World(per_class, frames, size, float(fps), seed, float(test_share), float(varying_speed), masks, davis)
-    if per_class < 1 or seed < 0 or not (0 <= test_share < 1 and 0 <= varying_speed <= 1):
+    world = World(per_class, frames, size, float(fps), seed, float(test_share), float(varying_speed), masks, davis, crf)
+    if per_class < 1 or seed < 0 or not (0 <= test_share < 1 and 0 <= varying_speed <= 1 and 0 <= crf <= 51):
         raise ConfigError(
-            "a motion world needs per_class >= 1, seed >= 0, 0 <= test_share < 1 and 0 <= varying_speed <= 1"
+            "a motion world needs per_class >= 1, seed >= 0, 0 <= test_share < 1, 0 <= varying_speed <= 1 and 0 <= crf <= 51"
         )
     folder = Path(folder)
     _claim(folder, world)
@@ -140,6 +143,7 @@ def _claim(folder: Path, world: World) -> None:
             old = json.loads(note.read_text())["options"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{note} is damaged; remove {folder} or choose another folder") from error
+        old = {"crf": World.crf, **old}
         other = [
             f"{k}={old.get(k)!r}, asked {v!r}" for k, v in asdict(world).items() if k != "per_class" and old.get(k) != v
         ]
@@ -169,7 +173,7 @@ def _make_video(folder: Path, world: World, item: Item) -> None:
     video = render(item.label, rng, frames=world.frames, size=world.size, fps=world.fps, varying_speed=varying)
     video = replace(video, name=item.name)
     # one thread: the encoder's output must not depend on the machine
-    write_video(_mp4(folder, item), video.frames, world.fps, codec="libx264", crf=18, options={"threads": "1"})
+    write_video(_mp4(folder, item), video.frames, world.fps, codec="libx264", crf=world.crf, options={"threads": "1"})
     if world.masks:
         with _new_folder(folder / "masks" / item.name) as new:
             _write_masks(new, video.masks)
