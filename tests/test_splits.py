@@ -50,8 +50,33 @@ def test_findings_are_said_plainly():
     table = Table("T", "P", {"c": 16.7}, rows)
     assert notes.findings(table, {"c": ("d", "linear")}) == [
         "Best pretrained row of c: speednet, 40.0 ± 0.1; 9.0 above random init (31.0), no better than supervised, 38.3 below "
-        "baseline_difference (78.3), 59.0 below theirs, published (99.0)."
+        "baseline_difference (78.3), 59.0 below theirs, published (99.0). Beside random init of the same backbone, by more than the "
+        "spread, higher: speednet by 9.0; lower: none."
     ]
+
+
+def test_every_row_is_compared_with_its_own_backbone():
+    def row(name, backbone, linear, finetune):
+        return Row(name, {"backbone": backbone}, {"a": linear, "b": finetune})
+
+    rows = [
+        row("random init", "x", [10.0, 12.0], []),
+        row("random init", "y", [50.0, 52.0], []),
+        row("supervised", "x", [30.0, 32.0], [30.0, 32.0]),
+        row("supervised", "y", [70.0, 72.0], [70.0, 72.0]),
+        row("speednet", "x", [20.0, 22.0], [30.0, 34.0]),
+        row("pace", "y", [20.0, 22.0], [80.0, 82.0]),
+    ]
+    columns = {"a": ("d", "linear"), "b": ("d", "finetune")}
+    frozen, tuned = notes.findings(Table("T", "P", dict.fromkeys(columns), rows), columns)
+    assert frozen.startswith("Best pretrained row of a: speednet on x, 21.0 ± 1.4; 30.0 below random init (51.0)")
+    assert frozen.endswith(
+        "of the same backbone, by more than the spread, higher: speednet by 10.0; lower: pace by 30.0."
+    )
+    assert tuned == (
+        "Best pretrained row of b: pace on y, 81.0 ± 1.4; 10.0 above supervised (71.0). Beside supervised of the same backbone, "
+        "by more than the spread, higher: pace by 10.0; lower: none."
+    )
 
 
 def test_one_data_set_alone_is_not_enough():

@@ -21,6 +21,7 @@ from ssvid.zoo import (
     list_models,
     model_info,
 )
+from ssvid.zoo.backbone import place
 
 ALL = list_models()
 TINY = list_models("*_tiny")
@@ -382,3 +383,16 @@ def test_replicated_padding_leaves_no_trace_of_the_border():
         torch.manual_seed(0)
         maps = create_model("resnet18_tiny", padding=padding).eval()(flat)
         assert (maps.std((3, 4)).max() > 1e-3) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "laid_out"),
+    [("s3dg_tiny", True), ("r2plus1d_18_tiny", True), ("r3d_18_tiny", False), ("resnet18_tiny", False)],
+)
+def test_placing_changes_the_layout_where_it_pays_and_no_value(name, laid_out):
+    x = clip(2, 8, 32)
+    backbone = build(name)
+    before = backbone(x)
+    after = place(backbone, torch.device("cpu"))(x)
+    torch.testing.assert_close(after, before)
+    assert all(weight.is_contiguous() for weight in backbone.parameters()) != laid_out

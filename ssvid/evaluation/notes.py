@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ssvid.evaluation.adapter import Protocol
 from ssvid.evaluation.entrants import FIXED, RANDOM, SUPERVISED, Group
-from ssvid.evaluation.report import Row, Table, label, row_score, score
+from ssvid.evaluation.report import Row, Table, label, leader, row_score, score
 from ssvid.evaluation.splits import Labelled
 
 PRETRAINED, PUBLISHED = "pretrained", "published"  # kinds of rows, beside those of `entrants`
@@ -72,12 +73,13 @@ def row_notes(
 
 
 def findings(table: Table, columns: Mapping[str, tuple[str, str]]) -> list[str]:
-    """In plain words, for the first column of each data set: the best pretrained row beside random init, supervised, the best row
-    that learnt nothing and the best published one. columns: data set and score of every column."""
+    """In plain words, for the first column of each protocol on each data set: the best pretrained row beside random init, supervised,
+    the best row that learnt nothing and the best published one; and what pretraining adds to the same backbone. columns: data set and
+    score of every column."""
     notes = []
-    first: dict[str, str] = {}
-    for column, (data, _) in columns.items():
-        first.setdefault(data, column)
+    first: dict[tuple[str, str], str] = {}
+    for column, (data, name) in columns.items():
+        first.setdefault((data, re.split("[ @]", name)[0]), column)
     for column in first.values():
         rows = [row for row in table.rows if row.scores.get(column)]
         kinds = {
@@ -90,8 +92,27 @@ def findings(table: Table, columns: Mapping[str, tuple[str, str]]) -> list[str]:
         gaps = ", ".join(_gap(_mean(best, column), rival, column) for rival in rivals)
         told = row_score(best, column)
         on = f" on {best.facts['backbone']}" if "backbone" in best.facts else ""
-        notes.append(f"Best pretrained row of {column}: {best.name}{on}, {told}; {gaps}.")
+        notes.append(f"Best pretrained row of {column}: {best.name}{on}, {told}; {gaps}.{_gains(kinds, column)}")
     return notes
+
+
+def _gains(kinds: Mapping[str, Sequence[Row]], column: str) -> str:
+    """Which pretrained rows differ from what their backbone does without pretraining, and by how much. Empty where no spread is known."""
+    without = kinds[RANDOM] or kinds[SUPERVISED]  # training all of a random network is the row supervised
+    told: dict[str, list[str]] = {"higher": [], "lower": []}
+    compared = False
+    for row in kinds[PRETRAINED]:
+        for rival in without:
+            if rival.facts.get("backbone") != row.facts.get("backbone") or len(row.scores[column]) < 2 or row.alone:
+                continue
+            compared = True
+            if ahead := leader([row, rival], column):
+                gap = score([abs(_mean(row, column) - _mean(rival, column))], column)
+                told["higher" if ahead is row else "lower"].append(f"{row.name} by {gap}")
+    if not compared:
+        return ""
+    sides = "; ".join(f"{side}: {', '.join(found) or 'none'}" for side, found in told.items())
+    return f" Beside {without[0].name} of the same backbone, by more than the spread, {sides}."
 
 
 def cost_note(cells: Sequence[Mapping[str, Any]], machine: str) -> str:

@@ -76,8 +76,13 @@ class PerFrame(nn.Module):
 
 
 def place(model: Model, device: torch.device) -> Model:
-    """Move a model to a device, and on a CPU lay its convolutions out channels-last: S3D and R(2+1)D run up to twice as quickly there."""
-    return channels_last(model.to(device)) if device.type == "cpu" else model.to(device)
+    """Move a model to a device. On a CPU, one that has convolutions over time alone (S3D, R(2+1)D) is laid out channels-last as well: it
+    runs up to twice as quickly so, where R3D and image networks run no quicker."""
+    over_time = any(
+        isinstance(module, nn.Conv3d) and module.kernel_size[0] > 1 and module.kernel_size[1:] == (1, 1)
+        for module in model.modules()
+    )
+    return channels_last(model.to(device)) if device.type == "cpu" and over_time else model.to(device)
 
 
 def channels_last(model: Model) -> Model:
