@@ -165,6 +165,15 @@ def test_figures_show_means_spread_and_chance():
     assert [text.get_text() for text in first.get_yticklabels()] == ["x", "random init"]
 
 
+def test_only_what_did_not_learn_is_grey():
+    names = ("random init", "baseline_difference", "supervised", "random_walk", "pace")
+    made = Table("T", "P", {"linear": 25.0}, [Row(name, {}, {"linear": [50.0]}) for name in names])
+    colors = [bar.get_facecolor() for bar in score_figure(made).axes[0].patches][::-1]
+    assert colors[0] == colors[1]
+    assert colors[3] == colors[4]
+    assert len(set(colors)) == 3
+
+
 def test_scores_of_a_growing_number_of_labels_are_a_curve():
     chance = dict.fromkeys(("few@1", "few@5", "few@20", "linear"), 10.0)
     rows = [

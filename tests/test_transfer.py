@@ -254,9 +254,14 @@ def test_rows_are_grouped_over_seeds(runs):
     ]
     assert [entrant.seed for entrant in groups[2].entrants] == [0, 1]
     assert [entrant.seed for entrant in groups[3].entrants] == [0, 1, 2]
-    assert [(group.name, group.backbone) for group in line_up(["resnet18_tiny"], 1)] == [
-        ("random init", "resnet18_tiny"),
-        ("supervised", "resnet18_tiny"),
+    asked = ["r3d_18_tiny", str(runs / "speed2-s0"), "baseline_difference"]
+    assert [(group.name, Path(group.backbone).name) for group in line_up(asked, 1)] == [  # backbone by backbone
+        ("random init", "r3d_18_tiny"),
+        ("supervised", "r3d_18_tiny"),
+        ("baseline_difference", "baseline_difference"),
+        ("random init", "toy.py:toy"),
+        ("supervised", "toy.py:toy"),
+        ("speednet", "toy.py:toy"),
     ]
 
 

@@ -95,7 +95,7 @@ class Group:
 
 
 def line_up(models: Sequence[str], seeds: int) -> list[Group]:
-    """The rows: for every backbone random init and supervised, then networks without weights, then the runs.
+    """The rows, backbone by backbone: random init, supervised, then the runs that began there; a network without weights is one row.
 
     models: run folders, or names of backbones. Runs of one task and backbone with the same settings are one row, each run once with its
     own seed. A row of one set of weights is taken with `seeds` seeds of the protocols; *random init* and *supervised* with as many inits.
@@ -108,11 +108,12 @@ def line_up(models: Sequence[str], seeds: int) -> list[Group]:
     wanted = [(name, dict(model_info(name).options)) for name in names]
     for name, options in wanted + [(run.card["backbone"], run.card["backbone_options"]) for run in runs]:
         kinds.setdefault(backbone_label(name, options), (name, options))
-    groups = []
+    pretrained, groups = _grouped(runs, seeds), []
     for shown, (name, options) in kinds.items():
         for row in (name,) if name.startswith(FIXED) else (RANDOM, SUPERVISED):
             groups.append(Group(row, shown, [Entrant(row, name, options, seed) for seed in range(seeds)]))
-    return groups + _grouped(runs, seeds)
+        groups += [group for group in pretrained if group.backbone == shown]
+    return groups
 
 
 def open_run(path: str | Path) -> Run:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ssvid.evaluation.entrants import FIXED, RANDOM, SUPERVISED
 from ssvid.evaluation.report import Row, Table, decimals, label, spread
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ PALETTE = ["tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab
 FEW = 30  # classes up to which their names and numbers fit
 LONGEST = 32  # letters of a name beside a bar
 CURVE = 3  # columns name@number from which they are drawn as a curve
-INK, ACCENT, SOFT, LABELS = "#1b2733", "#b4552d", "#8a97a3", "#4f7c9c"
+INK, ACCENT, SOFT, FAINT, LABELS = "#1b2733", "#b4552d", "#8a97a3", "#c3ccd4", "#4f7c9c"
 
 
 def learning_curves(lines: Sequence[dict[str, float]], chance: float, title: str) -> Figure:
@@ -221,13 +222,17 @@ def _curves(axis: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
 
 
 def _lines(rows: Sequence[Row]) -> list[tuple[str, Any]]:
-    """Colour and style of every row's line: runs differ in colour, what did not learn is grey; baselines differ in style."""
+    """Colour and style of every row's line: runs differ in colour; what did not learn is grey, and what learnt from labels blue, each in
+    styles that come in the order of the backbones; baselines are of a lighter grey."""
     runs = sum(_color(row) == ACCENT for row in rows)
     colors = PALETTE if runs > 1 else [ACCENT]
     learnt = ((color, style) for style in itertools.cycle(("-", "--")) for color in colors)
-    grey = ((SOFT, style) for style in itertools.cycle((":", "--", "-.")))
-    kinds = {ACCENT: learnt, SOFT: grey, LABELS: itertools.repeat((LABELS, "-"))}
-    return [(SOFT, "-") if row.name.startswith("random") else next(kinds[_color(row)]) for row in rows]
+    others = {
+        color: zip(itertools.repeat(color), itertools.cycle(("-", "--", ":", "-.")), strict=False)
+        for color in (SOFT, LABELS, FAINT)
+    }
+    kinds = {ACCENT: learnt, **others}
+    return [next(kinds[FAINT if row.name.startswith(FIXED) else _color(row)]) for row in rows]
 
 
 def _label(row: Row) -> str:
@@ -236,6 +241,6 @@ def _label(row: Row) -> str:
 
 
 def _color(row: Row) -> str:
-    if row.source or row.name.startswith(("random", "baseline")):
+    if row.source or row.name == RANDOM or row.name.startswith(FIXED):
         return SOFT
-    return LABELS if row.name == "supervised" else ACCENT
+    return LABELS if row.name == SUPERVISED else ACCENT
