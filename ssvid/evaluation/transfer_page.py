@@ -14,7 +14,6 @@ from ssvid.evaluation.report import Table
 def transfer_page(table: Table, cells: Mapping[tuple[str, str, str], Sequence[Mapping[str, Any]]]) -> Page:
     """The page. cells: those of every row, by (row's name, backbone, data set), in the order of the protocols."""
     page = Page(table.title)
-    page.text(f"Made by `{table.made_with['command']}`")
     page.table(table, links=True)
     page.heading("The same as figures")
     page.gallery(
@@ -42,6 +41,8 @@ def transfer_page(table: Table, cells: Mapping[tuple[str, str, str], Sequence[Ma
             ]
             network = "" if backbone == row else f" on {backbone}"
             page.folded(f"{data}: {row}{network}, {name} {100 * counts.trace() / counts.sum():.1f} %", figures)
+    page.heading("Made by")
+    page.text(f"`{table.made_with['command']}`")
     return page
 
 
