@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from downstream import transfer as module
 from downstream.transfer import make_plan, subject_of, transfer
@@ -21,6 +22,7 @@ from ssvid.evaluation.entrants import line_up
 from ssvid.evaluation.features import View
 from ssvid.evaluation.transfer_table import TRAINING
 from ssvid.training.fit import Interrupted, pretrain
+from ssvid.zoo import create_model
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"
 VIEW = {"clips": 1, "frames": 6, "stride": 2, "size": 24}
@@ -301,6 +303,18 @@ def test_a_run_of_another_version_is_told(what, runs, tmp_path):
 def test_a_run_that_is_not_finished_is_told(runs, tmp_path):
     with pytest.raises(DataError, match="ssvid pretrain --resume"):
         line_up([other_version(tmp_path, runs, "nothing")], 1)
+
+
+@pytest.mark.parametrize("what", ["damaged", "of another network"])
+def test_weights_that_cannot_be_read_are_told_before_anything_is_computed(what, runs, tmp_path):
+    shutil.copytree(runs / "speed2-s0", tmp_path / "run")
+    weights = tmp_path / "run" / "backbone.safetensors"
+    if what == "damaged":
+        weights.write_bytes(weights.read_bytes()[:100])
+    else:
+        save_file(create_model("resnet18_tiny").state_dict(), weights)
+    with pytest.raises(DataError, match=r"run/backbone\.safetensors"):
+        line_up([str(tmp_path / "run")], 1)
 
 
 def test_the_view_is_that_of_the_first_run(asked):

@@ -103,6 +103,8 @@ def line_up(models: Sequence[str], seeds: int) -> list[Group]:
     """
     models = list(dict.fromkeys(models))
     runs = [open_run(model) for model in models if _is_run(model)]
+    for run in runs:
+        run.load()  # weights that cannot be read shall end the table before hours of work, not leave a row empty
     names = [model for model in models if not _is_run(model)]
     kinds: dict[str, tuple[str, dict[str, Any]]] = {}
     wanted = [(name, dict(model_info(name).options)) for name in names]

@@ -161,7 +161,7 @@ def load_weights(backbone: Backbone, path: str | os.PathLike[str]) -> None:
     try:
         backbone.load_state_dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read as safetensors ({error})") from error
+        raise DataError(f"{path} cannot be read as safetensors ({error}); copy the file anew") from error
     except RuntimeError as error:
         raise DataError(
             f"{path} does not hold the weights of {backbone.info.name}: {str(error).splitlines()[-1].strip()}"
