@@ -31,7 +31,7 @@ from ssvid.evaluation.report import write as write_table
 from ssvid.evaluation.splits import Labelled, open_labelled
 from ssvid.processes import side_by_side
 from ssvid.training.audit import audit
-from ssvid.training.fit import build_task, first_clips, pretrain, training_videos
+from ssvid.training.fit import Interrupted, build_task, first_clips, pretrain, training_videos
 from ssvid.training.run import Run, environment, read_json, write_json
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import evaluate, validate
@@ -60,8 +60,8 @@ def survey(
     or all where it has none. labelled: what to probe on, by default the same. runs: folder of the run folders, named CONFIG-sSEED.
     jobs: runs at a time, each in a process with one thread. command: what was typed, for the table. told: called with a line of text for
     whatever is done.
-    Raises ConfigError where a run of that name was made with other settings; a run that fails is told, and the table says
-    why it is not in it.
+    Raises ConfigError where a run of that name was made with other settings, Interrupted after Ctrl-C; a run that fails is told, and the
+    table says why it is not in it.
     """
     told = told or (lambda line: None)
     index = open_data([data])
@@ -70,14 +70,19 @@ def survey(
     given = {path: settings_of(path, settings, paths) for path in paths}
     planned = [_planned(path, given[path], index, seed, Path(runs)) for path in paths for seed in range(seeds)]
     facts, gaps = [], []
-    with side_by_side(jobs) as pool:
-        waiting: dict[Future, str] = {pool.submit(examine, config, labelled_path): config.out for config in planned}
-        for done in as_completed(waiting):
-            told(_outcome(waiting[done], done))
-            if done.exception() is None:
-                facts.append(done.result())
-            else:
-                gaps.append(f"Left out: {_outcome(waiting[done], done)}.")
+    try:
+        with side_by_side(jobs) as pool:
+            waiting: dict[Future, str] = {pool.submit(examine, config, labelled_path): config.out for config in planned}
+            for done in as_completed(waiting):
+                told(_outcome(waiting[done], done))
+                if done.exception() is None:
+                    facts.append(done.result())
+                else:
+                    gaps.append(f"Left out: {_outcome(waiting[done], done)}.")
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"stopped after {len(facts) + len(gaps)} of {len(planned)} runs; the same command goes on"
+        ) from error
     facts.sort(key=lambda fact: fact["run"])
     table = tabulate(facts, index, open_labelled(labelled_path))
     table.protocol += f" Made by `{command}`." if command else ""

@@ -20,7 +20,7 @@ from ssvid.errors import ConfigError
 from ssvid.evaluation.splits import open_labelled
 from ssvid.survey import shortfalls, survey, tabulate, trained, write
 from ssvid.training.audit import audit
-from ssvid.training.fit import pretrain
+from ssvid.training.fit import Interrupted, pretrain
 from ssvid.training.run import Run, load
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"
@@ -170,6 +170,18 @@ def test_a_run_made_with_other_settings_is_refused(made, index, configs, tmp_pat
     other.write_text(configs["speednet"].read_text().replace("log_every: 1", "log_every: 2"))
     assert module._planned(other, [], index, 0, runs).log_every == 2  # changes no result
     assert times(runs) == before
+
+
+def test_an_interrupted_survey_says_that_it_goes_on(made, index, configs, monkeypatch):
+    runs, _, _, _ = made
+    monkeypatch.setattr(module, "side_by_side", Inline)
+
+    def stop(line):
+        if "arrow_of_time" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="stopped after [01] of 2 runs; the same command goes on"):
+        survey([configs["speednet"], configs["arrow_of_time"]], str(index.path), seeds=1, runs=runs, told=stop)
 
 
 def test_an_interrupted_run_goes_on(made, index, configs, tmp_path):
