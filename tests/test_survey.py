@@ -180,7 +180,7 @@ def test_an_interrupted_survey_says_that_it_goes_on(made, index, configs, monkey
         if "arrow_of_time" in line:
             raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="stopped after [01] of 2 runs; the same command goes on"):
+    with pytest.raises(Interrupted, match=r"stopped after [01] of 2 runs; the same command goes on"):
         survey([configs["speednet"], configs["arrow_of_time"]], str(index.path), seeds=1, runs=runs, told=stop)
 
 
