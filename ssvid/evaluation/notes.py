@@ -99,18 +99,19 @@ def findings(table: Table, columns: Mapping[str, tuple[str, str]]) -> list[str]:
 def _gains(kinds: Mapping[str, Sequence[Row]], column: str) -> str:
     """Which pretrained rows differ from what their backbone does without pretraining, and by how much. Empty where no spread is known."""
     without = kinds[RANDOM] or kinds[SUPERVISED]  # training all of a random network is the row supervised
-    told: dict[str, list[str]] = {"higher": [], "lower": []}
-    compared = False
-    for row in kinds[PRETRAINED]:
-        for rival in without:
-            if rival.facts.get("backbone") != row.facts.get("backbone") or len(row.scores[column]) < 2 or row.alone:
-                continue
-            compared = True
-            if ahead := leader([row, rival], column):
-                gap = score([abs(_mean(row, column) - _mean(rival, column))], column)
-                told["higher" if ahead is row else "lower"].append(f"{row.name} by {gap}")
-    if not compared:
+    pairs = [
+        (row, rival)
+        for row in kinds[PRETRAINED]
+        for rival in without
+        if rival.facts.get("backbone") == row.facts.get("backbone") and len(row.scores[column]) > 1 and not row.alone
+    ]
+    if not pairs:
         return ""
+    told: dict[str, list[str]] = {"higher": [], "lower": []}
+    for row, rival in pairs:
+        if ahead := leader([row, rival], column):
+            gap = score([abs(_mean(row, column) - _mean(rival, column))], column)
+            told["higher" if ahead is row else "lower"].append(f"{row.name} by {gap}")
     sides = "; ".join(f"{side}: {', '.join(found) or 'none'}" for side, found in told.items())
     return f" Beside {without[0].name} of the same backbone, by more than the spread, {sides}."
 

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from ssvid.training.fit import build_task
 from ssvid.training.run import Run, read_json, save_weights, write_json
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import trained_task
-from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.backbone import Backbone, place
 
 SHIPPED = Path(__file__).parent / "models"
 WEIGHTS, CARD = "speednet.safetensors", "card.json"
@@ -79,4 +80,4 @@ def _kept_model(folder: Path) -> PretextTask:
         raise DataError(
             f"{folder} holds no SpeedNet: no run folder, and no {WEIGHTS} that goes with its {CARD} ({error})"
         ) from error
-    return task.eval()
+    return place(task, torch.device("cpu")).eval()

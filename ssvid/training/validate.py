@@ -14,6 +14,7 @@ from ssvid.training.fit import build_task
 from ssvid.training.plans import test_plans
 from ssvid.training.run import Run
 from ssvid.training.task import PretextTask, usable
+from ssvid.zoo.backbone import place
 
 
 def validate(run: Run, videos: Sequence[VideoRecord], workers: int = 1) -> dict[str, tuple[float, float]]:
@@ -25,7 +26,7 @@ def validate(run: Run, videos: Sequence[VideoRecord], workers: int = 1) -> dict[
 
 
 def trained_task(run: Run) -> PretextTask:
-    """The task of a run, head included, as its last checkpoint left it, in eval mode.
+    """The task of a run, head included, as its last checkpoint left it, on the CPU and in eval mode.
 
     Raises DataError when there is no checkpoint, or one of a task that is no longer built the same.
     """
@@ -34,7 +35,7 @@ def trained_task(run: Run) -> PretextTask:
     if state is None:
         raise DataError(f"{run.path} has no checkpoint; finish it with: ssvid pretrain --resume {run.path}")
     run.fill(task, state)
-    return task.eval()
+    return place(task, torch.device("cpu")).eval()
 
 
 def evaluate(
