@@ -27,8 +27,8 @@ from sklearn.preprocessing import StandardScaler
 
 from ssvid.data.index import VideoRecord
 from ssvid.errors import ConfigError, DataError
-from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol
-from ssvid.evaluation.frozen import features_by_fold
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
+from ssvid.evaluation.folds import features_by_fold
 
 PROTOCOLS = {
     "alignment": {
@@ -44,28 +44,28 @@ PROTOCOLS = {
 PENALTIES = tuple(10.0**power for power in range(-2, 6))  # of the regression
 
 
-def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
+def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
     """Scores "phase@10", "phase@50", "phase@100" (percent of moments told right with that share of the labelled videos), "progress R2"
     and "tau" (both from -1 to 1 where they are good for something; not percent).
 
     Raises DataError where no video has annotated phases, or no two test videos show the same action.
     """
-    options = find_protocol(protocol).settings(setting.options)
+    options = find_protocol(protocol).settings(context.options)
     moments, phases, shares = options["moments"], options["phases"], options["shares"]
     if min(moments, phases) < 2 or min(options["frames"], options["stride"]) < 1:
         raise ConfigError(f"{protocol}: moments and phases must be at least 2, frames and stride at least 1")
     if not all(0 < share <= 1 for share in shares) or options["strength"] <= 0:
         raise ConfigError(f"{protocol}: shares must lie above 0 and up to 1, strength must be positive")
-    view = replace(setting.view, clips=moments, frames=options["frames"], stride=options["stride"])
-    middles = [view.indices(video)[:, view.frames // 2] for video in setting.videos]
-    progress = annotated(setting.videos)
+    view = replace(context.view, clips=moments, frames=options["frames"], stride=options["stride"])
+    middles = [view.indices(video)[:, view.frames // 2] for video in context.videos]
+    progress = annotated(context.videos)
     at = {number: phase[middles[number]] for number, phase in progress.items()}
     right: dict[str, list[tuple[float, float]]] = {f"phase@{100 * share:g}": [] for share in shares}
     fits, taus = [], []
-    for (train, test), features in zip(setting.folds, features_by_fold(subject, setting, view), strict=True):
-        for action in sorted({str(setting.videos[number].label) for number in progress}):
+    for (train, test), features in zip(context.folds, features_by_fold(candidate, context, view), strict=True):
+        for action in sorted({str(context.videos[number].label) for number in progress}):
             known, asked = (
-                [n for n in side if n in at and setting.videos[n].label == action] for side in (train, test)
+                [n for n in side if n in at and context.videos[n].label == action] for side in (train, test)
             )
             if not known or not asked:
                 continue

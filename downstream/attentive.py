@@ -19,8 +19,8 @@ from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
-from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol
-from ssvid.evaluation.frozen import accuracy, features_by_fold, groups_of, inner_folds, labels_of
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
+from ssvid.evaluation.folds import accuracy, features_by_fold, groups_of, inner_folds, labels_of
 
 PROTOCOLS = {
     "*": {
@@ -79,34 +79,34 @@ class AttentiveHead(nn.Module):
         return self.linear((seen + self.mlp(self.after(seen)))[:, 0])
 
 
-def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
+def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
     """One score named after the protocol. Raises ConfigError where the heads do not divide the backbone's channels."""
-    options = find_protocol(protocol).settings(setting.options)
-    view = replace(setting.view, clips=options.pop("clips"), pool="none")
-    dim, heads = subject.backbone(0).info.dim, options["heads"]
+    options = find_protocol(protocol).settings(context.options)
+    view = replace(context.view, clips=options.pop("clips"), pool="none")
+    dim, heads = candidate.backbone(0).info.dim, options["heads"]
     if heads < 1 or dim % heads:
         raise ConfigError(
             f"{protocol}: {heads} heads do not divide the {dim} channels of the backbone; set {protocol}.heads"
         )
-    tokens = [tokens_of(features, dim) for features in features_by_fold(subject, setting, view)]
-    labels = labels_of(setting.videos)
+    tokens = [tokens_of(features, dim) for features in features_by_fold(candidate, context, view)]
+    labels = labels_of(context.videos)
 
     def told(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        groups = groups_of(setting.videos, train)
-        progress = setting.progress
-        what = f"{protocol} {subject.name}, fold {fold + 1} of {len(setting.folds)}"
+        groups = groups_of(context.videos, train)
+        progress = context.progress
+        what = f"{protocol} {candidate.name}, fold {fold + 1} of {len(context.folds)}"
         return attend(
             tokens[fold][train],
             labels[train],
             tokens[fold][test],
             groups,
-            setting.seed,
+            context.seed,
             **options,
-            device=setting.device,
+            device=context.device,
             told=partial(progress, what) if progress else None,
         )
 
-    yield accuracy(protocol, setting, told)
+    yield accuracy(protocol, context, told)
 
 
 def tokens_of(features: np.ndarray, dim: int) -> np.ndarray:

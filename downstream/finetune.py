@@ -6,23 +6,16 @@ averaging from there. The last step counts, never the best on test or held-out v
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
 
-from ssvid.data.footage import Footage
-from ssvid.data.index import fingerprint
-from ssvid.data.scanning import cache_folder
-from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol
-from ssvid.evaluation.frozen import accuracy, labels_of
-from ssvid.evaluation.tuning import Classifier, ClipSource, Recipe, augmentation, clip_source, predict, train
-from ssvid.training.run import package_version, save_weights
-from ssvid.zoo.backbone import Backbone, place
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
+from ssvid.evaluation.finetuning import Recipe, predict
+from ssvid.evaluation.folds import accuracy, labels_of
+from ssvid.evaluation.supervised import fold_clips, train_fold
+from ssvid.zoo.backbone import to_device
 
 PROTOCOLS = {
     "*": {
@@ -136,70 +129,23 @@ PROTOCOLS = {
 }
 
 
-def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
+def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
     """One score named after the protocol. Raises ConfigError for an option out of range, VideoError for a file that cannot be read."""
-    recipe = Recipe(**find_protocol(protocol).settings(setting.options))
-    yield accuracy(protocol, setting, partial(_tuned, protocol, subject, setting, recipe))
-
-
-def supervised(subject: Subject, setting: Setting, changes: Mapping[str, Any] | None = None) -> Subject:
-    """A subject of the same name, trained from its weights with the labels of each fold's training videos: for frozen protocols.
-
-    subject: with random weights. setting: videos, folds, view and seed of the training; its options are those of another protocol and
-    are not looked at. changes: options of the protocol `finetune`, which is the recipe.
-    The weights of a fold are trained when they are first asked for and kept in the cache, where fine-tuning finds them too.
-    """
-    recipe = Recipe(**find_protocol("finetune").settings(changes))
-
-    def trained(fold: int) -> Backbone:
-        return _trained(subject.name, subject.make(), setting, recipe, fold, keep=True).backbone.cpu().eval()
-
-    return replace(subject, make=trained, per_fold=True)
+    recipe = Recipe(**find_protocol(protocol).settings(context.options))
+    yield accuracy(protocol, context, partial(_tuned, protocol, candidate, context, recipe))
 
 
 def _tuned(
-    protocol: str, subject: Subject, setting: Setting, recipe: Recipe, fold: int, train: np.ndarray, test: np.ndarray
+    protocol: str,
+    candidate: Candidate,
+    context: EvalContext,
+    recipe: Recipe,
+    fold: int,
+    train: np.ndarray,
+    test: np.ndarray,
 ) -> np.ndarray:
     """Labels told for the test videos of a fold after training on its other videos."""
-    model = _trained(f"{protocol} {subject.name}", subject.backbone(fold), setting, recipe, fold)
-    source = _source(model.backbone, setting, recipe)
-    classes = np.unique(labels_of(setting.videos)[train])
-    return classes[predict(place(model, source.device), source, test, recipe.average).argmax(1)]
-
-
-def _trained(
-    what: str, backbone: Backbone, setting: Setting, recipe: Recipe, fold: int, keep: bool = False
-) -> Classifier:
-    """A backbone with a head, trained on the training videos of a fold, or as it was kept after that. keep: whether to keep it."""
-    positions, path = setting.folds[fold][0], _kept(backbone, setting, recipe, fold)
-    classes, codes = np.unique(labels_of(setting.videos)[positions], return_inverse=True)
-    if path.exists():
-        model = Classifier(backbone, len(classes), recipe.dropout)
-        model.load_state_dict(load_file(path))
-        return model.eval()
-    if len(setting.folds) > 1:
-        what = f"{what}, fold {fold + 1} of {len(setting.folds)}"
-    told = partial(setting.progress, what) if setting.progress else None
-    model = train(backbone, _source(backbone, setting, recipe), positions, codes, recipe, setting.seed, told)
-    if keep:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(path, dict(model.state_dict()))
-    return model
-
-
-def _source(backbone: Backbone, setting: Setting, recipe: Recipe) -> ClipSource:
-    """Where the clips of a setting come from."""
-    footage = Footage(
-        setting.videos,
-        augmentation(setting.view.size, recipe).decode_size,
-        workers=setting.workers,
-        progress=partial(setting.progress, "decoding") if setting.progress else None,
-    )
-    return clip_source(footage, setting.view, recipe, backbone, setting.device, setting.flip)
-
-
-def _kept(backbone: Backbone, setting: Setting, recipe: Recipe, fold: int) -> Path:
-    """Where a classifier trained from random weights is kept; the name changes with all that decides them."""
-    videos = [setting.videos[position] for position in setting.folds[fold][0]]
-    facts = (fingerprint(videos), asdict(setting.view), asdict(recipe), setting.seed, setting.flip)
-    return cache_folder() / "classifiers" / f"{backbone.digest(*facts, package_version('ssvid'))[:24]}.safetensors"
+    model = train_fold(f"{protocol} {candidate.name}", candidate.backbone(fold), context, recipe, fold)
+    source = fold_clips(model.backbone, context, recipe)
+    classes = np.unique(labels_of(context.videos)[train])
+    return classes[predict(to_device(model, source.device), source, test, recipe.average).argmax(1)]

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol
-from ssvid.evaluation.frozen import accuracy, features_by_fold, labels_of
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
+from ssvid.evaluation.folds import accuracy, features_by_fold, labels_of
 
 PROTOCOLS = {
     "linear_sgd": {
@@ -35,15 +35,15 @@ PROTOCOLS = {
 }
 
 
-def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
+def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
     """One score, "linear_sgd". Raises ConfigError for an unknown option."""
-    options = find_protocol(protocol).settings(setting.options)
-    features, labels = list(features_by_fold(subject, setting)), labels_of(setting.videos)
+    options = find_protocol(protocol).settings(context.options)
+    features, labels = list(features_by_fold(candidate, context)), labels_of(context.videos)
 
     def told(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        return linear_sgd(features[fold][train], labels[train], features[fold][test], setting.seed, **options)
+        return linear_sgd(features[fold][train], labels[train], features[fold][test], context.seed, **options)
 
-    yield accuracy(protocol, setting, told)
+    yield accuracy(protocol, context, told)
 
 
 def linear_sgd(

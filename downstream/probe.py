@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from ssvid.errors import ConfigError
-from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol
-from ssvid.evaluation.frozen import accuracy, features_by_fold, groups_of, inner_folds, labels_of
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
+from ssvid.evaluation.folds import accuracy, features_by_fold, groups_of, inner_folds, labels_of
 
 PROTOCOLS = {
     "linear": {
@@ -66,15 +66,15 @@ PROTOCOLS = {
 Classify = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, int], np.ndarray]
 
 
-def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
+def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
     """Scores of a protocol: one of its own name, or "few@1", "few@2" ... as far as the training videos go.
 
     Raises ConfigError for an unknown option or a value out of range.
     """
-    options = find_protocol(protocol).settings(setting.options)
-    vectors = [features.mean(1) for features in features_by_fold(subject, setting)]
+    options = find_protocol(protocol).settings(context.options)
+    vectors = [features.mean(1) for features in features_by_fold(candidate, context)]
     if protocol == "few":
-        yield from _few(vectors, setting, **options)
+        yield from _few(vectors, context, **options)
         return
     classifiers: dict[str, Callable[..., np.ndarray]] = {
         "linear": partial(separate, partial(LogisticRegression, max_iter=5000)),
@@ -83,7 +83,7 @@ def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
         "knn_dino": knn,
     }
     classify = partial(classifiers[protocol], **options)
-    yield accuracy(protocol, setting, partial(_told, vectors, setting, classify))
+    yield accuracy(protocol, context, partial(_told, vectors, context, classify))
 
 
 def separate(
@@ -131,10 +131,10 @@ def knn(
 
 
 def _told(
-    vectors: list[np.ndarray], setting: Setting, classify: Classify, fold: int, train: np.ndarray, test: np.ndarray
+    vectors: list[np.ndarray], context: EvalContext, classify: Classify, fold: int, train: np.ndarray, test: np.ndarray
 ) -> np.ndarray:
-    labels, groups = labels_of(setting.videos)[train], groups_of(setting.videos, train)
-    return classify(vectors[fold][train], labels, vectors[fold][test], groups, setting.seed)
+    labels, groups = labels_of(context.videos)[train], groups_of(context.videos, train)
+    return classify(vectors[fold][train], labels, vectors[fold][test], groups, context.seed)
 
 
 def _best(
@@ -176,28 +176,28 @@ def _votes(
 
 
 def _few(
-    vectors: list[np.ndarray], setting: Setting, *, shots: tuple[int, ...], draws: int, strength: float
+    vectors: list[np.ndarray], context: EvalContext, *, shots: tuple[int, ...], draws: int, strength: float
 ) -> Iterator[Score]:
     """A score for every number of labels a class that every fold has; the first ones of a draw are part of the larger ones."""
     if min(shots) < 1 or draws < 1 or strength <= 0:
         raise ConfigError("few: shots, draws and strength must be positive")
-    labels = labels_of(setting.videos)
+    labels = labels_of(context.videos)
     scaled = []
-    for fold, (train, test) in enumerate(setting.folds):
+    for fold, (train, test) in enumerate(context.folds):
         scale = make_pipeline(*_scaling(vectors[fold][train])).fit(vectors[fold][train])
         scaled.append((scale.transform(vectors[fold][train]), scale.transform(vectors[fold][test])))
 
     def told(count: int, draw: int, fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        order = np.random.default_rng([setting.seed, fold, draw]).permutation(len(train))
+        order = np.random.default_rng([context.seed, fold, draw]).permutation(len(train))
         seen = labels[train][order]
         shown = np.concatenate([order[seen == label][:count] for label in np.unique(seen)])
         model = LogisticRegression(C=strength, max_iter=5000).fit(scaled[fold][0][shown], labels[train][shown])
         return model.predict(scaled[fold][1])
 
-    most = min(int(np.unique(labels[train], return_counts=True)[1].min()) for train, _ in setting.folds)
+    most = min(int(np.unique(labels[train], return_counts=True)[1].min()) for train, _ in context.folds)
     for count in sorted(set(shots)):
         if count <= most:
-            scores = [accuracy(f"few@{count}", setting, partial(told, count, draw)) for draw in range(draws)]
+            scores = [accuracy(f"few@{count}", context, partial(told, count, draw)) for draw in range(draws)]
             yield scores[0]._replace(value=float(np.mean([score.value for score in scores])), predicted={})
 
 

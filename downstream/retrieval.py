@@ -17,23 +17,25 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from downstream.transfer import computed, subject_of
-from ssvid.data.scanning import cache_folder, open_data
+from ssvid.data.scanning import open_data
+from ssvid.environment import environment
 from ssvid.errors import ConfigError, DataError
-from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol
-from ssvid.evaluation.cells import Told, Work, parse_options
-from ssvid.evaluation.entrants import FIXED, SUPERVISED, check_view, line_up, trained_view
-from ssvid.evaluation.frozen import features_by_fold, labels_of
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
+from ssvid.evaluation.folds import features_by_fold, labels_of
 from ssvid.evaluation.metrics import KS, mean_average_precision, recall_at, recall_by_chance
-from ssvid.evaluation.report import Table
 from ssvid.evaluation.splits import Labelled, name_of, open_labelled
-from ssvid.evaluation.transfer_table import TRAINING, Plan, describe, tabulate
+from ssvid.evaluation.tables.entries import FIXED, SUPERVISED, check_view, line_up, trained_view
+from ssvid.evaluation.tables.jobs import JobRunner, parse_options
+from ssvid.evaluation.tables.table import Table
+from ssvid.evaluation.tables.table_spec import TRAINING, TableSpec, describe, tabulate
+from ssvid.evaluation.tables.transfer import candidate_of, computed
+from ssvid.files import cache_folder
+from ssvid.progress import Progress
 from ssvid.search.ann import exact
-from ssvid.search.copies import make_copies
 from ssvid.search.encode import WHOLE, Encoder, clip_vectors, whole
-from ssvid.search.space import Space
+from ssvid.search.near_duplicates import make_copies
 from ssvid.search.store import unit
-from ssvid.training.run import environment
+from ssvid.search.whitening import Whitening
 from ssvid.zoo.backbone import Backbone
 
 PROTOCOLS = {
@@ -86,12 +88,12 @@ class Ranking(NamedTuple):
     queries: np.ndarray
 
 
-def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
+def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
     """Scores "PROTOCOL R@1" ... as far as the gallery goes, and "PROTOCOL mAP".
 
     Raises ConfigError for an unknown option, DataError where no query has anything to be found in.
     """
-    options = find_protocol(protocol).settings(setting.options)
+    options = find_protocol(protocol).settings(context.options)
     rankings: dict[str, Callable[..., Iterator[Ranking]]] = {
         "video": _split,
         "loo": _others,
@@ -99,14 +101,14 @@ def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
         "coclr": _coclr,
     }
     if protocol == "copy":
-        yield from _copies(subject, setting, **options)
+        yield from _copies(candidate, context, **options)
         return
     yield from scores(
-        protocol, labels_of(setting.videos), list(rankings[protocol](subject, setting, **options)), setting
+        protocol, labels_of(context.videos), list(rankings[protocol](candidate, context, **options)), context
     )
 
 
-def scores(protocol: str, labels: np.ndarray, rankings: Sequence[Ranking], setting: Setting) -> Iterator[Score]:
+def scores(protocol: str, labels: np.ndarray, rankings: Sequence[Ranking], context: EvalContext) -> Iterator[Score]:
     """R@k and mAP over the queries of all folds, with the chance of each; R@1 tells the class of the nearest video."""
     least = min(int((order >= 0).sum(1).min()) for order, _ in rankings)
     if least < 1:
@@ -119,7 +121,7 @@ def scores(protocol: str, labels: np.ndarray, rankings: Sequence[Ranking], setti
     ks = [k for k in KS if k <= least]
     found = np.concatenate([part[:, : ks[-1]] for part in relevant])
     told = {
-        setting.videos[query].id: str(labels[first])
+        context.videos[query].id: str(labels[first])
         for order, queries in rankings
         for query, first in zip(queries, order[:, 0], strict=True)
     }
@@ -144,9 +146,9 @@ def precision_by_chance(right: np.ndarray, gallery: np.ndarray) -> float:
     return 100 * float(np.mean(means)) if means else 0.0
 
 
-def space_of(gallery: np.ndarray, how: str) -> Space:
-    """The space of a gallery's vectors (G,D). Raises ConfigError as `Space.fit` does."""
-    return Space.fit([gallery], len(gallery), gallery.shape[1], how)
+def space_of(gallery: np.ndarray, how: str) -> Whitening:
+    """The space of a gallery's vectors (G,D). Raises ConfigError as `Whitening.fit` does."""
+    return Whitening.fit([gallery], len(gallery), gallery.shape[1], how)
 
 
 def ranked(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -154,18 +156,18 @@ def ranked(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return exact(unit(gallery), unit(queries), len(gallery))[1]
 
 
-def _split(subject: Subject, setting: Setting, *, space: str) -> Iterator[Ranking]:
-    for (train, test), features in zip(setting.folds, features_by_fold(subject, setting), strict=True):
+def _split(candidate: Candidate, context: EvalContext, *, space: str) -> Iterator[Ranking]:
+    for (train, test), features in zip(context.folds, features_by_fold(candidate, context), strict=True):
         vectors = features.mean(1)
         move = space_of(vectors[train], space)
         yield Ranking(train[ranked(move(vectors[test]), move(vectors[train]))], test)
 
 
-def _others(subject: Subject, setting: Setting, *, space: str, leave_out_group: bool) -> Iterator[Ranking]:
-    if subject.per_fold:
+def _others(candidate: Candidate, context: EvalContext, *, space: str, leave_out_group: bool) -> Iterator[Ranking]:
+    if candidate.per_fold:
         raise DataError("loo has no folds, so no weights can be trained on their labels")
-    vectors = next(features_by_fold(subject, setting)).mean(1)
-    groups = [video.group for video in setting.videos]
+    vectors = next(features_by_fold(candidate, context)).mean(1)
+    groups = [video.group for video in context.videos]
     if leave_out_group and None in groups:
         raise DataError("loo.leave_out_group: some videos have no group; give a layout or a CSV that has groups")
     vectors = space_of(vectors, space)(vectors)
@@ -177,46 +179,48 @@ def _others(subject: Subject, setting: Setting, *, space: str, leave_out_group: 
     yield Ranking(np.where(np.take_along_axis(out, last, 1), -1, np.take_along_axis(order, last, 1)), query[:, 0])
 
 
-def _vcop(subject: Subject, setting: Setting, *, clips: int) -> Iterator[Ranking]:
+def _vcop(candidate: Candidate, context: EvalContext, *, clips: int) -> Iterator[Ranking]:
     if clips < 1:
         raise ConfigError("vcop.clips must be 1 or more")
-    view = replace(setting.view, clips=clips, stride=1, pool="none")
-    unpooled = replace(subject, make=lambda *fold: Unpooled.of(subject.make(*fold)))
-    for (train, test), features in zip(setting.folds, features_by_fold(unpooled, setting, view), strict=True):
+    view = replace(context.view, clips=clips, stride=1, pool="none")
+    unpooled = replace(candidate, make=lambda *fold: Unpooled.of(candidate.make(*fold)))
+    for (train, test), features in zip(context.folds, features_by_fold(unpooled, context, view), strict=True):
         vectors = features.mean(1)
         yield Ranking(train[ranked(vectors[test], vectors[train])], test)
 
 
-def _coclr(subject: Subject, setting: Setting) -> Iterator[Ranking]:
+def _coclr(candidate: Candidate, context: EvalContext) -> Iterator[Ranking]:
     vectors = None
-    for fold, (train, test) in enumerate(setting.folds):
-        if vectors is None or subject.per_fold:
-            vectors = _window_means(subject.backbone(fold), setting)
+    for fold, (train, test) in enumerate(context.folds):
+        if vectors is None or candidate.per_fold:
+            vectors = _window_means(candidate.backbone(fold), context)
         yield Ranking(
             train[ranked(vectors[test] - vectors[test].mean(0), vectors[train] - vectors[train].mean(0))], test
         )
 
 
-def _window_means(backbone: Backbone, setting: Setting) -> np.ndarray:
+def _window_means(backbone: Backbone, context: EvalContext) -> np.ndarray:
     """Mean (N,D) over all half-overlapping windows of every video."""
-    encoder = Encoder(backbone, "", setting.view, "clip", setting.device, setting.workers)
-    indices = [whole(video, setting.view, "clip").indices for video in setting.videos]
+    encoder = Encoder(backbone, "", context.view, "clip", context.device, context.workers)
+    indices = [whole(video, context.view, "clip").indices for video in context.videos]
     means = []
-    for position, vectors in clip_vectors(encoder, setting.videos, indices):
+    for position, vectors in clip_vectors(encoder, context.videos, indices):
         means.append(vectors.mean(0))
-        if setting.progress:
-            setting.progress("windows", position + 1, len(indices))
+        if context.progress:
+            context.progress("windows", position + 1, len(indices))
     return np.stack(means)
 
 
-def _copies(subject: Subject, setting: Setting, *, unit: str, space: str, crop: float, scale: float) -> Iterator[Score]:
+def _copies(
+    candidate: Candidate, context: EvalContext, *, unit: str, space: str, crop: float, scale: float
+) -> Iterator[Score]:
     if unit not in WHOLE:
         raise ConfigError(f"copy: there is no unit {unit!r} of which a video has one; there are: {', '.join(WHOLE)}")
     if not (0 < crop <= 1 and 0 < scale <= 1):
         raise ConfigError("copy: crop and scale are shares, over 0 and at most 1")
-    copied = make_copies(setting.videos, cache_folder() / "copies", crop, scale, setting.progress)
+    copied = make_copies(context.videos, cache_folder() / "copies", crop, scale, context.progress)
     clips, asked = (
-        next(features_by_fold(subject, replace(setting, videos=videos))) for videos in (setting.videos, copied)
+        next(features_by_fold(candidate, replace(context, videos=videos))) for videos in (context.videos, copied)
     )
     if unit == "sequence":
         clips, asked = clips.reshape(len(clips), 1, -1), asked.reshape(len(asked), 1, -1)
@@ -259,12 +263,13 @@ def evaluate(
     workers: int = 1,
     device: str = "cpu",
     command: str = "downstream.retrieval.evaluate",
-    progress: Told | None = None,
+    progress: Progress | None = None,
     told: Callable[[str], None] | None = None,
 ) -> Table:
     """The retrieval table: runs and models by protocols on data sets; *random init* of every backbone is there too.
 
-    Arguments as of `downstream.transfer.transfer`; cells are kept and reused as there. data: need no labels where "copy" is the only
+    Arguments as of `ssvid.evaluation.tables.transfer.transfer`; cells are kept and reused as there. data: need no labels where "copy"
+    is the only
     protocol. Raises ConfigError for unknown names and options, DataError for runs and data that cannot be used, Interrupted after Ctrl-C.
     """
     asked = {name: find_protocol(name) for name in dict.fromkeys(protocols)}
@@ -276,14 +281,14 @@ def evaluate(
     groups = [group for group in line_up(models, seeds) if group.name != SUPERVISED]
     for group in groups:
         if group.alone or group.name.startswith(FIXED):  # nothing is drawn, so one is all
-            group.entrants = group.entrants[:1]
+            group.entries = group.entries[:1]
     seen = replace(trained_view(groups), **{name: value for name, value in (view or {}).items() if value is not None})
     check_view(groups, seen)
     opened = _unlabelled if set(asked) == {"copy"} else open_labelled
-    plan = Plan(groups, [opened(source, progress) for source in dict.fromkeys(data)], asked, changes, seen)
+    plan = TableSpec(groups, [opened(source, progress) for source in dict.fromkeys(data)], asked, changes, seen)
     about = {"command": command, "environment": environment()}
     folder = Path(out) / "cells" if out else cache_folder() / "cells"
-    work = Work(folder, partial(subject_of, {}), workers, device, about)
+    work = JobRunner(folder, partial(candidate_of, {}), workers, device, about)
     made, gaps = computed(plan, work, jobs, progress, told or (lambda line: None))
     table, columns = tabulate(plan, made, f"{Path(out).name}/cells" if out else str(folder.resolve()))
     describe(table, plan, made, columns, about)
@@ -294,7 +299,7 @@ def evaluate(
     return table
 
 
-def _unlabelled(source: str, progress: Told | None) -> Labelled:
+def _unlabelled(source: str, progress: Progress | None) -> Labelled:
     """A data set of which nothing but the videos is asked: all of them, in one fold."""
     index = open_data([source], progress)
     videos = index.videos()

@@ -19,9 +19,9 @@ from ssvid.errors import ConfigError
 from ssvid.training.task import (
     Augment,
     Backbone,
+    CaptionedFrames,
     Clips,
     PretextTask,
-    Row,
     VideoRecord,
     binary_accuracy,
     binary_loss,
@@ -62,8 +62,8 @@ class ArrowOfTime(PretextTask):
             raise ConfigError("arrow_of_time: input is rgb or flow, head mean or tcam, and groups then divides frames")
         augment = Augment(size, area=(0.5, 1.0), jitter=0.2, crop_scope="video", color_scope="video", drift=drift)
         steps = frames - (input == "rgb")
-        super().__init__(backbone, augment, span=steps * stride + 1, fps=fps, min_motion=min_motion)
-        self.stride, self.shown, self.groups = stride, input, groups if head == "tcam" else 1
+        super().__init__(backbone, augment, window_length=steps * stride + 1, fps=fps, min_motion=min_motion)
+        self.stride, self.input_modality, self.groups = stride, input, groups if head == "tcam" else 1
         width = backbone.info.dim * self.groups
         self.compare = nn.Sequential()
         for _ in range(2 if head == "tcam" else 0):
@@ -85,7 +85,7 @@ class ArrowOfTime(PretextTask):
 
     def cam(self, clips: Tensor) -> Tensor:
         """Where each clip looks backward, exactly, as the mean of the map is the logit: (B,V,C,T,H,W) -> (B,V,t,h,w); t=1 for tcam."""
-        x = clips.flatten(0, 1) if self.shown == "rgb" else flow_pictures(self.pixels(clips.flatten(0, 1)))
+        x = clips.flatten(0, 1) if self.input_modality == "rgb" else flow_pictures(self.pixels(clips.flatten(0, 1)))
         maps = self.compare(self.towers(x)).unsqueeze(2) if self.compare else self.backbone(x)  # (B*V,D,t,h,w)
         return self.head(maps.movedim(1, -1)).squeeze(-1).unflatten(0, clips.shape[:2])
 
@@ -94,7 +94,7 @@ class ArrowOfTime(PretextTask):
         parts = x.unflatten(2, (self.groups, -1)).transpose(1, 2)  # (N,G,C,T/G,H,W)
         return self.backbone(parts.flatten(0, 1)).mean(2).unflatten(0, parts.shape[:2]).flatten(1, 2)
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Both directions of some videos with the probability of being backward."""
         for clip, says in zip(self.pixels(clips[:4, 0]), self.logits(clips[:4]).sigmoid(), strict=True):
             yield f"forward; says backward: {says[0]:.0%}", clip

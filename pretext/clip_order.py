@@ -1,7 +1,7 @@
 """Clip order: in which order did these three clips happen?
 
 VCOP, Xu et al., CVPR 2019. Three clips of one video with gaps between them, so that the end of one does not join the start of the next,
-are shuffled; the network compares them in pairs and names one of 3! = 6 orders.
+are shuffled; the network compares them in pairs and names one of 3! = 6 permutations.
 
 The published code crops every clip on its own but leaves colours alone, so that brightness drifting through the video (exposure, dusk, a
 fade) gives the order away. Here every clip gets colours of its own as well (`jitter`, 0 as published), and the whole video may be flipped.
@@ -19,16 +19,16 @@ from ssvid.errors import ConfigError
 from ssvid.training.task import (
     Augment,
     Backbone,
+    CaptionedFrames,
     Clips,
     PretextTask,
-    Row,
     VideoRecord,
     clip_vector,
-    orders,
+    permutations,
 )
 
 CLIPS = 3
-ORDERS = orders.every(CLIPS)
+ORDERS = permutations.every(CLIPS)
 
 
 class ClipOrder(PretextTask):
@@ -44,7 +44,7 @@ class ClipOrder(PretextTask):
     """
 
     needs = ("time",)
-    unfair = {"pan": "the clips of a steady pan have an order"}  # noqa: RUF012
+    exempt_controls = {"pan": "the clips of a steady pan have an order"}  # noqa: RUF012
     chance = 1 / 6
 
     def __init__(
@@ -68,9 +68,9 @@ class ClipOrder(PretextTask):
             size=size, area=(0.7, 0.8), ratio=(1, 1), jitter=jitter, crop_scope="clip", color_scope="clip"
         )
         steps = CLIPS * frames + (CLIPS - 1) * gap
-        super().__init__(backbone, augment, span=(steps - 1) * stride + 1, fps=fps, min_motion=min_motion)
-        self.frames, self.gap, self.stride, self.noise, self.shown = frames, gap, stride, noise, input
-        self.head = orders.PairwiseHead(backbone.info.dim, CLIPS, len(ORDERS), dropout=dropout)
+        super().__init__(backbone, augment, window_length=(steps - 1) * stride + 1, fps=fps, min_motion=min_motion)
+        self.frames, self.gap, self.stride, self.noise, self.input_modality = frames, gap, stride, noise, input
+        self.head = permutations.PairwiseHead(backbone.info.dim, CLIPS, len(ORDERS), dropout=dropout)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (3,T) of the clips as they happened; the target (6,) are the orders they are asked in, which is all."""
@@ -79,7 +79,7 @@ class ClipOrder(PretextTask):
         return Clips(steps[starts[:, None] + np.arange(self.frames)], np.arange(len(ORDERS)))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """clips (B,3,C,T,H,W), target (B,6) -> loss and accuracy over all orders."""
+        """clips (B,3,C,T,H,W), target (B,6) -> loss and accuracy over all permutations."""
         logits = self.logits(clips)
         right = (logits.argmax(2) == target).float()
         return {"loss": F.cross_entropy(logits.flatten(0, 1).float(), target.flatten()), "accuracy": right.mean(1)}
@@ -87,12 +87,12 @@ class ClipOrder(PretextTask):
     def logits(self, clips: Tensor) -> Tensor:
         """What the network says of the clips shuffled into each order: (B,3,C,T,H,W) -> (B,6,6)."""
         if self.training:
-            clips = orders.noise(clips, self.noise)
-        x = clips.diff(dim=3) if self.shown == "residual" else clips
+            clips = permutations.noise(clips, self.noise)
+        x = clips.diff(dim=3) if self.input_modality == "residual" else clips
         vectors = clip_vector(self.backbone(x.flatten(0, 1))).unflatten(0, clips.shape[:2])  # (B,3,D)
         return self.head(vectors[:, ORDERS])
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Some videos, each in one order: its clips one after the other, and the order that is read."""
         says = self.logits(clips).argmax(2)
         for video, clip in enumerate(self.pixels(clips[:4])):

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from ssvid.training.task import (
     Augment,
     Backbone,
+    CaptionedFrames,
     Clips,
-    Palette,
+    ColorQuantizer,
     PretextTask,
-    Row,
     VideoRecord,
     isolated_maps,
 )
@@ -44,7 +44,7 @@ class Colorization(PretextTask):
 
     backbone_options = {"output_stride": 8}  # noqa: RUF012
     controls = ("blocks",)
-    unfair = dict.fromkeys(("pan", "codec"), "a still picture can be followed")
+    exempt_controls = dict.fromkeys(("pan", "codec"), "a still picture can be followed")
     chance = 0.0625  # of 16 colours alike; that of copying without looking is among the metrics
 
     def __init__(
@@ -62,10 +62,10 @@ class Colorization(PretextTask):
         area: tuple[float, float] = (0.5, 1.0),
     ) -> None:
         augment = Augment(size=size, area=area, crop_scope="frame")
-        super().__init__(backbone, augment, span=references * gap + 1, fps=fps)
+        super().__init__(backbone, augment, window_length=references * gap + 1, fps=fps)
         self.gap, self.temperature = gap, temperature
         self.head = nn.Linear(backbone.info.dim, dim)
-        self.palette = Palette(colors, input)
+        self.quantizer = ColorQuantizer(colors, input)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,T): the references, then the target frame."""
@@ -73,11 +73,11 @@ class Colorization(PretextTask):
 
     def prepare(self, clips: Tensor) -> None:
         """Fit the colour classes to clips (B,1,3,T,N,N)."""
-        self.palette.fit(self.pixels(clips))
+        self.quantizer.fit(self.pixels(clips))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,1,3,T,N,N) -> loss, accuracy of the target's cells, and chance: that of the references' commonest colour."""
-        way = int(torch.randint(len(self.palette.hidden), ())) if self.training else 0
+        way = int(torch.randint(len(self.quantizer.hidden), ())) if self.training else 0
         copied, colors = self.copy(clips, way)
         truth = colors[:, -1].flatten(1)  # (B,n)
         guess = F.one_hot(colors[:, :-1].flatten(1), copied.shape[2]).sum(1).argmax(1, keepdim=True)
@@ -88,20 +88,20 @@ class Colorization(PretextTask):
     def copy(self, clips: Tensor, way: int = 0) -> tuple[Tensor, Tensor]:
         """Probabilities (B,n,K) of the colours copied to the n = h*w cells of the target, and the true classes (B,T,h,w) of all."""
         frames = self.pixels(clips[:, 0])
-        maps = isolated_maps(self.backbone, self.normalised(self.palette.hide(frames, way)))  # (B,D,T,h,w)
+        maps = isolated_maps(self.backbone, self.normalised(self.quantizer.hide(frames, way)))  # (B,D,T,h,w)
         cells = self.head(maps.flatten(3).movedim(1, -1)).float()  # (B,T,n,d)
-        colors = self.palette.classes(frames, (maps.shape[3], maps.shape[4]), way)
+        colors = self.quantizer.classes(frames, (maps.shape[3], maps.shape[4]), way)
         with torch.autocast(clips.device.type, enabled=False):
             likeness = cells[:, -1] @ cells[:, :-1].flatten(1, 2).transpose(1, 2)  # (B,n,(T-1)*n)
             pointer = (likeness / self.temperature[0 if self.training else 1]).softmax(-1)
-            return pointer @ F.one_hot(colors[:, :-1].flatten(1), self.palette.centres.shape[1]).float(), colors
+            return pointer @ F.one_hot(colors[:, :-1].flatten(1), self.quantizer.centres.shape[1]).float(), colors
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """The references of some videos, then the target as the network sees it, as it colours it, and as it is."""
         copied, colors = self.copy(clips[:4])
         frames, answer = self.pixels(clips[:4, 0]), copied.argmax(2).view_as(colors[:, -1:])
         hits = (answer == colors[:, -1:]).float().mean((1, 2, 3))
         last = frames[:, :, -1:]
-        rows = torch.cat([frames[:, :, :-1], self.palette.hide(last), self.palette.paint(last, answer), last], 2)
+        rows = torch.cat([frames[:, :, :-1], self.quantizer.hide(last), self.quantizer.paint(last, answer), last], 2)
         for row, hit in zip(rows, hits, strict=True):
             yield f"references; target as seen, as coloured ({hit:.0%} right), as it is", row

@@ -3,7 +3,8 @@
 Kim, Cho, Kweon, AAAI 2019 (arXiv 1811.09795). A clip is cut into 4 x 2 x 2 cells (time, rows, columns). A puzzle is made of four of them,
 either the 2 x 2 cells of one time or the 4 times of one place, and asks for their order, one of 4! = 24. A piece is a smaller cuboid
 somewhere inside its cell, in time as in space, so that edges and motions do not go on across a border.
-The paper draws one puzzle a video; here each video gives one of either kind, in all 24 orders. Beside the paper's channel replication,
+The paper draws one puzzle a video; here each video gives one of either kind, in all 24 permutations. Beside the paper's channel
+replication,
 the four times have colours of their own, so that drifting brightness tells nothing.
 """
 
@@ -18,17 +19,17 @@ from torch import Tensor, nn
 from ssvid.training.task import (
     Augment,
     Backbone,
+    CaptionedFrames,
     Clips,
     PretextTask,
-    Row,
     VideoRecord,
     binary_accuracy,
     binary_loss,
     clip_vector,
-    orders,
+    permutations,
 )
 
-ORDERS = orders.every(4)
+ORDERS = permutations.every(4)
 
 
 class CubicPuzzle(PretextTask):
@@ -42,7 +43,7 @@ class CubicPuzzle(PretextTask):
     """
 
     needs = ("time",)
-    unfair = dict.fromkeys(("pan", "codec"), "the cells of a still picture have their places")
+    exempt_controls = dict.fromkeys(("pan", "codec"), "the cells of a still picture have their places")
     chance = 1 / 24
 
     def __init__(
@@ -60,7 +61,7 @@ class CubicPuzzle(PretextTask):
     ) -> None:
         cell, steps = round(size * (1 + slack)), frames + gap
         augment = Augment(size=2 * cell, area=(0.5, 1.0), jitter=0.4, color_scope="clip")
-        super().__init__(backbone, augment, span=4 * steps, fps=fps, min_motion=min_motion)
+        super().__init__(backbone, augment, window_length=4 * steps, fps=fps, min_motion=min_motion)
         self.cuboid, self.cell, self.replicate = (frames, size, size), (steps, cell, cell), replicate
         self.tower = nn.Sequential(nn.Linear(backbone.info.dim, 512), nn.ReLU())
         self.head = nn.Sequential(nn.Flatten(-2), nn.Linear(4 * 512, 512), nn.ReLU(), nn.Linear(512, 24))
@@ -90,16 +91,16 @@ class CubicPuzzle(PretextTask):
 
     def cuboids(self, clips: Tensor, target: Tensor) -> Tensor:
         """The pieces of both puzzles in true order, some of one channel while training: (B,4,C,T,H,W) -> (B*8,C,t,h,w)."""
-        pieces = orders.cut(clips, target[..., :4].flatten(1, 2), self.cuboid).flatten(0, 1)
+        pieces = permutations.cut(clips, target[..., :4].flatten(1, 2), self.cuboid).flatten(0, 1)
         pieces = torch.where(target[..., 4].view(-1, 1, 1, 1, 1) > 0, pieces.flip(3, 4), pieces)
-        return orders.replicate_channel(pieces, self.replicate) if self.training else pieces
+        return permutations.replicate_channel(pieces, self.replicate) if self.training else pieces
 
     def read(self, pieces: Tensor) -> tuple[Tensor, Tensor]:
         """(B*8,C,t,h,w) -> vectors (B,2,4,D), and what the network says of the four in each of all orders (B,2,24,24)."""
         vectors = clip_vector(self.backbone(pieces)).unflatten(0, (-1, 2, 4))
         return vectors, self.head(self.tower(vectors)[..., ORDERS, :])
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Both puzzles of some videos in one order each, first frames of their cuboids side by side, and the order that is read."""
         pieces = self.cuboids(clips, target)
         says = self.read(pieces)[1].argmax(3).flatten(0, 1)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord
+from ssvid.training.task import Augment, Backbone, CaptionedFrames, Clips, PretextTask, VideoRecord
 
 
 class DPC(PretextTask):
@@ -36,7 +36,7 @@ class DPC(PretextTask):
     min_motion: least mean motion of a window, 0..255; a still window is told by its looks alone.
     """
 
-    unfair = dict.fromkeys(("pan", "codec"), "what stands still can be foreseen")
+    exempt_controls = dict.fromkeys(("pan", "codec"), "what stands still can be foreseen")
 
     def __init__(
         self,
@@ -53,8 +53,8 @@ class DPC(PretextTask):
         min_motion: float = 0.1,
     ) -> None:
         augment = Augment(size=size, area=(0.5, 1.0), jitter=0.5, grey=0.5, crop_scope="video", color_scope="frame")
-        span = (blocks * block - 1) * stride + 1
-        super().__init__(backbone, augment, span=span, fps=fps, min_motion=min_motion)
+        window_length = (blocks * block - 1) * stride + 1
+        super().__init__(backbone, augment, window_length=window_length, fps=fps, min_motion=min_motion)
         self.blocks, self.predict, self.stride, self.spatial = blocks, predict, stride, spatial
         self.project = nn.Linear(backbone.info.dim, width)
         self.aggregate = nn.GRUCell(width, width)
@@ -97,7 +97,7 @@ class DPC(PretextTask):
         elsewhere = ~torch.eye(scores.shape[2], dtype=torch.bool, device=clips.device)
         return scores.masked_fill(elsewhere[:, None, None, :], -torch.inf)
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """The seen and the predicted blocks of some videos, with the share of cells that found their own feature."""
         shares, pixels = self(clips, target)["accuracy"], self.pixels(clips[:4]).transpose(1, 2).flatten(2, 3)
         for video, share in zip(pixels, shares, strict=False):

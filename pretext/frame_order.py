@@ -18,7 +18,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssvid.errors import ConfigError
-from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, Scope, VideoRecord, isolated_maps, orders
+from ssvid.training.task import (
+    Augment,
+    Backbone,
+    CaptionedFrames,
+    Clips,
+    PretextTask,
+    Scope,
+    VideoRecord,
+    isolated_maps,
+    permutations,
+)
 
 GRID = 3  # cells a side that keep where things are, as the fully connected layers of both papers do
 TUPLES = torch.tensor([(1, 2, 3), (3, 2, 1), (1, 0, 3), (3, 0, 1), (1, 4, 3), (3, 4, 1)])  # of a, b, c, d, e
@@ -37,7 +47,7 @@ class FrameOrder(PretextTask):
     own frames. min_motion: least mean motion of a window, 0..255; windows are drawn in proportion to their motion.
     """
 
-    unfair = {"pan": "the frames of a steady pan have an order"}  # noqa: RUF012
+    exempt_controls = {"pan": "the frames of a steady pan have an order"}  # noqa: RUF012
     chance = 0.5
 
     def __init__(
@@ -60,23 +70,23 @@ class FrameOrder(PretextTask):
         if mode not in ("shuffle", "opn") or crop not in ("frame", "video") or not 1 <= gap <= frames / 3:
             raise ConfigError("frame_order: mode is shuffle or opn, crop frame or video, gap from 1 to frames/3")
         augment = Augment(size, (0.7, 1.0), (0.9, 1.1), jitter=jitter, crop_scope=crop, color_scope="frame")
-        span = frames + 1 + (2 * gap if mode == "shuffle" else 0)
-        super().__init__(backbone, augment, span=span, fps=fps, min_motion=min_motion, by_motion=True)
+        window_length = frames + 1 + (2 * gap if mode == "shuffle" else 0)
+        super().__init__(backbone, augment, window_length=window_length, fps=fps, min_motion=min_motion, by_motion=True)
         self.mode, self.frames, self.gap, self.guard = mode, frames, gap, guard
-        self.tuples, answers = (TUPLES, IN_ORDER) if mode == "shuffle" else orders.up_to_reversal(4)
+        self.tuples, answers = (TUPLES, IN_ORDER) if mode == "shuffle" else permutations.up_to_reversal(4)
         self.share = (negatives, 1 - negatives) if mode == "shuffle" else (1 / 12,) * 12  # of each answer in the loss
         self.answers, self.chance = answers.numpy(), 1 / len(self.share)
         shape = backbone.info.dim * GRID**2, self.tuples.shape[1], len(self.share)
-        self.head = orders.PairwiseHead(*shape, dropout=dropout, distances=distances)
+        self.head = permutations.PairwiseHead(*shape, dropout=dropout, distances=distances)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,5) of a to e, opn (1,4), in the order of time; the target (K,) are the answers to all K tuples of them."""
         window, chance = self.window(video, rng, training), rng if training else None
         if self.mode == "opn":
-            return Clips(window[None, orders.spread_apart(4, self.span, self.gap, chance)], self.answers)
-        b, c, d = self.gap + orders.spread_apart(3, self.frames + 1, self.gap, chance)
+            return Clips(window[None, permutations.spread_apart(4, self.window_length, self.gap, chance)], self.answers)
+        b, c, d = self.gap + permutations.spread_apart(3, self.frames + 1, self.gap, chance)
         a = rng.integers(b - self.gap + 1) if training else 0
-        e = rng.integers(d + self.gap, self.span) if training else self.span - 1
+        e = rng.integers(d + self.gap, self.window_length) if training else self.window_length - 1
         return Clips(window[None, [a, b, c, d, e]], self.answers)
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -91,15 +101,15 @@ class FrameOrder(PretextTask):
 
     def logits(self, clips: Tensor) -> Tensor:
         """What the network says of all tuples, in fp32: (B,1,C,N,H,W) -> (B,K,answers)."""
-        clips = orders.guard(clips, self.training) if self.guard else clips
+        clips = permutations.guard(clips, self.training) if self.guard else clips
         frames = clips[:, 0].transpose(1, 2).flatten(0, 1).unsqueeze(2)  # (B*N,C,1,H,W)
         if self.training and self.mode == "opn":
-            frames = orders.replicate_channel(frames, 0.5)
+            frames = permutations.replicate_channel(frames, 0.5)
         maps = isolated_maps(self.backbone, frames).squeeze(2)  # (B*N,D,h,w)
         vectors = F.adaptive_avg_pool2d(maps, GRID).flatten(1).unflatten(0, (len(clips), -1))
         return self.head(vectors[:, self.tuples]).float()
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """A tuple of some videos, with the right answer and the given one."""
         says = self.logits(clips).argmax(2)
         for video, frames in enumerate(self.pixels(clips[:8, 0])):

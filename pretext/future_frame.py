@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from ssvid.training.task import (
     Augment,
     Backbone,
+    CaptionedFrames,
     Clips,
     PretextTask,
-    Row,
     VideoRecord,
     class_accuracy,
     isolated_maps,
@@ -45,7 +45,7 @@ class FutureFrame(PretextTask):
     """
 
     needs = ("time",)
-    unfair = {"pan": "a picture that moves on has a future"}  # noqa: RUF012
+    exempt_controls = {"pan": "a picture that moves on has a future"}  # noqa: RUF012
     chance = 0.125
 
     def __init__(
@@ -61,8 +61,8 @@ class FutureFrame(PretextTask):
     ) -> None:
         reach = (frames - 1) * stride
         augment = Augment(size=size, area=(0.5, 1.0), jitter=0.2, color_scope="frame")
-        span = 2 * reach + (3 * frames - 2) * gap + 1
-        super().__init__(backbone, augment, span=span, fps=fps, min_motion=min_motion)
+        window_length = 2 * reach + (3 * frames - 2) * gap + 1
+        super().__init__(backbone, augment, window_length=window_length, fps=fps, min_motion=min_motion)
         self.frames, self.stride, self.gap, self.reach = frames, stride, gap, reach
         self.chance = 1 / frames
         self.expect = nn.Linear(backbone.info.dim, EMBEDDING)
@@ -98,7 +98,7 @@ class FutureFrame(PretextTask):
         embedded = self.embed(candidates.movedim(1, 3))  # (B,K,h*w,D)
         return torch.einsum("bsd,bksd->bk", expected, embedded) / (EMBEDDING * expected.shape[1]) ** 0.5
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Some contexts and their candidates, with the right one and the chosen one."""
         pixels, chances = self.pixels(clips[:4]), self.scores(clips[:4]).softmax(1)
         for (context, candidates), right, says in zip(pixels, target.tolist(), chances, strict=False):

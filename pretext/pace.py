@@ -16,7 +16,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord, clip_vector
+from ssvid.training.task import Augment, Backbone, CaptionedFrames, Clips, PretextTask, VideoRecord, clip_vector
 
 STRIDES = (1, 2, 3, 4)
 
@@ -47,7 +47,9 @@ class Pace(PretextTask):
     ) -> None:
         # colours change from frame to frame as in the official code, against traces of the codec
         augment = Augment(size, area=(0.5, 1.0), jitter=0.2, crop_scope="clip", color_scope="frame", drift=drift)
-        super().__init__(backbone, augment, span=(frames - 1) * max(STRIDES) + 1, fps=fps, min_motion=min_motion)
+        super().__init__(
+            backbone, augment, window_length=(frames - 1) * max(STRIDES) + 1, fps=fps, min_motion=min_motion
+        )
         self.frames, self.together = frames, together
         self.head = nn.Linear(backbone.info.dim, len(STRIDES))
 
@@ -67,7 +69,7 @@ class Pace(PretextTask):
         """How much each clip looks like each pace: (B,V,C,T,H,W) -> (B,V,4)."""
         return self.head(clip_vector(self.backbone(clips.flatten(0, 1)))).unflatten(0, clips.shape[:2])
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """The clips of some videos with their stride, the stride named and its probability."""
         for video, strides, says in zip(
             self.pixels(clips[:4]), target[:4], self.logits(clips[:4]).softmax(2), strict=True
@@ -76,6 +78,6 @@ class Pace(PretextTask):
                 yield f"stride {STRIDES[stride]}; says {STRIDES[int(shares.argmax())]} ({shares.max():.0%})", clip
 
 
-def centred(span: int, frames: int, stride: int) -> np.ndarray:
-    """Positions (frames,) of every stride-th tick around the middle of a window of `span`."""
-    return (span - (frames - 1) * stride - 1) // 2 + np.arange(frames) * stride
+def centred(window_length: int, frames: int, stride: int) -> np.ndarray:
+    """Positions (frames,) of every stride-th tick around the middle of a window of `window_length`."""
+    return (window_length - (frames - 1) * stride - 1) // 2 + np.arange(frames) * stride

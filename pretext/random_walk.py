@@ -16,7 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
-from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord, isolated_maps, walks
+from ssvid.training.task import (
+    Augment,
+    Backbone,
+    CaptionedFrames,
+    Clips,
+    PretextTask,
+    VideoRecord,
+    isolated_maps,
+    palindrome_walks,
+)
 
 
 class RandomWalk(PretextTask):
@@ -33,7 +42,7 @@ class RandomWalk(PretextTask):
     """
 
     backbone_options = {"output_stride": 8}  # noqa: RUF012
-    unfair = dict.fromkeys(("pan", "codec"), "a still picture can be followed") | dict.fromkeys(
+    exempt_controls = dict.fromkeys(("pan", "codec"), "a still picture can be followed") | dict.fromkeys(
         ("noise", "fade", "bars"), "a walk comes home by the very likeness it left by, be it chance"
     )
     chance = 0.0204  # of 7 x 7 nodes; among the metrics is that of the nodes at hand
@@ -60,7 +69,7 @@ class RandomWalk(PretextTask):
                 f"use graph=patches or map (not {graph!r}), patch={least}..{size} (not {patch}), shortest=1..{frames - 1} (not {shortest})"
             )
         augment = Augment(size, area=(1.0, 1.0) if on_map else (0.8, 0.95), ratio=(0.7, 1.3), crop_scope="frame")
-        super().__init__(backbone, augment, span=frames, fps=fps)
+        super().__init__(backbone, augment, window_length=frames, fps=fps)
         self.cut = Augment(area=area if on_map else (0.7, 0.9), flip=0, crop_scope="frame")
         self.on_map, self.patch, self.grid, self.shortest = on_map, patch, grid, shortest
         self.temperature, self.dropout = temperature, dropout
@@ -68,15 +77,17 @@ class RandomWalk(PretextTask):
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,T), and boxes: of the patches in theirs (T,N,4), or of the frames on both ways (2,T,4)."""
-        count = (2, self.span) if self.on_map else (self.span, self.grid**2)
+        count = (2, self.window_length) if self.on_map else (self.window_length, self.grid**2)
         draw = self.cut.draw(rng, *count) if training or self.on_map else self.cut.centre(*count)
         return Clips(self.window(video, rng, training)[None], draw["box"])
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,1,3,T,H,H), boxes -> loss, accuracy: share of the nodes whose longest walk most likely ends at home, and chance."""
         nodes = self.nodes(clips, target)
-        start, home, share = walks.homes(target if self.on_map else None, nodes)
-        _, ends = walks.palindromes(nodes[:, 0], nodes[:, -1], self.temperature, self.training * self.dropout)
+        start, home, share = palindrome_walks.homes(target if self.on_map else None, nodes)
+        _, ends = palindrome_walks.palindromes(
+            nodes[:, 0], nodes[:, -1], self.temperature, self.training * self.dropout
+        )
         missed = -torch.stack([end.gather(2, home[..., None])[..., 0] for end in ends[self.shortest - 1 :]]).mean(0)
         loss, accuracy, same = ((value * share).sum(1) for value in (missed, ends[-1].argmax(2) == home, start == home))
         floor = torch.full_like(same, 1 / start.shape[1])
@@ -86,22 +97,22 @@ class RandomWalk(PretextTask):
         """Unit vectors (B,W,T,N,D): of patches, seen one way (W=1), or of cells on the ways there and back (W=2)."""
         frames = clips[:, 0].transpose(1, 2)  # (B,T,3,H,H)
         if self.on_map:
-            views = walks.cut_twice(frames, boxes).transpose(2, 3)  # (B,2,3,T,H,H)
+            views = palindrome_walks.cut_twice(frames, boxes).transpose(2, 3)  # (B,2,3,T,H,H)
             nodes = isolated_maps(self.backbone, views.flatten(0, 1)).flatten(3).movedim(1, 3).unflatten(0, (-1, 2))
         else:
-            patches = walks.cut_patches(frames, boxes, self.patch, self.grid)  # (B,T,N,3,patch,patch)
+            patches = palindrome_walks.cut_patches(frames, boxes, self.patch, self.grid)  # (B,T,N,3,patch,patch)
             maps = isolated_maps(self.backbone, patches.flatten(0, 2).unsqueeze(2))  # (B*T*N,D,1,h,w)
             nodes = maps.mean((2, 3, 4)).view(len(clips), 1, *patches.shape[1:3], -1)
         return F.normalize(self.head(nodes).float(), dim=-1)
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """The frames of some videos, lit where a walk from the middle node is likely to be; the last is the first, where it ends."""
         nodes = self.nodes(clips[:4], target[:4])
-        away, ends = walks.palindromes(nodes[:, 0], nodes[:, -1], self.temperature)
+        away, ends = palindrome_walks.palindromes(nodes[:, 0], nodes[:, -1], self.temperature)
         side = round(nodes.shape[3] ** 0.5)
         frames = self.pixels(clips[:4])  # (B,1,3,T,H,H)
         if self.on_map:
-            frames = walks.cut_twice(frames[:, 0].transpose(1, 2), target[:4]).transpose(2, 3)
+            frames = palindrome_walks.cut_twice(frames[:, 0].transpose(1, 2), target[:4]).transpose(2, 3)
         frames = torch.cat([frames[:, 0, :, 1:], frames[:, -1, :, :1]], 2)
         light = torch.stack([walk[:, side // 2 * (side + 1)] for walk in (*away, ends[-1])], 1).exp()  # (B,T,N)
         light = F.interpolate((light / light.amax(2, keepdim=True)).unflatten(2, (side, side)), frames.shape[3:])

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from ssvid.training.task import (
     Augment,
     Backbone,
+    CaptionedFrames,
     Clips,
     PretextTask,
-    Row,
     VideoRecord,
     binary_accuracy,
     binary_loss,
@@ -59,23 +59,25 @@ class SpeedNet(PretextTask):
         augment = Augment(size=size, area=(0.5, 1.0), jitter=0.2, crop_scope="clip", color_scope="clip", drift=drift)
         test = 2 * (test_frames or min(frames, 16)) - 1
         train = max(int(np.ceil(segment * frames)), test)
-        super().__init__(backbone, augment, span=train, fps=fps, min_motion=min_motion)
-        self.spans, self.frames = {True: train, False: test}, frames
+        super().__init__(backbone, augment, window_length=train, fps=fps, min_motion=min_motion)
+        self.window_lengths, self.frames = {True: train, False: test}, frames
         self.head = nn.Linear(backbone.info.dim, 1)
 
     def why_unusable(self, video: VideoRecord) -> str | None:
         """As for every task, but in eval mode a video need only be as long as testing takes."""
-        self.span = self.spans[self.training]
+        self.window_length = self.window_lengths[self.training]
         return super().why_unusable(video)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (2,T): normal and sped up, with target (0, 1)."""
-        self.span = self.spans[training]
+        self.window_length = self.window_lengths[training]
         window = self.window(video, rng, training)
         if training:
-            picks = [skip_frames(self.span, self.frames, rng.uniform(*rates), rng) for rates in (NORMAL, SPED_UP)]
+            picks = [
+                skip_frames(self.window_length, self.frames, rng.uniform(*rates), rng) for rates in (NORMAL, SPED_UP)
+            ]
         else:
-            picks = [np.arange(self.span // 2 + 1) * step for step in (1, 2)]
+            picks = [np.arange(self.window_length // 2 + 1) * step for step in (1, 2)]
         return Clips(window[np.stack(picks)], np.array([0, 1]))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -93,16 +95,17 @@ class SpeedNet(PretextTask):
         """How much each place looks sped up, the head applied before the max over space: (B,V,C,T,N,N) -> (B,V,T,h,w)."""
         return self.head(self.backbone(clips.flatten(0, 1)).movedim(1, -1)).squeeze(-1).unflatten(0, clips.shape[:2])
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Both clips of some videos with the probability of being sped up."""
         for pair, says in zip(self.pixels(clips[:4]), self.logits(clips[:4]).sigmoid(), strict=True):
             for name, clip, share in zip(("normal", "sped up"), pair, says, strict=True):
                 yield f"{name}; says sped up: {share:.0%}", clip
 
 
-def skip_frames(span: int, frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """Positions (frames,) in a window of `span`: each is skipped with probability 1 - 1/rate, and the first `frames` survivors stay;
+def skip_frames(window_length: int, frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:
+    """Positions (frames,) in a window of `window_length`: each is skipped with probability 1 - 1/rate, and the first `frames`
+    survivors stay;
     in the rare draw that leaves too few, skips taken at random are undone."""
-    coins = rng.random(span)
+    coins = rng.random(window_length)
     limit = max(1 / rate, np.partition(coins, frames - 1)[frames - 1])
     return np.flatnonzero(coins <= limit)[:frames]

@@ -14,7 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
-from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord, clock, cycles, isolated_maps
+from ssvid.training.task import (
+    Augment,
+    Backbone,
+    CaptionedFrames,
+    Clips,
+    PretextTask,
+    VideoRecord,
+    clock,
+    cycle_consistency,
+    isolated_maps,
+)
 
 EMBEDDING = 128
 SPREAD = 0.3  # of a channel over a batch: at a temperature of 0.1 frames are then told apart, but softly
@@ -39,7 +49,7 @@ class TCC(PretextTask):
     """
 
     pairs = True
-    unfair = dict.fromkeys(
+    exempt_controls = dict.fromkeys(
         ("pan", "codec", "noise", "fade", "bars"), "a cycle comes home by the very likeness it left by, be it chance"
     )
     chance = 0.05
@@ -60,13 +70,15 @@ class TCC(PretextTask):
         fps: float | None = None,
         min_motion: float = 0.1,
     ) -> None:
-        if loss not in cycles.LOSSES:
-            raise ConfigError(f"tcc.loss={loss!r} is not one of {', '.join(cycles.LOSSES)}")
+        if loss not in cycle_consistency.LOSSES:
+            raise ConfigError(f"tcc.loss={loss!r} is not one of {', '.join(cycle_consistency.LOSSES)}")
         augment = Augment(size=size, area=(0.6, 1.0), jitter=0.2)
-        super().__init__(backbone, augment, span=(context - 1) * stride + frames, fps=fps, min_motion=min_motion)
+        super().__init__(
+            backbone, augment, window_length=(context - 1) * stride + frames, fps=fps, min_motion=min_motion
+        )
         self.loss, self.frames, self.share, self.centred, self.temperature = loss, frames, share, centred, temperature
         self.chance, self.earlier = 1 / frames, np.arange(context)[::-1] * stride
-        self.embedder = cycles.embedder(backbone.info.dim, width, EMBEDDING)
+        self.embedder = cycle_consistency.embedder(backbone.info.dim, width, EMBEDDING)
         self.scale = nn.BatchNorm1d(EMBEDDING, affine=False)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
@@ -77,7 +89,7 @@ class TCC(PretextTask):
         first, end = int(self.earlier[0]), len(shot)
         chosen = np.linspace(first, end - 1, self.frames).round().astype(int)
         if training:
-            length = rng.integers(max(self.span, int(np.ceil(self.share * end))), end + 1)
+            length = rng.integers(max(self.window_length, int(np.ceil(self.share * end))), end + 1)
             start = rng.integers(end - length + 1)
             chosen = start + first + np.sort(rng.choice(length - first, self.frames, replace=False))
         return Clips(shot[chosen[:, None] - self.earlier], (chosen / end).astype(np.float32))
@@ -86,10 +98,10 @@ class TCC(PretextTask):
         """clips (B,T,C,k,H,W), B even, target (B,T) -> loss, accuracy (share of cycles that end at home), chance, order."""
         there, back = self.walk(clips)
         return {
-            "loss": cycles.cycle_loss(self.loss, back, target.float()),
+            "loss": cycle_consistency.cycle_loss(self.loss, back, target.float()),
             "accuracy": (back.argmax(2) == torch.arange(self.frames, device=clips.device)).float().mean(1),
             "chance": torch.full_like(back[:, 0, 0], 1 / self.frames),
-            "order_accuracy": cycles.in_order(there.argmax(2)),
+            "order_accuracy": cycle_consistency.in_order(there.argmax(2)),
         }
 
     def walk(self, clips: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,9 +110,9 @@ class TCC(PretextTask):
         own = self.embedder(maps).unflatten(0, clips.shape[:2])  # (B,T,D)
         own = own - own.mean(1, keepdim=True) if self.centred else own
         own = SPREAD * self.scale(own.flatten(0, 1)).view_as(own)
-        return cycles.cycle(own, own.unflatten(0, (-1, 2)).flip(1).flatten(0, 1), self.temperature)
+        return cycle_consistency.cycle(own, own.unflatten(0, (-1, 2)).flip(1).flatten(0, 1), self.temperature)
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """The first pairs: the frames of one video, and under each its nearest neighbour in the other."""
         (there, back), pixels = self.walk(clips), self.pixels(clips)[:, :, :, -1].transpose(1, 2)  # (B,C,T,H,W)
         for one in range(0, min(4, len(clips)), 2):

@@ -14,7 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Row, VideoRecord, isolated_maps, places
+from ssvid.training.task import (
+    Augment,
+    Backbone,
+    CaptionedFrames,
+    Clips,
+    PretextTask,
+    VideoRecord,
+    isolated_maps,
+    patch_tracking,
+)
 
 MATCHES, SKIP, LONG = 1.0, 0.1, 0.02  # weights of the authors' code; the paper has 0.1 for long cycles too
 
@@ -32,7 +41,7 @@ class TimeCycle(PretextTask):
     """
 
     backbone_options = {"output_stride": 8}  # noqa: RUF012
-    unfair = dict.fromkeys(("pan", "codec"), "a still picture can be followed")
+    exempt_controls = dict.fromkeys(("pan", "codec"), "a still picture can be followed")
     chance = 0.049  # of places drawn evenly; that of the middle is among the metrics
 
     def __init__(
@@ -49,11 +58,18 @@ class TimeCycle(PretextTask):
         patches: int = 1,
         frozen: int = 0,
     ) -> None:
-        super().__init__(backbone, Augment(size, area=(0.7, 1.0)), span=(context - 1) * gap + ahead + 2, fps=fps)
-        self.ticks = [*range(0, context * gap, gap), self.span - 2, self.span - 1]
-        self.temperature, self.frozen, self.patches, self.side = temperature, frozen, patches, places.side_of(size)
+        super().__init__(
+            backbone, Augment(size, area=(0.7, 1.0)), window_length=(context - 1) * gap + ahead + 2, fps=fps
+        )
+        self.ticks = [*range(0, context * gap, gap), self.window_length - 2, self.window_length - 1]
+        self.temperature, self.frozen, self.patches, self.side = (
+            temperature,
+            frozen,
+            patches,
+            patch_tracking.side_of(size),
+        )
         self.embed = nn.Linear(backbone.info.dim, dim)
-        self.tracker = places.tracker(size, backbone.info.spatial_stride)
+        self.tracker = patch_tracking.tracker(size, backbone.info.spatial_stride)
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))  # of training, counted on by a resumed run
 
@@ -69,16 +85,21 @@ class TimeCycle(PretextTask):
         long = [self.follow(patch, maps, [*range(T - 1, T - i, -1), *range(T - i, T + 1)]) for i in range(1, T + 1)]
         skip = [self.follow(patch, maps, [T - i, T]) for i in range(1, T + 1)]
         matches = torch.stack([share for cycle in long + skip for _, share in cycle]).mean()
-        far = [torch.stack([places.distance(cycle[-1][0], truth) for cycle in kind]).mean() for kind in (long, skip)]
+        far = [
+            torch.stack([patch_tracking.distance(cycle[-1][0], truth) for cycle in kind]).mean()
+            for kind in (long, skip)
+        ]
         answers = {"accuracy": long[-1][-1][0], "skip_accuracy": skip[-1][-1][0], "chance": torch.zeros_like(truth)}
-        hits = {name: places.hit(place, truth).view(-1, self.patches).mean(1) for name, place in answers.items()}
+        hits = {
+            name: patch_tracking.hit(place, truth).view(-1, self.patches).mean(1) for name, place in answers.items()
+        }
         return {"loss": MATCHES * (1 - matches) + LONG * far[0] + SKIP * far[1], "matches": matches, **hits}
 
     def start(self, video: Tensor, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Places (B*P,3) and features (B*P,D,p,p) of patches, of the frames (B*P,D,T+1,h,w): video (B,3,T+2,H,H), draws (B,P,4)."""
         now, later = video[:, :, -2:].repeat_interleave(self.patches, 0).unbind(2)
-        truth = places.lively(now, later, draws.flatten(0, 1))
-        patch = self.encode(places.cut(now, truth, self.side).unsqueeze(2)).squeeze(2)
+        truth = patch_tracking.lively(now, later, draws.flatten(0, 1))
+        patch = self.encode(patch_tracking.cut(now, truth, self.side).unsqueeze(2)).squeeze(2)
         return truth, patch, self.encode(video[:, :, :-1]).repeat_interleave(self.patches, 0)
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -92,18 +113,20 @@ class TimeCycle(PretextTask):
         """The patch in one frame of the route after the other, cut out anew in each: place (B,3) and share of the matches it explains."""
         steps = []
         for frame in (maps[:, :, time] for time in route):
-            match = places.match(patch, frame, self.temperature)  # (B,p,p,h,w)
+            match = patch_tracking.match(patch, frame, self.temperature)  # (B,p,p,h,w)
             place = self.tracker(match.flatten(3).movedim(3, 1)).float()
-            steps.append((place, places.explained(match.detach(), place)))
-            patch = places.cut(frame, place, patch.shape[-1])
+            steps.append((place, patch_tracking.explained(match.detach(), place)))
+            patch = patch_tracking.cut(frame, place, patch.shape[-1])
         return steps
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Patches of some videos as they are cut out along the longest cycle."""
         truth, patch, maps = self.start(video := clips[:6, 0], target[:6])
         route = [*range(maps.shape[2] - 2, 0, -1), *range(maps.shape[2])]
         found, frames = [truth], self.pixels(video).repeat_interleave(self.patches, 0)
         found += [place for place, _ in self.follow(patch, maps, route)]
-        cuts = [places.cut(frames[:, :, t], place, self.side) for t, place in zip([-2, *route], found, strict=True)]
-        for row, off in zip(torch.stack(cuts, 2), places.distance(found[-1], truth).sqrt() / 2, strict=True):
+        cuts = [
+            patch_tracking.cut(frames[:, :, t], place, self.side) for t, place in zip([-2, *route], found, strict=True)
+        ]
+        for row, off in zip(torch.stack(cuts, 2), patch_tracking.distance(found[-1], truth).sqrt() / 2, strict=True):
             yield f"the patch, tracked back and forward again; off by {off:.0%} of the frame's side", row

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ssvid.data.index import VideoRecord
-from ssvid.evaluation.adapter import Setting
+from ssvid.evaluation.adapter import EvalContext
 from ssvid.evaluation.features import View
 from tests.test_sampling import even
 
@@ -32,7 +32,7 @@ def clusters(labels: Sequence[str], spread: float = 0.1, clips: int = 1, dim: in
     return (np.stack([centres[label] for label in labels])[:, None] + noise).astype(np.float32)
 
 
-def setting_of(labels: Sequence[str], train: int, groups: Sequence[str] | None = None, **changes) -> Setting:
+def setting_of(labels: Sequence[str], train: int, groups: Sequence[str] | None = None, **changes) -> EvalContext:
     """The first `train` videos train, the others test."""
     videos = videos_of(labels, groups)
-    return Setting(videos, [(np.arange(train), np.arange(train, len(labels)))], View(clips=1), **changes)
+    return EvalContext(videos, [(np.arange(train), np.arange(train, len(labels)))], View(clips=1), **changes)

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from ssvid.speedup.curve import Curve
-from ssvid.speedup.plan import Plan, make_plan
+from ssvid.speedup.plan import SpeedPlan, make_plan
 from tests.videos import numbered
 
 RATE = 16000
@@ -32,7 +32,7 @@ def uneven(frames: int, fps: float = 30.0, seed: int = 0) -> Curve:
     return curve_of(phase, np.exp(1.2 + np.sin(phase * 2.1 + rng.uniform(0, 6)) + 0.3 * np.sin(phase * 5)))
 
 
-def uneven_plan(path: Path, frames: int, fps: float = 30.0, speed: float = 2.0, smooth: float = 0.3) -> Plan:
+def uneven_plan(path: Path, frames: int, fps: float = 30.0, speed: float = 2.0, smooth: float = 0.3) -> SpeedPlan:
     """A plan whose speed changes, for a video of some frames."""
     return make_plan(path, uneven(frames, fps), speed=speed, smooth=smooth)
 

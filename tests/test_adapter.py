@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from ssvid.catalogue import catalogue
+from ssvid.cli.catalogue import catalogue
 from ssvid.errors import ConfigError
-from ssvid.evaluation import adapter, frozen
-from ssvid.evaluation.adapter import Score, Setting, Subject, find_protocol, protocols
+from ssvid.evaluation import adapter, folds
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol, protocols
 from ssvid.evaluation.features import View
 from ssvid.zoo import create_model
 from tests.labelled import clusters, setting_of
@@ -35,8 +35,8 @@ class Nothing:
     info = create_model("r3d_18_tiny").info
 
 
-def made_up(monkeypatch: pytest.MonkeyPatch, features: np.ndarray) -> Subject:
-    """A subject whose features (N,clips,D) are these, by the videos' ids."""
+def made_up(monkeypatch: pytest.MonkeyPatch, features: np.ndarray) -> Candidate:
+    """A candidate whose features (N,clips,D) are these, by the videos' ids."""
 
     def extract(backbone, videos, view, **settings):
         found = features[[video.id for video in videos]]
@@ -45,13 +45,13 @@ def made_up(monkeypatch: pytest.MonkeyPatch, features: np.ndarray) -> Subject:
             found = found.reshape(*found.shape[:2], -1)
         return found
 
-    monkeypatch.setattr(frozen, "extract", extract)
-    return Subject("made up", Nothing, pretrained=False)
+    monkeypatch.setattr(folds, "extract", extract)
+    return Candidate("made up", Nothing, pretrained=False)
 
 
-def scores(name: str, subject: Subject, setting: Setting) -> dict[str, Score]:
-    setting = replace(setting, options=QUICK.get(name, {}) | dict(setting.options))
-    return {score.name: score for score in adapter.run(name, subject, setting)}
+def scores(name: str, candidate: Candidate, context: EvalContext) -> dict[str, Score]:
+    context = replace(context, options=QUICK.get(name, {}) | dict(context.options))
+    return {score.name: score for score in adapter.run(name, candidate, context)}
 
 
 # --- listing and options ------------------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def test_the_protocols_of_the_field_are_there():
 
 def test_listing_imports_neither_torch_nor_an_adapter():
     code = (
-        "import sys; from ssvid.catalogue import catalogue; assert catalogue('protocols', 'knn*')['protocols'];"
+        "import sys; from ssvid.cli.catalogue import catalogue; assert catalogue('protocols', 'knn*')['protocols'];"
         "assert not {'torch', 'sklearn', 'downstream.probe'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -103,9 +103,9 @@ def test_an_unknown_option_is_told_before_anything_is_computed(name):
     def make():
         raise AssertionError("not needed yet")
 
-    setting = setting_of(["a", "b"] * 4, 4, options={"no_such": 1})
+    context = setting_of(["a", "b"] * 4, 4, options={"no_such": 1})
     with pytest.raises(ConfigError, match="no option 'no_such'"):
-        next(adapter.run(name, Subject("x", make, False), setting))
+        next(adapter.run(name, Candidate("x", make, False), context))
 
 
 # --- frozen -------------------------------------------------------------------------------------------------------------
@@ -119,10 +119,10 @@ def test_nothing_of_a_frozen_backbone_moves(name, world_index):
     torch.manual_seed(1)
     backbone = create_model("r3d_18_tiny").train()
     before = {key: value.clone() for key, value in backbone.state_dict().items()}
-    setting = Setting(videos, folds, View(clips=1, frames=8, stride=1, size=32), workers=0)
+    context = EvalContext(videos, folds, View(clips=1, frames=8, stride=1, size=32), workers=0)
     if name == "alignment":  # needs two test videos of an action
-        setting = replace(setting, folds=[(np.arange(len(videos)), np.arange(len(videos)))])
-    assert scores(name, Subject("x", lambda: backbone, False), setting)
+        context = replace(context, folds=[(np.arange(len(videos)), np.arange(len(videos)))])
+    assert scores(name, Candidate("x", lambda: backbone, False), context)
     after = backbone.state_dict()
     assert any("running" in key for key in before)
     assert all(torch.equal(after[key], value) for key, value in before.items())
@@ -131,10 +131,10 @@ def test_nothing_of_a_frozen_backbone_moves(name, world_index):
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_labels_of_test_videos_have_no_influence(name, monkeypatch):
     labels = ["a", "b", "c"] * 12
-    subject = made_up(monkeypatch, clusters(labels, spread=4.0))
+    candidate = made_up(monkeypatch, clusters(labels, spread=4.0))
     shuffled = [*labels[:24], *np.random.default_rng(0).permutation(labels[24:])]
     assert shuffled != labels
-    told, again = (scores(name, subject, setting_of(row, 24))[name] for row in (labels, shuffled))
+    told, again = (scores(name, candidate, setting_of(row, 24))[name] for row in (labels, shuffled))
     assert told.predicted == again.predicted
     assert set(told.predicted) == set(range(24, 36))
     right = np.mean([told.predicted[number] == labels[number] for number in range(24, 36)])
@@ -172,10 +172,10 @@ def test_a_subject_of_a_fold_is_asked_for_each_fold(monkeypatch):
         asked.append(fold)
         return fold
 
-    monkeypatch.setattr(frozen, "extract", extract)
-    setting = setting_of(["a", "b"] * 3, 4)
-    setting = replace(setting, folds=[(np.arange(2), np.arange(2, 4)), (np.arange(3), np.arange(4, 6))])
-    first, second = frozen.features_by_fold(Subject("x", make, False, per_fold=True), setting)
+    monkeypatch.setattr(folds, "extract", extract)
+    context = setting_of(["a", "b"] * 3, 4)
+    context = replace(context, folds=[(np.arange(2), np.arange(2, 4)), (np.arange(3), np.arange(4, 6))])
+    first, second = folds.features_by_fold(Candidate("x", make, False, per_fold=True), context)
     assert asked == [0, 1]
     assert first[:, 0, 0].tolist()[:4] == [0, 0, 0, 0]
     assert np.isnan(first[4:]).all()  # videos of no concern to the fold cannot slip in
@@ -186,27 +186,27 @@ def test_a_subject_of_a_fold_is_asked_for_each_fold(monkeypatch):
 def test_inner_folds_keep_groups_together_and_know_every_class():
     labels = np.array(["a", "b"] * 6)
     groups = np.array([f"g{number // 2}" for number in range(12)])
-    for train, held_out in frozen.inner_folds(labels, groups):
+    for train, held_out in folds.inner_folds(labels, groups):
         assert not set(groups[train]) & set(groups[held_out])
         assert set(labels[train]) == {"a", "b"}
     one_class_a_group = np.array(["g1"] * 4 + ["g2"] * 4 + ["g3"] * 4)
-    for train, _ in frozen.inner_folds(np.repeat(["a", "b", "c"], 4), one_class_a_group):
+    for train, _ in folds.inner_folds(np.repeat(["a", "b", "c"], 4), one_class_a_group):
         assert set(np.repeat(["a", "b", "c"], 4)[train]) == {"a", "b", "c"}
-    assert frozen.inner_folds(np.array(["a", "b"]), None) == []
+    assert folds.inner_folds(np.array(["a", "b"]), None) == []
 
 
 def test_chance_is_the_most_frequent_training_class():
     guess = {}
     for row in ("aaababbb", "aaabaaab"):
-        setting = setting_of(list(row), 4)
-        guess[row] = frozen.chance(setting.videos, setting.folds)
+        context = setting_of(list(row), 4)
+        guess[row] = folds.chance(context.videos, context.folds)
     assert guess == {"aaababbb": 50.0, "aaabaaab": 75.0}  # one of two classes at random is better than always a: 25
 
 
 def test_folds_are_pooled():
-    setting = replace(
+    context = replace(
         setting_of(list("aabb"), 2), folds=[(np.array([0, 2]), np.array([1])), (np.arange(2), np.arange(1, 4))]
     )
-    score = frozen.accuracy("x", setting, lambda fold, train, test: np.array(["a"] * len(test)))
+    score = folds.accuracy("x", context, lambda fold, train, test: np.array(["a"] * len(test)))
     assert score.value == 50  # two of four
     assert score.predicted == {1: "a", 2: "a", 3: "a"}

@@ -12,8 +12,8 @@ from downstream import alignment
 from downstream.alignment import alignment_tau, annotated, classify, kendall, progression, read_phase
 from ssvid.data.synthetic import CLASSES
 from ssvid.errors import ConfigError, DataError
-from ssvid.evaluation import frozen
-from ssvid.evaluation.adapter import Setting, Subject, run
+from ssvid.evaluation import folds
+from ssvid.evaluation.adapter import Candidate, EvalContext, run
 from ssvid.evaluation.features import View
 from tests.test_sampling import even
 
@@ -79,7 +79,7 @@ def test_phases_of_the_motion_world(world_index):
 
 
 def perfect(monkeypatch, videos, knowing=True):
-    """A subject whose features know the phase of the frame in the middle of each window, or nothing."""
+    """A candidate whose features know the phase of the frame in the middle of each window, or nothing."""
     phases = {video.id: read_phase(video)[0] for video in videos}
 
     def extract(backbone, videos, view, **settings):
@@ -87,19 +87,19 @@ def perfect(monkeypatch, videos, knowing=True):
         rng = np.random.default_rng(0)
         return moments(phase) if knowing else rng.normal(size=(*phase.shape, 3))
 
-    monkeypatch.setattr(frozen, "extract", extract)
-    return Subject("made up", lambda: None, False)
+    monkeypatch.setattr(folds, "extract", extract)
+    return Candidate("made up", lambda: None, False)
 
 
-def world_setting(world_index, **changes) -> Setting:
+def world_setting(world_index, **changes) -> EvalContext:
     videos = world_index.videos()
     half = np.array([int(video.group[-4:]) % 2 for video in videos])
-    return Setting(videos, [(np.flatnonzero(half == 0), np.flatnonzero(half == 1))], View(size=32), **changes)
+    return EvalContext(videos, [(np.flatnonzero(half == 0), np.flatnonzero(half == 1))], View(size=32), **changes)
 
 
 def test_features_that_know_the_phase_get_all(world_index, monkeypatch):
-    setting = world_setting(world_index, options={"strength": 1000.0})
-    found = {score.name: score for score in run("alignment", perfect(monkeypatch, setting.videos), setting)}
+    context = world_setting(world_index, options={"strength": 1000.0})
+    found = {score.name: score for score in run("alignment", perfect(monkeypatch, context.videos), context)}
     assert list(found) == ["phase@10", "phase@50", "phase@100", "progress R2", "tau"]
     assert found["phase@100"].value > 85
     assert found["progress R2"].value > 0.95
@@ -107,7 +107,7 @@ def test_features_that_know_the_phase_get_all(world_index, monkeypatch):
     assert 25 <= found["phase@100"].chance < 70
     assert found["tau"].chance == 0
     noise = {
-        score.name: score.value for score in run("alignment", perfect(monkeypatch, setting.videos, False), setting)
+        score.name: score.value for score in run("alignment", perfect(monkeypatch, context.videos, False), context)
     }
     assert noise["phase@100"] < 60
     assert noise["progress R2"] < 0.1
@@ -115,21 +115,21 @@ def test_features_that_know_the_phase_get_all(world_index, monkeypatch):
 
 
 def test_data_without_phases_is_told(world_index, tmp_path):
-    setting = world_setting(world_index)
-    subject = Subject("x", lambda: None, False)
-    plain = replace(setting, videos=[replace(even(40), label="a") for _ in setting.videos])
+    context = world_setting(world_index)
+    candidate = Candidate("x", lambda: None, False)
+    plain = replace(context, videos=[replace(even(40), label="a") for _ in context.videos])
     with pytest.raises(DataError, match="no video has annotated phases"):
-        next(run("alignment", subject, plain))
+        next(run("alignment", candidate, plain))
     with pytest.raises(ConfigError, match="moments and phases"):
-        next(run("alignment", subject, replace(setting, options={"phases": 1})))
+        next(run("alignment", candidate, replace(context, options={"phases": 1})))
 
 
 def test_one_test_video_an_action_is_told(world_index, monkeypatch):
-    setting = world_setting(world_index)
-    groups = np.array([video.group for video in setting.videos])
+    context = world_setting(world_index)
+    groups = np.array([video.group for video in context.videos])
     folds = [(np.flatnonzero(groups != group), np.flatnonzero(groups == group)) for group in sorted(set(groups))]
     with pytest.raises(DataError, match="no fold tests two of them"):
-        list(run("alignment", perfect(monkeypatch, setting.videos), replace(setting, folds=folds)))
+        list(run("alignment", perfect(monkeypatch, context.videos), replace(context, folds=folds)))
 
 
 def test_annotations_that_do_not_fit_are_told(tmp_path):

@@ -43,7 +43,7 @@ def test_a_clip_and_its_very_reverse_are_seen():
 def test_the_map_averages_to_the_logit(options):
     torch.manual_seed(0)
     task = ArrowOfTime(create_model("r3d_18_tiny"), frames=16, size=32, **options).eval()
-    clips = torch.randn(2, 1, 3, 16 + (task.shown == "flow"), 32, 32)
+    clips = torch.randn(2, 1, 3, 16 + (task.input_modality == "flow"), 32, 32)
     with torch.no_grad():
         maps, logits = task.cam(clips), task.logits(clips)[:, :1]
         if options.get("head") == "tcam":
@@ -51,7 +51,7 @@ def test_the_map_averages_to_the_logit(options):
             pooled = task.compare(task.towers(clips[:, 0])).mean((2, 3))
         else:
             assert maps.shape == (2, 1, 16 // task.backbone.info.temporal_stride, 2, 2)
-            x = flow_pictures(task.pixels(clips[:, 0])) if task.shown == "flow" else clips[:, 0]
+            x = flow_pictures(task.pixels(clips[:, 0])) if task.input_modality == "flow" else clips[:, 0]
             pooled = task.backbone(x).mean((2, 3, 4))
         torch.testing.assert_close(maps.mean((2, 3, 4)), logits)
         torch.testing.assert_close(task.head(pooled), logits)  # the plain way: pool, then the linear layer
@@ -121,6 +121,6 @@ def test_the_motion_of_the_camera_is_taken_out_of_the_flow():
 def test_every_parameter_learns(options):
     torch.manual_seed(0)
     task = ArrowOfTime(create_model("r3d_18_tiny"), frames=16, size=32, **options)
-    values = task(torch.randn(2, 1, 3, 16 + (task.shown == "flow"), 32, 32), torch.tensor([[0.0, 1.0]] * 2))
+    values = task(torch.randn(2, 1, 3, 16 + (task.input_modality == "flow"), 32, 32), torch.tensor([[0.0, 1.0]] * 2))
     values["loss"].backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in task.parameters())

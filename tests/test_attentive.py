@@ -10,7 +10,7 @@ from downstream import attentive
 from downstream.attentive import AttentiveHead, attend, tokens_of
 from ssvid.errors import ConfigError
 from ssvid.evaluation import adapter
-from ssvid.evaluation.adapter import Setting, Subject
+from ssvid.evaluation.adapter import Candidate, EvalContext
 from ssvid.evaluation.features import View, extract
 from ssvid.zoo import create_model
 from tests.labelled import setting_of
@@ -97,7 +97,7 @@ def test_parallel_heads_are_what_each_would_be_alone():
 
 
 def test_heads_that_do_not_divide_the_channels_are_told():
-    setting: Setting = setting_of(["a", "b"] * 4, 4, options={"heads": 5})
-    subject = Subject("x", lambda: create_model("r3d_18_tiny"), False)
+    context: EvalContext = setting_of(["a", "b"] * 4, 4, options={"heads": 5})
+    candidate = Candidate("x", lambda: create_model("r3d_18_tiny"), False)
     with pytest.raises(ConfigError, match=r"5 heads do not divide the 64 channels.*attentive\.heads"):
-        next(adapter.run("attentive", subject, setting))
+        next(adapter.run("attentive", candidate, context))

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ssvid.audit.audit import asked, choose
+from ssvid.audit.auditor import BIASED, CHANCE, ROBUST, SHORTCUT, SKIPPED, Auditor
+from ssvid.audit.controls import CONTROLS, ControlSpec, make_videos, write_frames
+from ssvid.audit.trends import border_growth, brightening, expansion
 from ssvid.data.loader import read_square
 from ssvid.errors import ConfigError, DataError
-from ssvid.training.audit import asked, choose
-from ssvid.training.controls import CONTROLS, Setting, make_videos, write_frames
-from ssvid.training.examiner import BEATEN, CHANCE, HOLDS, SKIPPED, SWAYED, Examiner
 from ssvid.training.task import Augment, Clips, PretextTask, binary_accuracy
-from ssvid.training.trends import border_growth, brightening, expansion
 from ssvid.zoo import model_info
 from tests.test_cli import called
 
@@ -39,8 +39,8 @@ class Cheater(PretextTask):
 
     chance = 0.5
 
-    def __init__(self, stride: int = 2, span: int | None = None) -> None:
-        super().__init__(Eye(), Augment(size=SIZE), span=span or (T - 1) * stride + 1)
+    def __init__(self, stride: int = 2, window_length: int | None = None) -> None:
+        super().__init__(Eye(), Augment(size=SIZE), window_length=window_length or (T - 1) * stride + 1)
         self.stride = stride
         self.eval()
 
@@ -69,7 +69,7 @@ class SpeedFrom(Cheater):
     """Which of two clips, at a stride of 1 and of 2, is sped up, from each clip's cue alone: above 0 it is."""
 
     def __init__(self, cue) -> None:
-        super().__init__(stride=1, span=2 * T - 1)
+        super().__init__(stride=1, window_length=2 * T - 1)
         self.cue = cue
 
     def sample(self, video, rng, training=True):
@@ -85,7 +85,7 @@ class OrderFrom(Cheater):
     """Are the frames in order, or is the middle one out of place? They are if their brightness is."""
 
     def sample(self, video, rng, training=True):
-        a, b, c, d = self.window(video, rng, training)[:: self.span // 4][:4]
+        a, b, c, d = self.window(video, rng, training)[:: self.window_length // 4][:4]
         right = int(rng.integers(2))
         return Clips(np.array([[a, b, c] if right else [a, d, c]]), np.array(right))
 
@@ -135,7 +135,7 @@ class Clamped(SpeedFrom):
 
     def __init__(self) -> None:
         super().__init__(lambda clip: 0.0)
-        self.span = T
+        self.window_length = T
 
     def sample(self, video, rng, training=True):
         start = int(rng.integers(video.info.frames - T + 1))
@@ -154,7 +154,7 @@ class Coin(Cheater):
 
 
 def examined(task: PretextTask, held_out, check: str, count: int = 48):
-    return Examiner(task, held_out, count, 0, ALPHA, lambda what, done, total: None).check(check)
+    return Auditor(task, held_out, count, 0, ALPHA, lambda what, done, total: None).check(check)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def held_out(world_index):
 
 def leaning(name: str, held_out) -> list:
     """Videos in which a cue runs to its first side."""
-    setting = Setting(30, 30.0, 40, held_out)
+    setting = ControlSpec(30, 30.0, 40, held_out)
     return [video for video in make_videos(name, setting, 80) if video.label == CONTROLS[name].sides[0]]
 
 
@@ -175,22 +175,22 @@ def leaning(name: str, held_out) -> list:
 def test_who_reads_a_one_way_cue_is_caught_where_the_videos_offer_it(name, cue, count, held_out):
     task = ArrowFrom(cue)
     found = examined(task, leaning(name, held_out), name, count)
-    assert found.verdict == BEATEN
+    assert found.verdict == SHORTCUT
     first, second = CONTROLS[name].sides
     assert found.sides[first].above
     assert found.sides[second].high < 0.5
     assert not found.score.above  # the mean alone would not tell
     # the same task on videos without the cue is swayed by it, which explains none of its score
     swayed = examined(task, held_out, name, count)
-    assert swayed.verdict == SWAYED
+    assert swayed.verdict == BIASED
     assert "no way to answer" in swayed.reason
     # and who reads it the other way round gains nothing from videos that lean to this side
-    assert examined(ArrowFrom(lambda clip: -cue(clip)), leaning(name, held_out), name, count).verdict == SWAYED
+    assert examined(ArrowFrom(lambda clip: -cue(clip)), leaning(name, held_out), name, count).verdict == BIASED
 
 
 def test_who_orders_frames_by_brightness_is_caught_by_fade_alone(held_out):
     found = {name: examined(OrderFrom(), held_out, name).verdict for name in ("fade", "noise", "codec", "bars")}
-    assert found == {"fade": BEATEN, "noise": CHANCE, "codec": CHANCE, "bars": found["bars"]}
+    assert found == {"fade": SHORTCUT, "noise": CHANCE, "codec": CHANCE, "bars": found["bars"]}
 
 
 def detail(clip: np.ndarray) -> np.ndarray:
@@ -200,7 +200,7 @@ def detail(clip: np.ndarray) -> np.ndarray:
 
 def test_who_reads_the_sharpness_a_coder_leaves_is_caught_by_codec(held_out):
     task = ArrowFrom(lambda clip: np.polyfit(range(T), detail(clip), 1)[0])
-    assert examined(task, held_out, "codec").verdict == BEATEN
+    assert examined(task, held_out, "codec").verdict == SHORTCUT
     assert examined(task, held_out, "noise").verdict == CHANCE
 
 
@@ -223,7 +223,7 @@ def noisy_stills(folder, held_out, **encoding) -> list:
 
 def test_who_looks_for_the_key_frame_is_caught_by_reversed(tmp_path, held_out):
     late = ArrowFrom(lambda clip: jumps(clip).argmax() - (T - 2) / 2)
-    assert examined(late, noisy_stills(tmp_path, held_out, crf=2), "reversed").verdict == BEATEN
+    assert examined(late, noisy_stills(tmp_path, held_out, crf=2), "reversed").verdict == SHORTCUT
 
 
 def test_what_is_seen_backwards_is_answered_by_content(held_out):
@@ -239,36 +239,36 @@ def test_who_counts_key_frames_does_not_survive_writing_again(tmp_path, held_out
     for name in ("recode", "frame_rate"):
         found = examined(task, coded, name)
         assert found.before.above
-        assert found.verdict == BEATEN
+        assert found.verdict == SHORTCUT
         found = examined(ArrowFrom(brightening), leaning("fade", held_out)[:24], name)
-        assert found.verdict == HOLDS
+        assert found.verdict == ROBUST
         assert found.score.above
 
 
 @pytest.mark.parametrize("name", ["blank", "noise"])
 def test_who_finds_home_by_place_is_caught(name, held_out):
     by_place = PlaceFrom(lambda nodes: torch.eye(16, dtype=nodes.dtype).expand(*nodes.shape[:2], 16, 16))
-    assert examined(by_place, held_out, name).verdict == BEATEN
+    assert examined(by_place, held_out, name).verdict == SHORTCUT
 
 
 def test_who_finds_home_by_looks_is_not(held_out):
     by_looks = PlaceFrom(lambda nodes: nodes.flatten(3).round())
     assert examined(by_looks, held_out, "blank").verdict == CHANCE
     # there and back between frames of noise is no guess: the nearest of the nearest is oneself more often than not
-    assert examined(by_looks, held_out, "noise").verdict == BEATEN
-    by_looks.unfair = {"noise": "mutual matches"}
+    assert examined(by_looks, held_out, "noise").verdict == SHORTCUT
+    by_looks.exempt_controls = {"noise": "mutual matches"}
     assert asked(by_looks)[1] == {"noise": "mutual matches"}
 
 
 def test_who_copies_colours_from_the_same_place_is_caught(held_out):
-    assert examined(ColourFrom(looks=False), held_out, "blocks").verdict == BEATEN
+    assert examined(ColourFrom(looks=False), held_out, "blocks").verdict == SHORTCUT
     assert examined(ColourFrom(looks=True), held_out, "blocks").verdict == CHANCE
     assert examined(ColourFrom(looks=False), held_out, "blank").verdict == CHANCE  # one colour is no riddle
 
 
 def test_clips_that_are_padded_more_often_in_one_class_are_caught(held_out):
     found = examined(Clamped(), held_out, "padding")
-    assert found.verdict == BEATEN
+    assert found.verdict == SHORTCUT
     assert "0%, " in found.reason
     assert examined(SpeedFrom(brightening), held_out, "padding").verdict == CHANCE
 
@@ -277,7 +277,7 @@ def test_clips_that_are_padded_more_often_in_one_class_are_caught(held_out):
 def test_who_guesses_beats_nothing(task, held_out):
     task.controls = ("reversed", "blocks")
     for name in asked(task)[0]:
-        assert examined(task, held_out, name, 24).verdict in (CHANCE, HOLDS), name
+        assert examined(task, held_out, name, 24).verdict in (CHANCE, ROBUST), name
 
 
 def test_videos_are_asked_one_by_one(held_out):
@@ -297,21 +297,21 @@ def test_reading_how_fast_a_cue_runs_is_allowed_for(threshold, held_out):
         return float(np.abs(np.diff(clip, axis=0)).mean() - threshold)
 
     task = SpeedFrom(fast)
-    examiner = Examiner(task, held_out, 96, 0, ALPHA, lambda what, done, total: None)
-    found = examiner.check("pan")
+    auditor = Auditor(task, held_out, 96, 0, ALPHA, lambda what, done, total: None)
+    found = auditor.check("pan")
     assert found.score.chance == pytest.approx(0.5 + 0.5 * np.log2(14 / 7) / CONTROLS["pan"].octaves, abs=0.005)
     assert found.verdict == CHANCE
 
 
 def test_a_task_gets_the_general_checks_and_those_it_declares():
-    names, unfair = asked(Coin())
+    names, exempt_controls = asked(Coin())
     assert names == ["pan", "fade", "bars", "noise", "codec", "blank", "recode", "frame_rate", "padding"]
     task = Coin()
-    task.controls, task.unfair = ("blocks",), {"pan": "a pan has an honest answer"}
-    names, unfair = asked(task)
+    task.controls, task.exempt_controls = ("blocks",), {"pan": "a pan has an honest answer"}
+    names, exempt_controls = asked(task)
     assert "blocks" in names
     assert "pan" not in names
-    assert unfair == {"pan": "a pan has an honest answer"}
+    assert exempt_controls == {"pan": "a pan has an honest answer"}
     task.controls = ("magic",)
     with pytest.raises(ConfigError, match="'magic'; there are: pan"):
         asked(task)
@@ -324,10 +324,10 @@ import numpy as np, torch
 class Cheat(PretextTask):
     '''Is right about everything.'''
     chance = 0.5
-    unfair = {"pan": "it may know pans"}
+    exempt_controls = {"pan": "it may know pans"}
 
     def __init__(self, backbone, *, right: float = 1.0):
-        super().__init__(backbone, Augment(size=16), span=4)
+        super().__init__(backbone, Augment(size=16), window_length=4)
         self.right = right
 
     def sample(self, video, rng, training=True):
@@ -362,17 +362,17 @@ def test_command_writes_a_report_and_says_which_control_was_beaten(tmp_path, wor
         assert (out / "audit" / "videos.png").stat().st_size > 10_000
         if code:
             assert "beaten: fade, bars, noise, codec, blank" in told
-            assert "blank" in report["beaten"]
+            assert "blank" in report["shortcut"]
         else:
-            assert report["beaten"] == []
+            assert report["shortcut"] == []
 
 
 def test_too_few_videos_are_refused_with_the_reason(held_out):
     task = Coin()
-    task.span = 41
+    task.window_length = 41
     with pytest.raises(DataError, match=r"here: 0 videos that Coin can use, and an audit needs 8: 52 shorter than 41"):
         choose(task, held_out, 64, "here")
-    task.span = 15
+    task.window_length = 15
     assert len(choose(task, held_out, 20, "here")) == 20
     assert choose(task, held_out, 20, "here") == choose(task, held_out, 20, "here")
 

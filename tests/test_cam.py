@@ -62,7 +62,7 @@ class Brightness(nn.Module):
 
     def __init__(self, frames: int, fps: float | None = None) -> None:
         super().__init__()
-        self.frames, self.span, self.fps, self.augment = frames, frames, fps, Augment(size=32)
+        self.frames, self.window_length, self.fps, self.augment = frames, frames, fps, Augment(size=32)
         self.backbone = SimpleNamespace(info=SimpleNamespace(mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0)))
 
     def cam(self, clips: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ssvid.cli import app, main
-from ssvid.console import log_text
+from ssvid.cli.console import log_text
 from tests.test_index import noise
 
 COMMANDS = [

@@ -11,7 +11,7 @@ import torch
 
 from pretext.clip_order import ORDERS, ClipOrder
 from ssvid.errors import ConfigError
-from ssvid.training.orders import PairwiseHead
+from ssvid.ops.permutations import PairwiseHead
 from ssvid.training.validate import per_video
 from ssvid.zoo import create_model, model_info
 from tests.test_sampling import even
@@ -78,7 +78,7 @@ def test_pairs_are_compared_first_in_the_order_of_places():
 
 def test_clips_lie_apart_and_in_the_order_of_time():
     task = make(stride=2)
-    assert task.span == 2 * SPAN - 1
+    assert task.window_length == 2 * SPAN - 1
     for training in (True, False):
         indices = task.sample(even(40), np.random.default_rng(0), training).indices
         assert indices.shape == (3, 4)
@@ -87,7 +87,7 @@ def test_clips_lie_apart_and_in_the_order_of_time():
             2 * (1 + 2)
         ] * 2  # the gap counts frames of the clips' clock
     paper = ClipOrder(Mean())
-    assert paper.span == 3 * 16 + 2 * 8
+    assert paper.window_length == 3 * 16 + 2 * 8
 
 
 def test_windows_reach_the_first_and_the_last_frame():

@@ -1,4 +1,4 @@
-"""Lab by known values, the palette, and the pointer's copy by hand."""
+"""Lab by known values, the quantizer, and the pointer's copy by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pretext.colorization import EPS, Colorization
 from ssvid.data.augment import apply
 from ssvid.data.color import lab_to_rgb, rgb_to_lab
 from ssvid.errors import ConfigError
-from ssvid.training.palette import Palette
+from ssvid.ops.color_quantizer import ColorQuantizer
 from ssvid.zoo import create_model, model_info
 
 INFO = model_info("resnet18_tiny")
@@ -68,39 +68,39 @@ def test_lab_is_batched_and_survives_mixed_precision():
 def test_the_palette_finds_the_colours_of_the_data_and_is_saved():
     colors = [(0.8, 0.2, 0.2), (0.2, 0.7, 0.3), (0.3, 0.3, 0.8)]
     frames = paint(*colors)
-    palette = Palette(3, "grey")
-    palette.fit(frames)
+    quantizer = ColorQuantizer(3, "grey")
+    quantizer.fit(frames)
     expected = rgb_to_lab(frames)[0, 1:, :, 0, 0].T
-    assert torch.cdist(expected, palette.centres[0]).amin(1).max() < 1e-3
-    assert palette.classes(frames, (2, 2)).unique().numel() == 3
-    again = Palette(3, "grey")
-    again.load_state_dict(palette.state_dict())
-    assert torch.equal(again.centres, palette.centres)
-    painted = palette.paint(frames, palette.classes(frames, (2, 2)))
+    assert torch.cdist(expected, quantizer.centres[0]).amin(1).max() < 1e-3
+    assert quantizer.classes(frames, (2, 2)).unique().numel() == 3
+    again = ColorQuantizer(3, "grey")
+    again.load_state_dict(quantizer.state_dict())
+    assert torch.equal(again.centres, quantizer.centres)
+    painted = quantizer.paint(frames, quantizer.classes(frames, (2, 2)))
     torch.testing.assert_close(painted, frames, atol=1e-3, rtol=0)
 
 
 def test_what_is_hidden_is_gone_and_what_is_not_stays():
     frames = paint((0.6, 0.4, 0.5), (0.4, 0.5, 0.45))
     light, a, b = rgb_to_lab(frames).unbind(1)
-    grey = Palette(4, "grey").hide(frames)
+    grey = ColorQuantizer(4, "grey").hide(frames)
     assert (grey.amax(1) - grey.amin(1)).max() < 1e-4
     torch.testing.assert_close(rgb_to_lab(grey)[:, 0], light, atol=0.01, rtol=0)
-    dropout = Palette(4, "lab_dropout")
+    dropout = ColorQuantizer(4, "lab_dropout")
     for way, kept in enumerate((torch.stack([light, 0 * a, b], 1), torch.stack([light, a, 0 * b], 1))):
         torch.testing.assert_close(rgb_to_lab(dropout.hide(frames, way)), kept, atol=0.01, rtol=0)
         assert (dropout.centres[way][:, 1 - way] == 0).all()  # what can be seen is not asked for
     with pytest.raises(ConfigError, match="lab_dropout"):
-        Palette(4, "sepia")
+        ColorQuantizer(4, "sepia")
 
 
 def test_colours_are_sub_sampled_not_mixed():
     board = torch.tensor([[0.9, 0.1], [0.1, 0.9]]).repeat(4, 4)
     frames = torch.stack([board, board.flip(1), torch.full_like(board, 0.5)]).view(1, 3, 1, 8, 8)
-    palette = Palette(2, "grey")
-    palette.fit(frames)
-    corners = palette.classes(frames, (8, 8))[..., ::2, ::2]
-    assert torch.equal(palette.classes(frames, (4, 4)), corners)
+    quantizer = ColorQuantizer(2, "grey")
+    quantizer.fit(frames)
+    corners = quantizer.classes(frames, (8, 8))[..., ::2, ::2]
+    assert torch.equal(quantizer.classes(frames, (4, 4)), corners)
 
 
 def make_task(frames: torch.Tensor, **options) -> Colorization:
@@ -117,7 +117,7 @@ def test_the_copy_by_hand():
     frames = paint((0.9, 0.3, 0.3), (0.1, 0.2, 0.5), (0.9, 0.3, 0.3), side=1)
     task = make_task(frames)
     task.head.weight.data[0, 0] = 2.0
-    grey = task.palette.hide(frames)[0, 0, :, 0, 0].double()
+    grey = task.quantizer.hide(frames)[0, 0, :, 0, 0].double()
     f = 2 * grey.numpy()
     for train, temperature in ((True, 1.0), (False, 0.5)):
         values = task.train(train)(pixels(frames), torch.zeros(1, 0))

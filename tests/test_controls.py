@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from ssvid.audit.controls import CONTROLS, ControlSpec, control_spec, make_videos
+from ssvid.audit.reencodings import excerpt, make_reencodings
+from ssvid.audit.trends import border_growth, brightening, expansion
 from ssvid.data.color import rgb_to_lab
 from ssvid.data.loader import read_square
 from ssvid.data.sampling import clock, window_starts
 from ssvid.errors import DataError
-from ssvid.training.controls import CONTROLS, Setting, make_videos, setting_for
 from ssvid.training.task import Augment, Clips, PretextTask
-from ssvid.training.trends import border_growth, brightening, expansion
-from ssvid.training.variants import excerpt, make_variants
 from ssvid.video.reader import Video, probe
 from ssvid.video.shots import Shots, grey
 from ssvid.zoo import model_info
@@ -29,10 +29,10 @@ STILL = np.random.default_rng(0).uniform(0, 255, (3, 8, 8)).repeat(8, 1).repeat(
 class Asker(PretextTask):
     """Asks for a window of frames."""
 
-    def __init__(self, span: int = 16, fps: float | None = None, min_motion: float = 0.0) -> None:
+    def __init__(self, window_length: int = 16, fps: float | None = None, min_motion: float = 0.0) -> None:
         backbone = nn.Module()
         backbone.info = model_info("r3d_18_tiny")
-        super().__init__(backbone, Augment(size=S), span=span, fps=fps, min_motion=min_motion)
+        super().__init__(backbone, Augment(size=S), window_length=window_length, fps=fps, min_motion=min_motion)
 
     def sample(self, video, rng, training=True):
         return Clips(self.window(video, rng, training)[None])
@@ -85,7 +85,7 @@ def test_blocks_keep_their_colour_under_any_lightness():
 
 
 def test_blank_is_one_colour_after_the_codec_too():
-    for video in make_videos("blank", Setting(8, 30.0, 40), 6):
+    for video in make_videos("blank", ControlSpec(8, 30.0, 40), 6):
         frames = read_square(video, np.array([[0, 3, 7]]), 40)
         assert (frames == frames[0, 0, 0, 0]).all()
 
@@ -107,7 +107,7 @@ def test_pans_and_zooms_are_steady():
 
 
 def test_videos_are_real_files_made_once(world_index):
-    setting = Setting(20, 25.0, 40, world_index.videos()[:3])
+    setting = ControlSpec(20, 25.0, 40, world_index.videos()[:3])
     told = []
     first = make_videos("pan", setting, 6, lambda: told.append(1))
     assert len(told) == 6
@@ -125,8 +125,8 @@ def test_videos_are_real_files_made_once(world_index):
 
 def test_pans_run_over_our_texture_and_over_the_datas_stills(world_index):
     data = world_index.videos()[:1]
-    ours = make_videos("pan", Setting(16, 30.0, 40), 4)
-    mixed = make_videos("pan", Setting(16, 30.0, 40, data), 4)
+    ours = make_videos("pan", ControlSpec(16, 30.0, 40), 4)
+    mixed = make_videos("pan", ControlSpec(16, 30.0, 40, data), 4)
     assert [a.path == b.path for a, b in zip(ours, mixed, strict=True)] == [True, True, False, False]
     middle = read_square(data[0], np.array([[20]]), 40)[0, 0].reshape(-1, 3).mean(0)
     shown = read_square(mixed[2], np.array([[8]]), 40)[0, 0].reshape(-1, 3).mean(0)
@@ -135,7 +135,7 @@ def test_pans_run_over_our_texture_and_over_the_datas_stills(world_index):
 
 @pytest.mark.parametrize("task", [Asker(), Asker(31, min_motion=2.0), Asker(10, fps=8.0), Asker(40, fps=60.0)])
 def test_videos_suit_the_task(task, world_index):
-    setting = setting_for(task, world_index.videos())
+    setting = control_spec(task, world_index.videos())
     assert setting.size == task.augment.decode_size
     assert setting.fps == max(30.0, task.fps or 0)
     for video in make_videos("bars", setting, 2):
@@ -151,13 +151,13 @@ def test_a_task_that_no_video_suits_is_named(world_index):
             return "never"
 
     with pytest.raises(DataError, match="Never: never"):
-        setting_for(Never(), world_index.videos())
+        control_spec(Never(), world_index.videos())
 
 
 @pytest.mark.parametrize("name", ["recode", "frame_rate", "reversed"])
 def test_variants_show_what_the_videos_show(name, world_index):
     task, videos = Asker(), world_index.videos()[:3]
-    for video, copy in zip(videos, make_variants(name, task, videos), strict=True):
+    for video, copy in zip(videos, make_reencodings(name, task, videos), strict=True):
         assert task.why_unusable(copy) is None
         first, last = excerpt(task, video)
         asked = task.sample(video, np.random.default_rng(0), False).indices
@@ -177,8 +177,8 @@ def test_variants_show_what_the_videos_show(name, world_index):
 
 def test_another_rate_is_slower_where_the_video_is_long_enough_and_quicker_else(world_index):
     video = world_index.videos()[0]
-    (slow,) = make_variants("frame_rate", Asker(16), [video])
-    (quick,) = make_variants("frame_rate", Asker(40), [video])
+    (slow,) = make_reencodings("frame_rate", Asker(16), [video])
+    (quick,) = make_reencodings("frame_rate", Asker(40), [video])
     assert slow.info.fps == pytest.approx(24)
     assert quick.info.fps == pytest.approx(37.5)
     assert quick.info.frames >= 40
@@ -190,11 +190,11 @@ def test_cuts_and_motion_move_with_the_frames(world_index):
     cut = replace(video, shots=Shots(motion, (5, 30), (0, 0, 0, 0), 0.0))
     task = Asker(20)
     for name in ("recode", "frame_rate", "reversed"):
-        (copy,) = make_variants(name, task, [cut])
+        (copy,) = make_reencodings(name, task, [cut])
         first, _ = excerpt(task, cut)
         assert first == 0
         assert len(copy.shots.cuts) == 2
-        inside = window_starts(copy, clock(copy), task.span)
+        inside = window_starts(copy, clock(copy), task.window_length)
         assert len(inside) >= 1
         if name == "reversed":
             assert copy.shots.cuts == (10, 35)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
 
 from pretext.cubic_puzzle import ORDERS, CubicPuzzle
-from ssvid.training import orders
+from ssvid.ops import permutations
 from ssvid.training.validate import per_video
 from ssvid.zoo import create_model, model_info
 from tests.test_sampling import even
@@ -34,7 +34,7 @@ class Reader(torch.nn.Module):
 
     def forward(self, vectors):
         places = vectors[..., 0].round().long()
-        rows = [list(permutations(range(4))).index(tuple(row)) for row in places.flatten(0, -2).tolist()]
+        rows = [list(itertools.permutations(range(4))).index(tuple(row)) for row in places.flatten(0, -2).tolist()]
         return torch.nn.functional.one_hot(torch.tensor(rows), 24).float().view(*places.shape[:-1], 24) * 9
 
 
@@ -58,7 +58,7 @@ def targets(number=300, training=True, **options) -> np.ndarray:
 def test_cut_takes_the_cuboid_it_is_told():
     clips = torch.arange(2.0 * 3 * 3 * 4 * 5 * 6).view(2, 3, 3, 4, 5, 6)
     corners = torch.tensor([[[2, 1, 3, 0], [0, 0, 0, 4]], [[1, 2, 1, 2], [2, 0, 2, 1]]])
-    pieces = orders.cut(clips, corners, (2, 2, 2))
+    pieces = permutations.cut(clips, corners, (2, 2, 2))
     assert pieces.shape == (2, 2, 3, 2, 2, 2)
     for video in range(2):
         for number, (clip, first, top, left) in enumerate(corners[video].tolist()):
@@ -209,7 +209,7 @@ def test_turned_cuboids_are_asked_about_where_told():
 
 def test_defaults_are_the_papers():
     task = CubicPuzzle(Voice())
-    assert (task.cuboid, task.cell, task.span) == ((16, 80, 80), (32, 112, 112), 128)
+    assert (task.cuboid, task.cell, task.window_length) == ((16, 80, 80), (32, 112, 112), 128)
     assert task.augment.size == 224
 
 

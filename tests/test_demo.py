@@ -8,9 +8,9 @@ import subprocess
 
 import pytest
 
-from ssvid import demo as module
+from ssvid.cli import demo_run as module
 from ssvid.evaluation.page import Page
-from ssvid.evaluation.report import Row, Table
+from ssvid.evaluation.tables.table import Row, Table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

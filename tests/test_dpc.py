@@ -30,7 +30,7 @@ def clips_of(batch: int = 2, blocks: int = 5) -> torch.Tensor:
 
 def test_defaults_are_the_papers(videos):
     task = DPC(create_model("r3d_18_tiny"))
-    assert (task.blocks, task.predict, task.span) == (8, 3, 118)  # 8 blocks of 5 frames, every third of 118
+    assert (task.blocks, task.predict, task.window_length) == (8, 3, 118)  # 8 blocks of 5 frames, every third of 118
     assert (task.augment.size, task.project.out_features) == (128, 256)
 
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from downstream import finetune
-from downstream.finetune import supervised
-from ssvid.data.footage import Footage
+import ssvid.evaluation.supervised as supervised_module
+from ssvid.data.frame_cache import FrameCache
 from ssvid.data.index import Index
-from ssvid.data.loader import ClipReader, Plan
+from ssvid.data.loader import ClipReader, SamplePlan
 from ssvid.data.sampling import even_views
 from ssvid.data.scanning import scan_videos
 from ssvid.errors import ConfigError, SsvidError
-from ssvid.evaluation import adapter, tuning
-from ssvid.evaluation.adapter import Setting, Subject, find_protocol, protocols
+from ssvid.evaluation import adapter, finetuning
+from ssvid.evaluation.adapter import Candidate, EvalContext, find_protocol, protocols
 from ssvid.evaluation.features import View
-from ssvid.evaluation.tuning import Recipe, augmentation, clip_source, optimizer_for, predict, stages, train
+from ssvid.evaluation.finetuning import Recipe, augmentation, clip_source, optimizer_for, predict, stages, train
+from ssvid.evaluation.supervised import supervised
 from ssvid.video.writer import write_video
 from ssvid.zoo import create_model
 
@@ -56,14 +56,14 @@ def videos(tmp_path_factory):
     return index.videos()
 
 
-def setting_of(videos, **changes) -> Setting:
+def setting_of(videos, **changes) -> EvalContext:
     train = np.array([n for n in range(12) if n % 6 < 4])
-    return Setting(videos, [(train, np.setdiff1d(np.arange(12), train))], VIEW, workers=0, options=QUICK, **changes)
+    return EvalContext(videos, [(train, np.setdiff1d(np.arange(12), train))], VIEW, workers=0, options=QUICK, **changes)
 
 
 def run(videos, make=toy, **changes):
-    setting = setting_of(videos, **changes)
-    return next(adapter.run("finetune", Subject("toy", make, False), setting))
+    context = setting_of(videos, **changes)
+    return next(adapter.run("finetune", Candidate("toy", make, False), context))
 
 
 # --- recipes ------------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def test_settings_out_of_range_are_told(changes, message):
 
 
 def test_rates_and_decay_of_each_part():
-    model = tuning.Classifier(create_model("r3d_18_tiny"), 3)
+    model = finetuning.Classifier(create_model("r3d_18_tiny"), 3)
     parts = stages(model.backbone)
     optimizer = optimizer_for(model, recipe(layer_decay=0.5, head_lr=4.0, lr=0.1, weight_decay=0.3))
     held = [p for group in optimizer.param_groups for p in group["params"]]
@@ -126,15 +126,15 @@ def test_rates_and_decay_of_each_part():
 
 
 def test_kept_frames_are_those_of_the_loader(videos):
-    footage, decoded = Footage(videos, 24), Footage(videos, 24, limit=0)
-    assert footage.kept
+    frame_cache, decoded = FrameCache(videos, 24), FrameCache(videos, 24, limit=0)
+    assert frame_cache.kept
     assert not decoded.kept
     reader = ClipReader(videos, 24)
-    plan = Plan(3, np.array([[0, 2, 4], [4, 4, 1]]), np.array(3), {}, 0.5, 16)
-    np.testing.assert_array_equal(footage[plan][2], reader[plan][2])
+    plan = SamplePlan(3, np.array([[0, 2, 4], [4, 4, 1]]), np.array(3), {}, 0.5, 16)
+    np.testing.assert_array_equal(frame_cache[plan][2], reader[plan][2])
     batches = [
         list(clip_source(kept, VIEW, recipe(), toy(), "cpu").random(np.arange(12), 4, 3, 0))
-        for kept in (footage, decoded)
+        for kept in (frame_cache, decoded)
     ]
     assert len(batches[0]) == 3
     for a, b in zip(*batches, strict=True):
@@ -144,13 +144,13 @@ def test_kept_frames_are_those_of_the_loader(videos):
 
 
 def test_frames_are_decoded_once(videos, monkeypatch):
-    Footage(videos, 24)
-    monkeypatch.setattr("ssvid.data.footage.load", None)
-    assert Footage(videos, 24).kept
+    FrameCache(videos, 24)
+    monkeypatch.setattr("ssvid.data.frame_cache.load", None)
+    assert FrameCache(videos, 24).kept
 
 
 def test_windows_are_random_and_short_videos_repeat_evenly(videos):
-    source = clip_source(Footage(videos, 24), VIEW, recipe(), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), toy(), "cpu")
     short, long = (next(n for n, v in enumerate(videos) if v.info.frames == frames) for frames in (5, 20))
     assert source._random(short, 0, 0).indices.tolist() == even_views(5, 1, 8).tolist()
     starts = {int(source._random(long, 0, place).indices[0, 0]) for place in range(60)}
@@ -161,7 +161,7 @@ def test_windows_are_random_and_short_videos_repeat_evenly(videos):
 
 
 def test_every_epoch_shows_every_video_and_test_clips_are_even(videos):
-    source = clip_source(Footage(videos, 24), VIEW, recipe(clips=3), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(clips=3), toy(), "cpu")
     positions = np.array([1, 4, 5, 9])
     seen = [batch.target.tolist() for batch in source.random(positions, 2, 4, 0)]
     assert [sorted(seen[0] + seen[1]), sorted(seen[2] + seen[3])] == [[1, 4, 5, 9]] * 2
@@ -174,7 +174,7 @@ def test_every_epoch_shows_every_video_and_test_clips_are_even(videos):
 
 @pytest.mark.parametrize(("flip", "mirrored"), [(True, True), (False, False)])
 def test_nothing_is_mirrored_where_that_changes_the_label(flip, mirrored, videos):
-    source = clip_source(Footage(videos, 24), VIEW, recipe(flip=0.5), toy(), "cpu", flip)
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(flip=0.5), toy(), "cpu", flip)
     boxes = np.stack([source._random(2, 0, place).params["box"] for place in range(40)])
     assert bool((boxes[..., 2] < 0).any()) == mirrored
     assert augmentation(16, recipe(flip=0.5), flip).flip == (0.5 if flip else 0.0)
@@ -182,7 +182,7 @@ def test_nothing_is_mirrored_where_that_changes_the_label(flip, mirrored, videos
 
 def test_flip_of_the_setting_reaches_the_clips(videos, monkeypatch):
     seen = []
-    monkeypatch.setattr(finetune, "clip_source", lambda *given: seen.append(given[-1]) or clip_source(*given))
+    monkeypatch.setattr(supervised_module, "clip_source", lambda *given: seen.append(given[-1]) or clip_source(*given))
     run(videos, flip=False)
     assert seen == [False, False]  # to train, and to test
 
@@ -216,7 +216,7 @@ def test_labels_of_test_videos_have_no_influence(videos):
 
 
 def test_training_depends_on_its_seed_alone(videos):
-    source = clip_source(Footage(videos, 24), VIEW, recipe(), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), toy(), "cpu")
     codes = np.array([video.label == "up" for video in videos]).astype(int)
 
     def weights(seed, noise):
@@ -234,7 +234,7 @@ def test_training_depends_on_its_seed_alone(videos):
 
 
 def test_steps_bound_the_time(videos):
-    source = clip_source(Footage(videos, 24), VIEW, recipe(), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), toy(), "cpu")
     told = []
     train(toy(), source, np.arange(12), np.arange(12) % 2, recipe(steps=2), 0, lambda *seen: told.append(seen))
     assert told == [(1, 2), (2, 2)]
@@ -244,7 +244,7 @@ def test_steps_bound_the_time(videos):
 
 
 def test_a_loss_that_is_not_finite_stops(videos):
-    source = clip_source(Footage(videos, 24), VIEW, recipe(), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), toy(), "cpu")
     backbone = toy()
     next(backbone.parameters()).data.fill_(float("nan"))
     with pytest.raises(SsvidError, match=r"the loss is nan at step 0; lower lr.*mp4"):
@@ -263,7 +263,7 @@ class Known(nn.Module):
 
 
 def test_means_of_logits_and_of_probabilities_by_hand(videos):
-    source = clip_source(Footage(videos, 24), VIEW, recipe(clips=2), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(clips=2), toy(), "cpu")
     model = Known([[9.0, 0.0], [-2.0, 2.0]])  # one sure clip and one that disagrees
     np.testing.assert_allclose(predict(model, source, np.array([3]), "logits"), [[3.5, 1.0]])
     first, second = 1 / (1 + np.exp(-9)), 1 / (1 + np.exp(4))
@@ -272,8 +272,8 @@ def test_means_of_logits_and_of_probabilities_by_hand(videos):
 
 
 def test_testing_moves_no_statistic(videos):
-    source = clip_source(Footage(videos, 24), VIEW, recipe(), toy(), "cpu")
-    model = tuning.Classifier(create_model("r3d_18_tiny"), 2).train()
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), toy(), "cpu")
+    model = finetuning.Classifier(create_model("r3d_18_tiny"), 2).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     predict(model, source, np.arange(4), "logits")
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -283,28 +283,28 @@ def test_testing_moves_no_statistic(videos):
 
 
 def test_supervised_is_trained_on_the_training_videos_of_each_fold_and_kept(videos, monkeypatch):
-    setting = setting_of(videos)
-    setting = replace(setting, folds=[*setting.folds, setting.folds[0][::-1]], options={"strengths": 0.01})
-    subject = supervised(Subject("supervised", toy, False), setting, QUICK)
-    assert subject.per_fold
-    assert not subject.pretrained
-    made = [subject.backbone(fold) for fold in (0, 1)]
+    context = setting_of(videos)
+    context = replace(context, folds=[*context.folds, context.folds[0][::-1]], options={"strengths": 0.01})
+    candidate = supervised(Candidate("supervised", toy, False), context, QUICK)
+    assert candidate.per_fold
+    assert not candidate.pretrained
+    made = [candidate.backbone(fold) for fold in (0, 1)]
     assert not torch.equal(*(next(backbone.parameters()) for backbone in made))
     swapped = [
         replace(video, label={"up": "down", "down": "up"}[video.label]) if n % 6 >= 4 else video
         for n, video in enumerate(videos)
     ]
-    other = supervised(Subject("supervised", toy, False), replace(setting, videos=swapped), QUICK)
+    other = supervised(Candidate("supervised", toy, False), replace(context, videos=swapped), QUICK)
     same, differs = (
         torch.equal(next(other.backbone(fold).parameters()), next(made[fold].parameters())) for fold in (0, 1)
     )
     assert same  # labels of the test videos alone were swapped
     assert not differs
-    monkeypatch.setattr(finetune, "train", None)  # from here on nothing is trained
-    kept = supervised(Subject("supervised", toy, False), setting, QUICK).backbone(0)
+    monkeypatch.setattr(supervised_module, "train", None)  # from here on nothing is trained
+    kept = supervised(Candidate("supervised", toy, False), context, QUICK).backbone(0)
     assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), made[0].parameters(), strict=True))
     assert not kept.training
-    tuned = next(adapter.run("finetune", Subject("supervised", toy, False), replace(setting, options=QUICK)))
+    tuned = next(adapter.run("finetune", Candidate("supervised", toy, False), replace(context, options=QUICK)))
     assert tuned.value > 50  # with the head that was trained with it
-    score = next(adapter.run("linear", subject, setting))
+    score = next(adapter.run("linear", candidate, context))
     assert score.value >= 50

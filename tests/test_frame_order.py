@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from itertools import permutations
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import torch
 
 from pretext.frame_order import IN_ORDER, TUPLES, FrameOrder
 from ssvid.errors import ConfigError
-from ssvid.training import orders
+from ssvid.ops import permutations
 from ssvid.training.validate import per_video
 from ssvid.zoo import create_model, model_info
 from tests.test_sampling import even
@@ -47,9 +47,9 @@ def test_tuples_are_in_order_or_not_by_their_middle_frame_alone():
 
 
 def test_an_order_of_four_and_its_reverse_are_one_class_of_twelve():
-    rows, classes = orders.up_to_reversal(4)
+    rows, classes = permutations.up_to_reversal(4)
     told = dict(zip(map(tuple, rows.tolist()), classes.tolist(), strict=True))
-    assert set(told) == set(permutations(range(4)))
+    assert set(told) == set(itertools.permutations(range(4)))
     assert [told[row] for row in ((0, 1, 2, 3), (0, 1, 3, 2), (0, 2, 1, 3), (0, 2, 3, 1))] == [0, 1, 2, 3]
     assert all(told[row] == told[row[::-1]] for row in told)
     assert np.bincount(list(told.values())).tolist() == [2] * 12
@@ -93,7 +93,7 @@ def test_one_answer_to_all_is_exactly_chance_on_held_out_videos(mode, world_inde
 def test_the_five_frames_keep_their_distances():
     """b to d is at most `frames` long, and no two neighbours of a < b < c < d < e are nearer than `gap`."""
     task = make()
-    assert (task.span, make(frames=60, gap=15).span) == (12 + 1 + 2 * 2, 91)
+    assert (task.window_length, make(frames=60, gap=15).window_length) == (12 + 1 + 2 * 2, 91)
     rows = drawn(task, even(17))
     a, b, c, d, e = rows.T
     assert rows.min() == 0
@@ -110,7 +110,7 @@ def test_the_five_frames_keep_their_distances():
 def test_the_four_frames_keep_their_distances():
     task = make(mode="opn")
     rows = drawn(task, even(13))
-    assert task.span == 13
+    assert task.window_length == 13
     assert np.diff(rows, axis=1).min() == 2
     assert (rows.min(), rows.max()) == (0, 12)
     assert drawn(task, even(13), 3, training=False).tolist() == [[0, 4, 8, 12]] * 3
@@ -118,13 +118,13 @@ def test_the_four_frames_keep_their_distances():
 
 def test_places_apart_are_all_equally_likely():
     rng = np.random.default_rng(0)
-    rows = [tuple(orders.spread_apart(3, 7, 2, rng).tolist()) for _ in range(3000)]
+    rows = [tuple(permutations.spread_apart(3, 7, 2, rng).tolist()) for _ in range(3000)]
     allowed = [(i, j, k) for i in range(7) for j in range(i + 2, 7) for k in range(j + 2, 7)]
     counts = np.array([rows.count(row) for row in allowed])
     assert counts.sum() == 3000
     expected = 3000 / len(allowed)
     assert ((counts - expected) ** 2 / expected).sum() < 29.6  # chi square of 9 degrees, 1 in 2000
-    assert orders.spread_apart(3, 7, 2).tolist() == [0, 3, 6]
+    assert permutations.spread_apart(3, 7, 2).tolist() == [0, 3, 6]
 
 
 def test_windows_are_drawn_by_their_motion():
@@ -229,7 +229,7 @@ def test_default_chance_is_that_of_the_default_mode():
 
 
 def test_distances_are_what_pairs_are_told_by():
-    head = orders.PairwiseHead(1, 3, 2, hidden=4, distances=True)
+    head = permutations.PairwiseHead(1, 3, 2, hidden=4, distances=True)
     seen = []
     head.compare.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     head(torch.tensor([[[1.0], [4.0], [2.0]]]))

@@ -8,8 +8,9 @@ import pytest
 
 from ssvid.data.index import Index
 from ssvid.data.layouts import LAYOUTS, place_of, read_layout
-from ssvid.data.scanning import cache_folder, open_data, scan_videos
+from ssvid.data.scanning import open_data, scan_videos
 from ssvid.errors import ConfigError, DataError
+from ssvid.files import cache_folder
 from tests.videos import numbers, write_video
 
 

@@ -45,19 +45,19 @@ def test_all_four_paces_of_a_video_share_a_moment(videos):
 
 
 def test_a_video_needs_room_for_the_largest_stride_whatever_is_asked(videos):
-    span = 7 * 4 + 1
+    window_length = 7 * 4 + 1
     for together in (True, False):
         task = Pace(Mean(), frames=8, together=together)
         exact, short = (
             replace(videos[0], info=replace(videos[0].info, frames=count, times=videos[0].info.times[:count]))
-            for count in (span, span - 1)
+            for count in (window_length, window_length - 1)
         )
-        assert task.why_unusable(short) == f"shorter than {span} frames"
+        assert task.why_unusable(short) == f"shorter than {window_length} frames"
         assert task.why_unusable(exact) is None
         for seed in range(40):
             indices = task.sample(exact, np.random.default_rng(seed)).indices
             assert indices.min() >= 0
-            assert indices.max() < span
+            assert indices.max() < window_length
             assert (np.diff(indices, axis=1) > 0).all()  # never wrapped, never held
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from ssvid.errors import ConfigError
-from ssvid.speedup.pace import paper_speed, plan_pace
+from ssvid.speedup.solver import paper_speed, plan_pace
 
 
 def problem(natural, durations, length, smooth, cuts):

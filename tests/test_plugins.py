@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 
 import ssvid
-from ssvid.catalogue import catalogue
+from ssvid.cli.catalogue import catalogue
 from ssvid.errors import ConfigError
 from ssvid.plugins import list_tasks, load_task, read_summary
 
@@ -28,7 +28,7 @@ class IsItUpsideDown(PretextTask):
     chance = 0.5
 
     def __init__(self, backbone: Backbone, *, frames: int = 8, size: int = 32) -> None:
-        super().__init__(backbone, Augment(size=size), span=frames)
+        super().__init__(backbone, Augment(size=size), window_length=frames)
         self.head = nn.Linear(backbone.info.dim, 1)
 
     def sample(self, video, rng, training=True):
@@ -74,7 +74,7 @@ def test_unknown_and_broken_files_are_told(tmp_path):
 
 def test_listing_and_importing_need_no_torch():
     code = (
-        "import sys, ssvid, ssvid.cli; from ssvid.catalogue import catalogue; rows = catalogue('all');"
+        "import sys, ssvid, ssvid.cli; from ssvid.cli.catalogue import catalogue; rows = catalogue('all');"
         "assert rows['tasks'] and rows['models'] and rows['layouts'];"
         "heavy = {'torch', 'numpy', 'decord', 'av', 'lightly', 'faiss', 'sklearn'} & set(sys.modules); assert not heavy, heavy"
     )

@@ -55,9 +55,9 @@ def test_the_number_of_neighbours_is_chosen_on_the_training_videos():
 
 @pytest.mark.parametrize("neighbours", [(0, 5), (-1,)])
 def test_neighbours_out_of_range_are_told(neighbours, monkeypatch):
-    setting = setting_of(["a", "b"] * 4, 4, options={"neighbours": neighbours})
+    context = setting_of(["a", "b"] * 4, 4, options={"neighbours": neighbours})
     with pytest.raises(ConfigError, match="positive"):
-        scores("knn", made_up(monkeypatch, clusters(["a", "b"] * 4)), setting)
+        scores("knn", made_up(monkeypatch, clusters(["a", "b"] * 4)), context)
 
 
 def test_more_dimensions_than_videos_change_nothing():
@@ -82,21 +82,21 @@ def test_strength_is_chosen_on_the_training_videos():
 
 def test_few_is_a_curve_as_far_as_the_training_videos_go(monkeypatch):
     labels = ["a", "b", "c"] * 12
-    subject = made_up(monkeypatch, clusters(labels, spread=5.0))
-    found = scores("few", subject, setting_of(labels, 24, options={"draws": 20}))
+    candidate = made_up(monkeypatch, clusters(labels, spread=5.0))
+    found = scores("few", candidate, setting_of(labels, 24, options={"draws": 20}))
     assert list(found) == ["few@1", "few@2", "few@5"]  # eight a class
     assert found["few@1"].value < found["few@5"].value
     assert all(score.predicted == {} and score.chance == pytest.approx(100 / 3) for score in found.values())
-    again = scores("few", subject, setting_of(labels, 24, options={"draws": 20}))
+    again = scores("few", candidate, setting_of(labels, 24, options={"draws": 20}))
     assert again == found
-    assert scores("few", subject, setting_of(labels, 24, options={"draws": 20}, seed=1)) != found
+    assert scores("few", candidate, setting_of(labels, 24, options={"draws": 20}, seed=1)) != found
 
 
 def test_few_sees_no_label_of_a_test_video(monkeypatch):
     labels = ["a", "b", "c"] * 12
-    subject = made_up(monkeypatch, clusters(labels, spread=5.0))
+    candidate = made_up(monkeypatch, clusters(labels, spread=5.0))
     values = [
-        scores("few", subject, setting_of([*labels[:24], *[one] * 12], 24, options={"shots": 2, "draws": 3}))["few@2"]
+        scores("few", candidate, setting_of([*labels[:24], *[one] * 12], 24, options={"shots": 2, "draws": 3}))["few@2"]
         for one in "abc"
     ]
     assert sum(score.value for score in values) == pytest.approx(100)  # whatever they were, the same was told

@@ -10,7 +10,7 @@ from torch import nn
 
 from pretext.random_walk import RandomWalk
 from ssvid.errors import ConfigError
-from ssvid.training import walks
+from ssvid.ops import palindrome_walks
 from ssvid.zoo import create_model, model_info
 
 INFO = model_info("resnet18_tiny")
@@ -36,7 +36,7 @@ def test_return_probabilities_of_a_graph_of_three_nodes():
     first = np.array([[1, 1 / e, 1], [e, 1, 1 / e], [1, e, 1]])  # of frame 0 with frame 1, over the temperature of 0.5
     first /= first.sum(1, keepdims=True)
     nodes = torch.tensor(np.stack(frames), dtype=torch.float32)[None]
-    away, ends = walks.palindromes(nodes, nodes, temperature=0.5)
+    away, ends = palindrome_walks.palindromes(nodes, nodes, temperature=0.5)
     np.testing.assert_allclose(away[0][0].exp(), first, rtol=1e-5)
     steps = {(s, t): softmax(frames[s] @ frames[t].T / 0.5) for s in range(3) for t in range(3)}
     np.testing.assert_allclose(first, steps[0, 1], rtol=1e-9)
@@ -47,7 +47,7 @@ def test_return_probabilities_of_a_graph_of_three_nodes():
 
 def test_the_way_back_is_walked_on_its_own_nodes():
     there, back = unit_nodes(3, 5), unit_nodes(3, 5, seed=1)
-    _, ends = walks.palindromes(there, back, 0.2)
+    _, ends = palindrome_walks.palindromes(there, back, 0.2)
     steps = [
         softmax(a @ b.T / 0.2)
         for a, b in zip(
@@ -61,13 +61,15 @@ def test_the_way_back_is_walked_on_its_own_nodes():
 
 def test_the_walk_is_in_fp32_and_nothing_vanishes():
     nodes = unit_nodes(5, 6).requires_grad_()
-    _, exact = walks.palindromes(nodes.detach(), nodes.detach(), 0.07)
+    _, exact = palindrome_walks.palindromes(nodes.detach(), nodes.detach(), 0.07)
     with torch.autocast("cpu", torch.bfloat16):
-        _, ends = walks.palindromes(nodes.bfloat16(), nodes.bfloat16(), 0.07)
-        _, full = walks.palindromes(nodes, nodes, 0.07)
+        _, ends = palindrome_walks.palindromes(nodes.bfloat16(), nodes.bfloat16(), 0.07)
+        _, full = palindrome_walks.palindromes(nodes, nodes, 0.07)
     assert ends[-1].dtype == torch.float32
     torch.testing.assert_close(full[-1], exact[-1])
-    _, sharp = walks.palindromes(nodes, nodes, 0.005)  # likenesses over 400 apart: exp leaves fp32 on both sides
+    _, sharp = palindrome_walks.palindromes(
+        nodes, nodes, 0.005
+    )  # likenesses over 400 apart: exp leaves fp32 on both sides
     sharp[-1].diagonal(dim1=1, dim2=2).mean().backward()
     assert sharp[-1].isfinite().all()
     assert nodes.grad.isfinite().all()
@@ -82,7 +84,7 @@ def test_the_walk_is_in_fp32_and_nothing_vanishes():
 
 def test_edges_are_dropped_by_independent_draws(monkeypatch):
     masks = []
-    whole = walks.step
+    whole = palindrome_walks.step
 
     def spy(a, b, temperature, dropout):
         found = whole(a, b, temperature, dropout)
@@ -92,10 +94,10 @@ def test_edges_are_dropped_by_independent_draws(monkeypatch):
         masks.append(found < -20)
         return found
 
-    monkeypatch.setattr(walks, "step", spy)
+    monkeypatch.setattr(palindrome_walks, "step", spy)
     nodes = F.normalize(torch.ones(4, 2, 40, 8), dim=-1)  # all alike: only dropped edges are improbable
     torch.manual_seed(0)
-    _, ends = walks.palindromes(nodes, nodes, 0.07, dropout=0.1)
+    _, ends = palindrome_walks.palindromes(nodes, nodes, 0.07, dropout=0.1)
     away, back = masks[0], masks[1].transpose(1, 2)
     assert away.float().mean().item() == pytest.approx(0.1, abs=0.02)
     assert back.float().mean().item() == pytest.approx(0.1, abs=0.02)  # were it inherited, 0.19
@@ -107,16 +109,16 @@ def test_edges_are_dropped_by_independent_draws(monkeypatch):
 
 def test_homes_by_hand():
     right_half = torch.tensor([0.5, 0.0, 0.5, 1.0])
-    cell, inside = walks.same_place(WHOLE[None], right_half[None], 4)
+    cell, inside = palindrome_walks.same_place(WHOLE[None], right_half[None], 4)
     assert inside[0].view(4, 4).tolist() == [[False, False, True, True]] * 4
     # centres at 1/8 and 5/8 ... of the right half: columns 2 and 3 of the whole are its columns 1 and 3
     assert cell[0].view(4, 4)[:, 2:].tolist() == [[1, 3], [5, 7], [9, 11], [13, 15]]
     mirrored = torch.tensor([0.0, 0.0, -1.0, 1.0])
-    cell, inside = walks.same_place(WHOLE[None], mirrored[None], 3)
+    cell, inside = palindrome_walks.same_place(WHOLE[None], mirrored[None], 3)
     assert inside.all()
     assert cell[0].view(3, 3).tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
     nodes = torch.zeros(1, 2, 3, 16, 4)
-    start, home, share = walks.homes(torch.stack([WHOLE, right_half])[None, :, None], nodes)
+    start, home, share = palindrome_walks.homes(torch.stack([WHOLE, right_half])[None, :, None], nodes)
     assert start[0].tolist() == list(range(16))
     assert home[0, 2].item() == 1
     assert share[0].view(4, 4)[0].tolist() == [0, 0, 0.125, 0.125]
@@ -129,10 +131,10 @@ def test_homes_are_where_the_content_went():
     rng = np.random.default_rng(0)
     task = RandomWalk(create_model("resnet18_tiny"), graph="map")
     boxes = torch.from_numpy(np.stack([task.cut.draw(rng, 2, 1)["box"] for _ in range(8)]))
-    views = walks.cut_twice(frame.expand(8, 1, -1, -1, -1), boxes)[:, :, 0]  # (8,2,3,64,64)
+    views = palindrome_walks.cut_twice(frame.expand(8, 1, -1, -1, -1), boxes)[:, :, 0]  # (8,2,3,64,64)
     centres = views.unflatten(-1, (8, 8)).unflatten(-3, (8, 8)).mean((-3, -1))  # of 8 x 8 cells
     first, second = centres[:, 0, :2].flatten(2), centres[:, 1, :2].flatten(2)  # (8,2,64)
-    home, inside = walks.same_place(boxes[:, 0, 0], boxes[:, 1, 0], 8)
+    home, inside = palindrome_walks.same_place(boxes[:, 0, 0], boxes[:, 1, 0], 8)
     there = second.gather(2, home[:, None].expand(-1, 2, -1))
     half_cell = boxes[:, 1, 0, 2:].abs()[:, :, None] / 8
     near = ((first - there).abs() <= half_cell + 0.03).all(1)
@@ -144,7 +146,7 @@ def test_homes_are_where_the_content_went():
 def test_patches_are_cut_from_the_lattice_and_each_on_its_own():
     frames = torch.rand(2, 3, 3, 48, 48)
     whole = WHOLE.expand(2, 3, 16, 4)
-    patches = walks.cut_patches(frames, whole, 16, 4)
+    patches = palindrome_walks.cut_patches(frames, whole, 16, 4)
     assert patches.shape == (2, 3, 16, 3, 16, 16)
     torch.testing.assert_close(patches[1, 2, 0], frames[1, 2, :, :16, :16], atol=1e-5, rtol=0)
     torch.testing.assert_close(patches[0, 1, 6], frames[0, 1, :, 11:27, 21:37], atol=1e-5, rtol=0)  # of 0, 11, 21, 32
@@ -215,7 +217,7 @@ def test_the_loss_is_the_mean_over_the_walks_from_the_shortest():
     nn.init.eye_(nodes.head.weight)
     nn.init.zeros_(nodes.head.bias)
     ways = nodes.nodes(clips, boxes)[:, 0]
-    _, ends = walks.palindromes(ways, ways, 0.07)
+    _, ends = palindrome_walks.palindromes(ways, ways, 0.07)
     single = [-end.diagonal(dim1=1, dim2=2).mean().item() for end in ends]
     for shortest, loss in losses.items():
         assert loss == pytest.approx(np.mean(single[shortest - 1 :]), rel=1e-5)

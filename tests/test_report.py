@@ -12,8 +12,8 @@ import pytest
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.page import Page
 from ssvid.evaluation.plots import class_bars, confusion, panels, score_figure, score_panels
-from ssvid.evaluation.published import published_rows, read_published
-from ssvid.evaluation.report import Row, Table, score, write
+from ssvid.evaluation.tables.published import published_rows, read_published
+from ssvid.evaluation.tables.table import Row, Table, score, write
 
 
 def table(**rows):

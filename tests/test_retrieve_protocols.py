@@ -15,7 +15,7 @@ from downstream import retrieval
 from downstream.retrieval import Ranking, Unpooled, evaluate, precision_by_chance, ranked, scores
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation import adapter
-from ssvid.evaluation.adapter import Subject
+from ssvid.evaluation.adapter import Candidate
 from ssvid.evaluation.metrics import KS
 from ssvid.zoo import create_model
 from tests.footage import make_footage
@@ -26,10 +26,10 @@ from tests.test_adapter import scores as run
 
 def test_recall_and_precision_by_hand():
     labels = list("aabbab")  # the last two ask the first four
-    setting = setting_of(labels, 4)
+    context = setting_of(labels, 4)
     order = np.array([[2, 0, 3, 1], [3, 2, 1, 0]])  # a: b a b a; b: b b a a
     told = {
-        score.name: score for score in scores("video", np.array(labels), [Ranking(order, np.array([4, 5]))], setting)
+        score.name: score for score in scores("video", np.array(labels), [Ranking(order, np.array([4, 5]))], context)
     }
     assert set(told) == {"video R@1", "video mAP"}  # four videos are no five
     assert told["video R@1"].value == 50
@@ -42,8 +42,8 @@ def test_recall_and_precision_equal_scikit_learn(monkeypatch):
     rng = np.random.default_rng(0)
     labels = [str(label) for label in rng.integers(0, 6, 160)]
     features = clusters(labels, spread=6.0, clips=3, dim=8)
-    setting = setting_of(labels, 90)
-    found = run("video", made_up(monkeypatch, features), setting)
+    context = setting_of(labels, 90)
+    found = run("video", made_up(monkeypatch, features), context)
     vectors, names = features.mean(1), np.array(labels)
     vectors = vectors - vectors[:90].mean(0)
     similarity = cosine_similarity(vectors[90:], vectors[:90])
@@ -80,28 +80,28 @@ def test_random_features_are_at_chance(monkeypatch):
 def test_every_video_asks_all_others_or_those_of_other_groups(monkeypatch):
     labels, groups = list("aabb"), ["x", "y", "x", "y"]
     features = np.array([[1.0, 0], [0.9, 0.3], [0.95, 0.1], [0, 1.0]], np.float32)[:, None]
-    setting = setting_of(labels, 2, groups=groups, options={"space": "raw"})
-    subject = made_up(monkeypatch, features)
-    assert run("loo", subject, setting)["loo R@1"].predicted == {0: "b", 1: "b", 2: "a", 3: "a"}
-    apart = replace(setting, options={"space": "raw", "leave_out_group": True})
-    told = run("loo", subject, apart)["loo R@1"]
+    context = setting_of(labels, 2, groups=groups, options={"space": "raw"})
+    candidate = made_up(monkeypatch, features)
+    assert run("loo", candidate, context)["loo R@1"].predicted == {0: "b", 1: "b", 2: "a", 3: "a"}
+    apart = replace(context, options={"space": "raw", "leave_out_group": True})
+    told = run("loo", candidate, apart)["loo R@1"]
     assert told.predicted == {0: "a", 1: "b", 2: "a", 3: "b"}
     assert told.value == 50
     nobody = replace(setting_of(labels, 2, options={"leave_out_group": True}))
     with pytest.raises(DataError, match="no group"):
-        run("loo", subject, nobody)
+        run("loo", candidate, nobody)
     alone = setting_of(labels, 2, groups=["x"] * 4, options={"leave_out_group": True})
     with pytest.raises(DataError, match="no video left"):
-        run("loo", subject, alone)
+        run("loo", candidate, alone)
 
 
 def test_each_split_is_centred_on_its_own_mean_in_coclr(monkeypatch):
     labels = ["a", "b"] * 6
     rows = clusters(labels, spread=0.1)[:, 0]
     rows[8:] += 50  # the test videos lie elsewhere, as under another light
-    monkeypatch.setattr(retrieval, "_window_means", lambda backbone, setting: rows)
-    subject = Subject("x", lambda: None, False)
-    assert run("coclr", subject, setting_of(labels, 8))["coclr R@1"].value == 100
+    monkeypatch.setattr(retrieval, "_window_means", lambda backbone, context: rows)
+    candidate = Candidate("x", lambda: None, False)
+    assert run("coclr", candidate, setting_of(labels, 8))["coclr R@1"].value == 100
     assert run("video", made_up(monkeypatch, rows[:, None]), setting_of(labels, 8))["video R@1"].value == 50
 
 
@@ -117,9 +117,9 @@ def test_vcop_takes_the_maximum_over_cells_and_keeps_the_rest(monkeypatch):
         assert torch.equal(Unpooled.of(one)(clip), one(clip))
     seen = []
     monkeypatch.setattr(
-        retrieval, "features_by_fold", lambda subject, setting, view: seen.append(view) or iter([np.eye(6)[:, None]])
+        retrieval, "features_by_fold", lambda candidate, context, view: seen.append(view) or iter([np.eye(6)[:, None]])
     )
-    run("vcop", Subject("x", lambda: backbone, False), setting_of(list("ababab"), 4))
+    run("vcop", Candidate("x", lambda: backbone, False), setting_of(list("ababab"), 4))
     assert (seen[0].clips, seen[0].stride, seen[0].pool) == (10, 1, "none")
 
 
@@ -132,9 +132,9 @@ def test_order_is_that_of_the_cosine():
     ("protocol", "options"), [("vcop", {"clips": 0}), ("copy", {"crop": 1.5}), ("video", {"space": "round"})]
 )
 def test_options_out_of_range_are_told(protocol, options, monkeypatch):
-    subject = made_up(monkeypatch, clusters(["a", "b"] * 4))
+    candidate = made_up(monkeypatch, clusters(["a", "b"] * 4))
     with pytest.raises(ConfigError):
-        list(adapter.run(protocol, subject, setting_of(["a", "b"] * 4, 4, options=options)))
+        list(adapter.run(protocol, candidate, setting_of(["a", "b"] * 4, 4, options=options)))
 
 
 def test_the_table_has_random_init_and_chance_and_no_trained_row(tmp_path):

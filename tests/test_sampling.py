@@ -34,14 +34,14 @@ def even(frames: int, fps: float = 25.0, **kwargs) -> VideoRecord:
     st.lists(st.integers(1, 119), max_size=4),
     st.sampled_from([None, 5.0, 12.5, 25.0]),
 )
-def test_windows_stay_in_one_shot(frames, span, cuts, fps):
+def test_windows_stay_in_one_shot(frames, window_length, cuts, fps):
     video = even(frames, cuts=tuple(sorted({cut for cut in cuts if cut < frames})))
     ticks = clock(video, fps)
     assert ((ticks >= 0) & (ticks < frames)).all()
-    for start in window_starts(video, ticks, span):
-        window = ticks[start : start + span]
-        assert len(window) == span
-        assert len(set(window)) == span  # nothing padded, wrapped or repeated
+    for start in window_starts(video, ticks, window_length):
+        window = ticks[start : start + window_length]
+        assert len(window) == window_length
+        assert len(set(window)) == window_length  # nothing padded, wrapped or repeated
         assert not any(window[0] < cut <= window[-1] for cut in video.shots.cuts)
 
 
@@ -56,7 +56,7 @@ def test_static_windows_are_left_out():
     video = even(20, motion=motion)
     starts = window_starts(video, clock(video), 5, min_motion=1.0)
     assert starts.tolist() == [11, 12, 13, 14, 15]  # the four steps from frame 11 move by 0, 0, 0, 4: a mean of 1
-    assert why_unusable(even(20, motion=np.zeros(20, np.float32)), span=5, min_motion=1.0) == "no motion"
+    assert why_unusable(even(20, motion=np.zeros(20, np.float32)), window_length=5, min_motion=1.0) == "no motion"
 
 
 @pytest.mark.parametrize("fps", [10.0, 12.5])
@@ -73,10 +73,10 @@ def test_clock_is_even_in_seconds_on_a_variable_rate(fps):
 
 
 def test_reasons_are_told():
-    assert why_unusable(even(10), span=11) == "shorter than 11 frames"
-    assert why_unusable(even(20, cuts=(10,)), span=11) == "no shot of 11 frames"
-    assert why_unusable(even(50, fps=10), span=11, fps=25.0) == "its rate is below 25 fps"
-    assert why_unusable(even(20), span=11) is None
+    assert why_unusable(even(10), window_length=11) == "shorter than 11 frames"
+    assert why_unusable(even(20, cuts=(10,)), window_length=11) == "no shot of 11 frames"
+    assert why_unusable(even(50, fps=10), window_length=11, fps=25.0) == "its rate is below 25 fps"
+    assert why_unusable(even(20), window_length=11) is None
 
 
 @given(st.integers(1, 200), st.integers(1, 10), st.integers(1, 32), st.integers(1, 8))

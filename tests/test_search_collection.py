@@ -19,8 +19,8 @@ from ssvid.evaluation.features import View
 from ssvid.search import ann
 from ssvid.search.building import add, build, remove
 from ssvid.search.collection import Collection
-from ssvid.search.copies import make_copies
 from ssvid.search.encode import asked, open_encoder, remarks, stretch, whole
+from ssvid.search.near_duplicates import make_copies
 from ssvid.video.writer import write_video
 from tests.footage import COUNT, FPS, FRAMES, make_footage, panning
 from tests.test_sampling import even, record
@@ -180,19 +180,19 @@ def test_killed_while_building_it_goes_on_and_comes_out_the_same(clips, footage,
 
 
 def test_killed_before_its_row_a_vector_does_not_count(footage, tmp_path, monkeypatch):
-    from ssvid.search.rows import Rows
+    from ssvid.search.segment_table import SegmentTable
 
-    whole_one, enter = build(tmp_path / "whole", [footage], encoder()), Rows.enter
+    whole_one, enter = build(tmp_path / "whole", [footage], encoder()), SegmentTable.enter
 
     def dying(self, video, spans, first):
         if first == 2:
             raise KeyboardInterrupt
         enter(self, video, spans, first)
 
-    monkeypatch.setattr(Rows, "enter", dying)
+    monkeypatch.setattr(SegmentTable, "enter", dying)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "c", [footage], encoder())
-    monkeypatch.setattr(Rows, "enter", enter)
+    monkeypatch.setattr(SegmentTable, "enter", enter)
     assert np.array_equal(build(tmp_path / "c", [footage], encoder()).vectors.array(), whole_one.vectors.array())
 
 
@@ -265,7 +265,7 @@ def test_a_whitened_collection_is_gone_on_with_in_its_space(footage, tmp_path):
 
 
 def test_what_cannot_be_whitened_is_told_before_it_is_encoded(footage, tmp_path, monkeypatch):
-    monkeypatch.setattr("ssvid.search.space.LONGEST", 4)
+    monkeypatch.setattr("ssvid.search.whitening.LONGEST", 4)
     with pytest.raises(ConfigError, match="too long to be whitened"):
         build(tmp_path / "c", [footage], encoder("clip"), space="whiten")
     assert not (tmp_path / "c").exists()

@@ -17,9 +17,9 @@ import pytest
 from ssvid.evaluation.features import View
 from ssvid.search.building import build
 from ssvid.search.collection import Collection
-from ssvid.search.cut import cut, shown
 from ssvid.search.encode import open_encoder
 from ssvid.search.page import clock_time, similarity_figure, write_page
+from ssvid.search.preview import cut, shown
 from ssvid.video.reader import Video
 from tests.footage import make_footage
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from ssvid.errors import ConfigError
-from ssvid.search import space
-from ssvid.search.space import Space
+from ssvid.search import whitening
+from ssvid.search.whitening import Whitening
 
 SQUARE = np.array([[3.0, 1.0], [-1.0, 1.0], [1.0, 1.5], [1.0, 0.5]], np.float32)  # around (1, 1): wide 4, high 1
 
 
-def fitted(vectors: np.ndarray, how: str, blocks: int = 2) -> Space:
-    return Space.fit(np.array_split(vectors, blocks), *vectors.shape, how)
+def fitted(vectors: np.ndarray, how: str, blocks: int = 2) -> Whitening:
+    return Whitening.fit(np.array_split(vectors, blocks), *vectors.shape, how)
 
 
 def test_each_space_by_hand():
@@ -41,7 +41,7 @@ def test_whitened_vectors_vary_alike_in_every_direction_they_take(rows, dim):
 def test_both_ways_of_computing_it_agree():
     rng = np.random.default_rng(1)
     vectors = (rng.normal(size=(30, 8)) @ rng.normal(size=(8, 8))).astype(np.float32)
-    few, many = (way([vectors[:20], vectors[20:]], 30, 8) for way in (space._of_few, space._of_many))
+    few, many = (way([vectors[:20], vectors[20:]], 30, 8) for way in (whitening._of_few, whitening._of_many))
     assert few(vectors) == pytest.approx(many(vectors), abs=1e-4)
 
 
@@ -68,6 +68,6 @@ def test_small_differences_are_heard_in_a_whitened_space():
 def test_what_cannot_be_whitened_is_told(monkeypatch):
     with pytest.raises(ConfigError, match="raw, centre, whiten"):
         fitted(SQUARE, "round")
-    monkeypatch.setattr(space, "LONGEST", 1)
+    monkeypatch.setattr(whitening, "LONGEST", 1)
     with pytest.raises(ConfigError, match="too long to be whitened"):
         fitted(SQUARE, "whiten")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ssvid.cli import app
 from ssvid.errors import ConfigError
 from ssvid.speedup.curve import MAX_RATE, Curve, evidence, motion_speed
-from ssvid.speedup.natural import fastest_natural, fill_gaps, largest_below, spread_over_frames
+from ssvid.speedup.natural_speed import fastest_natural, fill_gaps, largest_below, spread_over_frames
 from ssvid.speedup.windows import Windows
 from ssvid.video.scan import scan
 from ssvid.video.writer import write_video

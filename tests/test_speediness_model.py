@@ -13,10 +13,10 @@ from ssvid.data.synthetic import render
 from ssvid.errors import ConfigError, DataError
 from ssvid.speedup.curve import evidence
 from ssvid.speedup.evaluate import agreement, pool_row, report
+from ssvid.speedup.export_model import export_model
 from ssvid.speedup.fit import fit
 from ssvid.speedup.models import SHIPPED, WEIGHTS, load_card, load_model, save_model
 from ssvid.speedup.scores import Asked
-from ssvid.speedup.ship import ship
 from ssvid.training.fit import build_task
 from ssvid.training.run import Run
 from ssvid.video.writer import write_video
@@ -134,5 +134,5 @@ def test_agreement_is_of_ranks():
 def test_a_model_that_was_not_audited_is_not_shipped(tmp_path):
     (tmp_path / "config.yaml").write_text("task: speednet\n")
     with pytest.raises(ConfigError, match=f"ssvid audit {tmp_path}"):
-        ship(Run(tmp_path), tmp_path / "trained.sqlite", {}, tmp_path / "out")
+        export_model(Run(tmp_path), tmp_path / "trained.sqlite", {}, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -26,13 +26,13 @@ class First(torch.nn.Module):
 
 def test_labels_are_balanced_and_the_sped_up_clip_reaches_further(videos):
     task = SpeedNet(First(), frames=8, size=(32, 32))
-    spans = []
+    window_lengths = []
     for seed in range(40):
         clips = task.sample(videos[0], np.random.default_rng(seed))
         assert clips.target.tolist() == [0, 1]
         assert clips.indices.shape == (2, 8)
-        spans.append(np.ptp(clips.indices, axis=1))
-    normal, sped_up = np.mean(spans, 0) / 7
+        window_lengths.append(np.ptp(clips.indices, axis=1))
+    normal, sped_up = np.mean(window_lengths, 0) / 7
     assert 1.0 <= normal < 1.25
     assert 1.7 < sped_up < 2.2
     still = task.sample(videos[0], np.random.default_rng(0), training=False).indices
@@ -61,7 +61,7 @@ def test_one_frame_in_f_is_kept_by_coins_of_its_own(rate):
 def test_rates_are_drawn_from_the_papers_ranges(videos, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "pretext.speednet.skip_frames", lambda span, frames, rate, rng: seen.append(rate) or np.arange(frames)
+        "pretext.speednet.skip_frames", lambda window_length, frames, rate, rng: seen.append(rate) or np.arange(frames)
     )
     task = SpeedNet(First(), frames=8)
     for seed in range(300):
@@ -93,7 +93,7 @@ def test_training_and_testing_need_their_own_length(videos):
 def test_test_frames(videos, frames, test_frames, tested):
     task = SpeedNet(First(), frames=frames, test_frames=test_frames)
     assert task.sample(videos[0], np.random.default_rng(0), training=False).indices.shape == (2, tested)
-    assert task.span >= 2 * tested - 1
+    assert task.window_length >= 2 * tested - 1
 
 
 def test_loss_and_accuracy_by_hand():

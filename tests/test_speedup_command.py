@@ -9,7 +9,7 @@ import pytest
 
 from ssvid.cli.speedup import seconds
 from ssvid.errors import ConfigError
-from ssvid.speedup import job
+from ssvid.speedup import pipeline
 from tests.speedups import shown, tone, write_film
 from tests.test_cli import called
 
@@ -65,22 +65,26 @@ def test_bare_segments_are_rendered(film, tmp_path, monkeypatch, capsys):
 
 def test_evidence_is_computed_once_and_edits_are_kept(film, tmp_path, monkeypatch):
     out, asked = tmp_path / "o.mp4", []
-    evidence = job.evidence
-    monkeypatch.setattr(job, "evidence", lambda *arguments, **named: asked.append(1) or evidence(*arguments, **named))
-    first = job.planned(film, out, job.Wish(by="motion"))
-    again = job.planned(film, out, job.Wish(by="motion"))
+    evidence = pipeline.evidence
+    monkeypatch.setattr(
+        pipeline, "evidence", lambda *arguments, **named: asked.append(1) or evidence(*arguments, **named)
+    )
+    first = pipeline.planned(film, out, pipeline.SpeedupOptions(by="motion"))
+    again = pipeline.planned(film, out, pipeline.SpeedupOptions(by="motion"))
     assert len(asked) == 1
     assert again.edges.tobytes() == first.edges.tobytes()
-    other = job.planned(film, out, job.Wish(by="motion", speed=3))
+    other = pipeline.planned(film, out, pipeline.SpeedupOptions(by="motion", speed=3))
     assert len(asked) == 1, "another speed needs no new evidence"
     assert other.length == pytest.approx(2 / 3)
-    stored = json.loads(job.plan_file(out).read_text())
-    job.plan_file(out).write_text(json.dumps(stored | {"segments": [[0, 1, 1]]}))
-    assert job.planned(film, out, job.Wish(by="motion", speed=3)).speed[0] == 1
-    job.planned(film, out, job.Wish(by="constant", speed=3))
+    stored = json.loads(pipeline.plan_file(out).read_text())
+    pipeline.plan_file(out).write_text(json.dumps(stored | {"segments": [[0, 1, 1]]}))
+    assert pipeline.planned(film, out, pipeline.SpeedupOptions(by="motion", speed=3)).speed[0] == 1
+    pipeline.planned(film, out, pipeline.SpeedupOptions(by="constant", speed=3))
     assert len(asked) == 2
     write_film(film, frames=30)
-    assert len(job.planned(film, out, job.Wish(by="constant", speed=3)).pace) == 30, "another file is planned anew"
+    assert len(pipeline.planned(film, out, pipeline.SpeedupOptions(by="constant", speed=3)).pace) == 30, (
+        "another file is planned anew"
+    )
 
 
 def test_dry_run_renders_nothing_and_an_interruption_is_no_error(film, tmp_path, monkeypatch, capsys):
@@ -94,7 +98,7 @@ def test_dry_run_renders_nothing_and_an_interruption_is_no_error(film, tmp_path,
     def stopped(*arguments, **named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(job, "render", stopped)
+    monkeypatch.setattr(pipeline, "render", stopped)
     code, _, told = called(monkeypatch, capsys, *arguments)
     assert code == 130
     assert "goes on" in told
@@ -120,11 +124,11 @@ def test_results_never_fall_on_one_another(tmp_path):
     for name in ("a.mp4", "a.avi"):
         (tmp_path / name).write_text("")
     with pytest.raises(ConfigError, match="both become"):
-        job.targets([tmp_path], tmp_path / "out")
-    assert job.targets([tmp_path / "a.avi"], None) == [(tmp_path / "a.avi", tmp_path / "a.fast.mp4")]
+        pipeline.targets([tmp_path], tmp_path / "out")
+    assert pipeline.targets([tmp_path / "a.avi"], None) == [(tmp_path / "a.avi", tmp_path / "a.fast.mp4")]
     (tmp_path / "a.fast.mp4").write_text("")
     (tmp_path / "a.avi").unlink()
-    assert [source.name for source, _ in job.targets([tmp_path], tmp_path / "out")] == ["a.mp4"]
+    assert [source.name for source, _ in pipeline.targets([tmp_path], tmp_path / "out")] == ["a.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -153,12 +157,12 @@ def test_evidence_of_a_model_that_was_trained_further_is_not_taken(film, tmp_pat
     run, asked = tmp_path / "run", []
     run.mkdir()
     (run / "weights").write_text("first")
-    constant = job.evidence(film, by="constant")
-    monkeypatch.setattr(job, "evidence", lambda *arguments, **named: asked.append(1) or constant)
-    wish = job.Wish(model=str(run))
+    constant = pipeline.evidence(film, by="constant")
+    monkeypatch.setattr(pipeline, "evidence", lambda *arguments, **named: asked.append(1) or constant)
+    options = pipeline.SpeedupOptions(model=str(run))
     for count in (1, 1):
-        job.planned(film, tmp_path / "o.mp4", wish)
+        pipeline.planned(film, tmp_path / "o.mp4", options)
         assert len(asked) == count
     os.utime(run / "weights", (2e9, 2e9))
-    job.planned(film, tmp_path / "o.mp4", wish)
+    pipeline.planned(film, tmp_path / "o.mp4", options)
     assert len(asked) == 2

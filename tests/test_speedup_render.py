@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ssvid.errors import ConfigError, DataError, VideoError
-from ssvid.speedup import parts as parts_module
+from ssvid.speedup import segment_encoder as parts_module
 from ssvid.speedup import subtitles as subtitles_module
 from ssvid.speedup.plan import make_plan
 from ssvid.speedup.render import parts_folder, render

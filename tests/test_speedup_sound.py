@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ssvid.speedup.render import render
-from ssvid.speedup.sound import Track
-from ssvid.speedup.stretch import as_tape, keep_pitch
+from ssvid.speedup.sound import AudioReader
+from ssvid.speedup.time_stretch import as_tape, keep_pitch
 from tests.speedups import RATE, clicks, heard, onsets, pitch_of, tone, uneven_plan, write_film
 
 
@@ -135,7 +135,7 @@ def test_sound_with_holes_in_its_time_stamps_keeps_its_places(tmp_path):
             if packet.dts is not None and not torn:
                 packet.stream = streams[packet.stream_index]
                 out.mux(packet)
-    track = Track(str(tmp_path / "b.mkv"), 0, 0.0, RATE, "mono")
+    track = AudioReader(str(tmp_path / "b.mkv"), 0, 0.0, RATE, "mono")
     found = onsets(
         np.concatenate([track.read(start, start + RATE // 2) for start in range(0, 4 * RATE, RATE // 2)], 1)[0], RATE
     )

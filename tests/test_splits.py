@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ssvid.evaluation import notes
-from ssvid.evaluation.report import Row, Table
 from ssvid.evaluation.splits import Labelled, folds, name_of, open_labelled
+from ssvid.evaluation.tables import captions
+from ssvid.evaluation.tables.table import Row, Table
 from tests.labelled import videos_of
 
 
@@ -48,7 +48,7 @@ def test_findings_are_said_plainly():
         Row("theirs", {}, {"c": [99.0]}, source="s"),
     ]
     table = Table("T", "P", {"c": 16.7}, rows)
-    assert notes.findings(table, {"c": ("d", "linear")}) == [
+    assert captions.findings(table, {"c": ("d", "linear")}) == [
         "Best pretrained row of c: speednet, 40.0 ± 0.1; 9.0 above random init (31.0), no better than supervised, 38.3 below "
         "baseline_difference (78.3), 59.0 below theirs, published (99.0). Beside random init of the same backbone, by more than the "
         "spread, higher: speednet by 9.0; lower: none."
@@ -68,7 +68,7 @@ def test_every_row_is_compared_with_its_own_backbone():
         row("pace", "y", [20.0, 22.0], [80.0, 82.0]),
     ]
     columns = {"a": ("d", "linear"), "b": ("d", "finetune")}
-    frozen, tuned = notes.findings(Table("T", "P", dict.fromkeys(columns), rows), columns)
+    frozen, tuned = captions.findings(Table("T", "P", dict.fromkeys(columns), rows), columns)
     assert frozen.startswith("Best pretrained row of a: speednet on x, 21.0 ± 1.4; 30.0 below random init (51.0)")
     assert frozen.endswith(
         "of the same backbone, by more than the spread, higher: speednet by 10.0; lower: pace by 30.0."
@@ -86,10 +86,10 @@ def test_one_data_set_alone_is_not_enough():
         videos_of(["a", "b"] * 50, splits=["train", "train", "test", "test"] * 25),
         [(np.arange(50), np.arange(50, 100))],
     )
-    alone, both = notes.data_notes([data]), notes.data_notes([data, replace(data, name="e")])
+    alone, both = captions.data_notes([data]), captions.data_notes([data, replace(data, name="e")])
     assert (
         alone[0]
         == "d: own split, 50 train, 50 test, 2 classes. Small data: an accuracy near 50 % has a standard error of 7.1 points."
     )
-    assert alone[1] == notes.ONE_SET
-    assert notes.ONE_SET not in both
+    assert alone[1] == captions.ONE_SET
+    assert captions.ONE_SET not in both

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssvid import survey as module
+from ssvid.audit import survey as module
+from ssvid.audit.audit import audit
+from ssvid.audit.survey import shortfalls, survey, tabulate, trained, write
 from ssvid.config import PretrainConfig
 from ssvid.data.index import Index
 from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import make_world
 from ssvid.errors import ConfigError
 from ssvid.evaluation.splits import open_labelled
-from ssvid.survey import shortfalls, survey, tabulate, trained, write
-from ssvid.training.audit import audit
 from ssvid.training.fit import Interrupted, pretrain
 from ssvid.training.run import Run, load
 
@@ -69,7 +69,7 @@ def made(index, configs, tmp_path_factory):
     """Two tasks surveyed: the folder of the runs, the table, the facts, and what was told."""
     runs, told = tmp_path_factory.mktemp("runs"), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "side_by_side", Inline)
+        patch.setattr(module, "process_pool", Inline)
         patch.setattr(module, "audit", partial(audit, videos=8))
         chosen = [configs["speednet"], configs["arrow_of_time"]]
         table, facts = survey(chosen, str(index.path), seeds=1, runs=runs, told=told.append)
@@ -127,7 +127,7 @@ def test_every_run_leaves_its_facts(made, tmp_path):
     assert fact["command"] == (run.path / "command.txt").read_text().strip()
     assert fact["environment"]["threads"] == 1
     assert fact["held_out"] == json.loads((run.path / "held_out.json").read_text())["trained"]
-    assert fact["audit"] == ", ".join(json.loads((run.path / "audit" / "audit.json").read_text())["beaten"])
+    assert fact["audit"] == ", ".join(json.loads((run.path / "audit" / "audit.json").read_text())["shortcut"])
 
 
 def test_random_weights_are_those_the_run_started_from(made):
@@ -174,7 +174,7 @@ def test_a_run_made_with_other_settings_is_refused(made, index, configs, tmp_pat
 
 def test_an_interrupted_survey_says_that_it_goes_on(made, index, configs, monkeypatch):
     runs, _, _, _ = made
-    monkeypatch.setattr(module, "side_by_side", Inline)
+    monkeypatch.setattr(module, "process_pool", Inline)
 
     def stop(line):
         if "arrow_of_time" in line:

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ssvid.data import synthetic
-from ssvid.data.gallery import contact_sheet, moving_grid, save_animation
+from ssvid.data.contact_sheets import contact_sheet, moving_grid, save_animation
 from ssvid.data.motions import BODIES, PEBBLES
 from ssvid.data.synthetic import CLASSES, IRREVERSIBLE, SyntheticVideo, make_world, render
 from ssvid.errors import ConfigError

@@ -12,7 +12,7 @@ from ssvid.data.loader import ClipReader, collate
 from ssvid.errors import ConfigError
 from ssvid.plugins import list_tasks, load_task
 from ssvid.training.fit import build_task, make_optimizer, training_videos
-from ssvid.training.plans import PlanSampler
+from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask
 from ssvid.zoo import list_models, model_info
 
@@ -99,14 +99,14 @@ def test_a_picture_of_a_batch_is_drawn(name, videos):
     clips, target = floats(task, batch := batch_of(task, kept, config)), batch.target
     task.prepare(clips)
     with torch.no_grad():
-        rows = list(task.show(clips, target))
+        rows = list(task.visualize(clips, target))
     assert rows
     for caption, frames in rows:
         assert caption.strip()
         assert frames.ndim == 4
         assert frames.shape[0] == 3
         assert 0 <= frames.min() <= frames.max() <= 1
-    assert type(task).show is not PretextTask.show, "say what was answered"
+    assert type(task).visualize is not PretextTask.visualize, "say what was answered"
 
 
 @pytest.mark.parametrize(("name", "backbone"), PAIRS)

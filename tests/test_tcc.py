@@ -11,7 +11,7 @@ import torch
 
 from pretext.tcc import TCC
 from ssvid.errors import ConfigError
-from ssvid.training.cycles import EPSILON, cycle, cycle_loss, in_order, likeness
+from ssvid.ops.cycle_consistency import EPSILON, cycle, cycle_loss, in_order, likeness
 from ssvid.zoo import create_model
 
 SMALL = {"frames": 6, "stride": 3, "size": 32, "width": 16}

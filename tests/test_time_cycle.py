@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pretext.time_cycle import LONG, MATCHES, SKIP, TimeCycle
-from ssvid.training import places
+from ssvid.ops import patch_tracking
 from ssvid.zoo import create_model, model_info
 
 INFO = model_info("resnet18_tiny")
@@ -24,12 +24,12 @@ def ramp(side: int) -> torch.Tensor:
 
 
 def test_a_patch_is_cut_out_where_its_place_says():
-    patch = places.cut(ramp(90), torch.tensor([[0.2, -0.4, 0.0]]), 30)
+    patch = patch_tracking.cut(ramp(90), torch.tensor([[0.2, -0.4, 0.0]]), 30)
     torch.testing.assert_close(patch.mean((2, 3)), torch.tensor([[0.2, -0.4]]), atol=1e-4, rtol=0)
     half = (1 - 1 / 30) / 3  # to the middle of the outermost pixel
     assert patch[0, 0, :, 0].mean().item() == pytest.approx(0.2 - half, abs=1e-4)
     assert patch[0, 1, 0].mean().item() == pytest.approx(-0.4 - half, abs=1e-4)
-    turned = places.cut(ramp(90), torch.tensor([[0.0, 0.0, math.pi / 2]]), 30)  # its right is the frame's down
+    turned = patch_tracking.cut(ramp(90), torch.tensor([[0.0, 0.0, math.pi / 2]]), 30)  # its right is the frame's down
     assert turned[0, 1, :, -1].mean().item() == pytest.approx(half, abs=1e-4)
     assert turned[0, 0, -1].mean().item() == pytest.approx(-half, abs=1e-4)
 
@@ -37,31 +37,31 @@ def test_a_patch_is_cut_out_where_its_place_says():
 def test_the_distance_is_that_of_the_points():
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(2, 20, 3, generator=generator) * 2 - 1
-    points = (places.points(a, 200) - places.points(b, 200)).square().sum(-1).mean((1, 2))
-    torch.testing.assert_close(places.distance(a, b), points, rtol=1e-3, atol=1e-4)
+    points = (patch_tracking.points(a, 200) - patch_tracking.points(b, 200)).square().sum(-1).mean((1, 2))
+    torch.testing.assert_close(patch_tracking.distance(a, b), points, rtol=1e-3, atol=1e-4)
     shift = torch.tensor([[0.3, -0.4, 0.0]])
-    assert places.distance(shift, torch.zeros(1, 3)).item() == pytest.approx(0.25)
+    assert patch_tracking.distance(shift, torch.zeros(1, 3)).item() == pytest.approx(0.25)
 
 
 def test_a_hit_is_less_than_a_quarter_of_the_side_away():
     truth = torch.zeros(3, 3)
     answer = torch.tensor([[0.16, 0.0, 1.0], [0.12, 0.12, 0.0], [0.0, -0.17, 0.0]])
-    assert places.hit(answer, truth).tolist() == [1, 0, 0]
+    assert patch_tracking.hit(answer, truth).tolist() == [1, 0, 0]
 
 
 def test_patches_are_taken_where_something_moves():
     now, later = torch.zeros(2, 400, 3, 48, 48)
     later[:, :, 30:38, 6:14] = 1.0
     draws = torch.rand(400, 4, generator=torch.Generator().manual_seed(0))
-    place = places.lively(now, later, draws)
+    place = patch_tracking.lively(now, later, draws)
     assert place[:, :2].abs().max() <= 2 / 3
     middle = torch.tensor([10 / 24 - 1, 34 / 24 - 1])
     assert ((place[:, :2] - middle).abs().amax(1) < 0.75).all()  # within reach of the motion
     assert (place[:, :2].mean(0) - middle).abs().max() < 0.2
     assert place[:, 2].abs().max() <= math.pi / 4
     assert place[:, 2].std().item() == pytest.approx(math.pi / 4 / 3**0.5, rel=0.1)
-    assert torch.equal(place, places.lively(now, later, draws))
-    everywhere = places.lively(now, later.fill_(1.0), draws)  # all alike: any ten of the 49
+    assert torch.equal(place, patch_tracking.lively(now, later, draws))
+    everywhere = patch_tracking.lively(now, later.fill_(1.0), draws)  # all alike: any ten of the 49
     assert everywhere.isfinite().all()
 
 
@@ -71,10 +71,10 @@ def test_matches_count_where_the_place_puts_them():
     for i in range(3):
         for j in range(3):
             match[0, i, j, 3 + i, 3 + j] = 1.0  # the middle third of the frame, cell by cell
-    assert places.explained(match, place).item() == pytest.approx(1.0)
-    one_off = places.explained(match, torch.tensor([[2 / 9, 0.0, 0.0]])).item()
+    assert patch_tracking.explained(match, place).item() == pytest.approx(1.0)
+    one_off = patch_tracking.explained(match, torch.tensor([[2 / 9, 0.0, 0.0]])).item()
     assert one_off == pytest.approx(math.exp(-0.5), rel=1e-4)
-    assert places.explained(match, torch.tensor([[0.66, 0.66, 0.0]])).item() < 0.02
+    assert patch_tracking.explained(match, torch.tensor([[0.66, 0.66, 0.0]])).item() < 0.02
 
 
 def test_a_match_by_hand():
@@ -82,7 +82,7 @@ def test_a_match_by_hand():
     frame = torch.tensor([[1.0, 0.0, 0.5], [0.0, 2.0, 0.5]]).view(1, 2, 1, 3)
     weights = np.exp(np.array([1.0, 0.0, 2**-0.5]) / 0.5)
     with torch.autocast("cpu", torch.bfloat16):
-        found = places.match(patch, frame, 0.5)
+        found = patch_tracking.match(patch, frame, 0.5)
     np.testing.assert_allclose(found.flatten(), weights / weights.sum(), rtol=1e-5)
 
 
@@ -163,7 +163,7 @@ def test_the_loss_is_that_of_all_cycles(monkeypatch):
     values = task(clips, draws)
     assert routes == [[2, 3], [2, 1, 2, 3], [2, 1, 0, 1, 2, 3], [2, 3], [1, 3], [0, 3]]
     truth, _, _ = task.start(clips[:, 0], draws)
-    off = [places.distance(torch.full((1, 3), 0.1 * length), truth).item() for length in (2, 4, 6)]
+    off = [patch_tracking.distance(torch.full((1, 3), 0.1 * length), truth).item() for length in (2, 4, 6)]
     expected = MATCHES * 0.75 + LONG * np.mean(off) + SKIP * off[0]
     assert values["loss"].item() == pytest.approx(expected, rel=1e-5)
 
@@ -191,13 +191,13 @@ def test_blank_frames_tell_no_place(backbone):
 
 
 def test_places_follow_matches_and_not_matches_places(monkeypatch):
-    fixed, whole = [], places.explained
+    fixed, whole = [], patch_tracking.explained
 
     def spy(match, place):
         fixed.append(not match.requires_grad and place.requires_grad)
         return whole(match, place)
 
-    monkeypatch.setattr(places, "explained", spy)
+    monkeypatch.setattr(patch_tracking, "explained", spy)
     task = TimeCycle(create_model("resnet18_tiny"), size=48, dim=32)
     task(torch.randn(2, 1, 3, 6, 48, 48), torch.rand(2, 1, 4))
     assert len(fixed) == 2 + 4 + 6 + 8 + 4 * 2

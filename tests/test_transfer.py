@@ -11,16 +11,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from downstream import transfer as module
-from downstream.transfer import make_plan, subject_of, transfer
 from ssvid.config import PretrainConfig
 from ssvid.errors import DataError, VideoError
 from ssvid.evaluation import adapter
-from ssvid.evaluation.adapter import Setting
-from ssvid.evaluation.cells import confusion_counts
-from ssvid.evaluation.entrants import line_up
+from ssvid.evaluation.adapter import EvalContext
 from ssvid.evaluation.features import View
-from ssvid.evaluation.transfer_table import TRAINING
+from ssvid.evaluation.tables import transfer as module
+from ssvid.evaluation.tables.entries import line_up
+from ssvid.evaluation.tables.jobs import confusion_counts
+from ssvid.evaluation.tables.table_spec import TRAINING
+from ssvid.evaluation.tables.transfer import candidate_of, make_table_spec, transfer
 from ssvid.training.fit import Interrupted, pretrain
 from ssvid.zoo import create_model
 
@@ -181,10 +181,10 @@ def test_several_processes_give_the_same(asked, made, tmp_path):
 def test_a_protocol_that_does_not_fit_a_data_set_leaves_a_gap_and_is_told(asked, tmp_path, monkeypatch):
     real = adapter.run
 
-    def without_labels(protocol, subject, setting):
+    def without_labels(protocol, candidate, context):
         if protocol == "knn":
             raise DataError("no phases here")
-        return real(protocol, subject, setting)
+        return real(protocol, candidate, context)
 
     monkeypatch.setattr(adapter, "run", without_labels)
     small, told = asked | {"models": [TOY], "seeds": 1}, []
@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_read_stops_the_table(asked, tmp_path, monkeypatch
 
 def keys(asked, **changes):
     wanted = {name: value for name, value in (asked | changes).items() if name != "workers"}
-    return {cell.key for cell in make_plan(**wanted).cells()}
+    return {cell.key for cell in make_table_spec(**wanted).cells()}
 
 
 def test_a_cell_is_named_after_all_that_decides_it(asked):
@@ -230,14 +230,14 @@ def test_changed_weights_get_a_new_name(asked, runs, tmp_path):
 
 
 def test_supervised_learns_from_each_folds_training_videos_alone(asked, world_index):
-    plan = make_plan(**{name: value for name, value in asked.items() if name != "workers"})
-    setting = Setting(plan.sets[0].videos, plan.sets[0].folds, plan.view)
+    plan = make_table_spec(**{name: value for name, value in asked.items() if name != "workers"})
+    context = EvalContext(plan.sets[0].videos, plan.sets[0].folds, plan.view)
     subjects = {
-        (cell.group.name, cell.protocol.name): subject_of(plan.options[TRAINING], cell, setting)
+        (cell.group.name, cell.protocol.name): candidate_of(plan.options[TRAINING], cell, context)
         for cell in plan.cells()
     }
-    assert {key for key, subject in subjects.items() if subject.per_fold} == {("supervised", "linear")}
-    assert {key for key, subject in subjects.items() if subject.pretrained} == {
+    assert {key for key, candidate in subjects.items() if candidate.per_fold} == {("supervised", "linear")}
+    assert {key for key, candidate in subjects.items() if candidate.pretrained} == {
         ("speednet", "linear"),
         ("speednet", "finetune"),
     }
@@ -254,8 +254,8 @@ def test_rows_are_grouped_over_seeds(runs):
         ("speednet (speed2-s0)", "2 runs", False),
         ("speednet (speed3-s0)", "1 run, 3 draws", True),
     ]
-    assert [entrant.seed for entrant in groups[2].entrants] == [0, 1]
-    assert [entrant.seed for entrant in groups[3].entrants] == [0, 1, 2]
+    assert [entry.seed for entry in groups[2].entries] == [0, 1]
+    assert [entry.seed for entry in groups[3].entries] == [0, 1, 2]
     asked = ["r3d_18_tiny", str(runs / "speed2-s0"), "baseline_difference"]
     assert [(group.name, Path(group.backbone).name) for group in line_up(asked, 1)] == [  # backbone by backbone
         ("random init", "r3d_18_tiny"),
@@ -318,6 +318,6 @@ def test_weights_that_cannot_be_read_are_told_before_anything_is_computed(what, 
 
 
 def test_the_view_is_that_of_the_first_run(asked):
-    plan = make_plan(**{name: value for name, value in asked.items() if name != "workers"} | {"view": {}})
+    plan = make_table_spec(**{name: value for name, value in asked.items() if name != "workers"} | {"view": {}})
     assert plan.view == View(frames=6, size=32, stride=1)
     assert module.DEFAULT == ("linear", "knn", "few")

@@ -9,7 +9,7 @@ import pytest
 from ssvid.cli import main
 from ssvid.errors import ConfigError
 from ssvid.evaluation import adapter
-from ssvid.evaluation.cells import parse_options
+from ssvid.evaluation.tables.jobs import parse_options
 from tests.test_index import noise
 
 

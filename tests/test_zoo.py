@@ -21,7 +21,7 @@ from ssvid.zoo import (
     list_models,
     model_info,
 )
-from ssvid.zoo.backbone import place
+from ssvid.zoo.backbone import to_device
 
 ALL = list_models()
 TINY = list_models("*_tiny")
@@ -393,6 +393,6 @@ def test_placing_changes_the_layout_where_it_pays_and_no_value(name, laid_out):
     x = clip(2, 8, 32)
     backbone = build(name)
     before = backbone(x)
-    after = place(backbone, torch.device("cpu"))(x)
+    after = to_device(backbone, torch.device("cpu"))(x)
     torch.testing.assert_close(after, before)
     assert all(weight.is_contiguous() for weight in backbone.parameters()) != laid_out

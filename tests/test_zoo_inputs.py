@@ -1,4 +1,4 @@
-"""What a backbone is shown: changes or flow instead of colours, and that an exported one keeps to what it was trained on."""
+"""What a backbone is input_modality: changes or flow instead of colours, and that an exported one keeps to what it was trained on."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ssvid.environment import environment
 from ssvid.errors import ConfigError
-from ssvid.training.run import environment
 
 BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup")
 
 
 def run_bench(what: str, rounds: int = 5) -> list[dict[str, Any]]:
-    """Rows of one benchmark: what was timed, both sides, their ratio and the target. Raises ConfigError for an unknown one."""
+    """SegmentTable of one benchmark: what was timed, both sides, their ratio and the target. Raises ConfigError for an unknown one."""
     if what not in BENCHES:
         raise ConfigError(f"there is no bench {what!r}; there are: {', '.join(BENCHES)}")
     bench = getattr(importlib.import_module(f"{__name__}.{what}"), f"bench_{what}")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ssvid.bench.timing import footage, rates, row, steady
+from ssvid.bench.timing import frame_cache, rates, row, steady
 from ssvid.data.index import Index, VideoRecord
-from ssvid.data.loader import Plan, load
+from ssvid.data.loader import SamplePlan, load
 from ssvid.data.scanning import make_copies, scan_videos
 from ssvid.video.writer import write_video
 
@@ -21,7 +21,7 @@ def bench_loader(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Clips a second: a bare decord loop, our loader with one worker on the same windows, and on training copies."""
     index = Index(folder / "index.sqlite", create=True)
     for number in range(4):
-        write_video(folder / "v" / f"{number}.mp4", footage(number, 600), fps=30, gop=250, bframes=2, crf=23)
+        write_video(folder / "v" / f"{number}.mp4", frame_cache(number, 600), fps=30, gop=250, bframes=2, crf=23)
     scan_videos([folder / "v"], index)
     originals = index.videos()
     make_copies(index, folder / "copies")
@@ -48,7 +48,7 @@ def bench_loader(folder: Path, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def bare_decord(videos: Sequence[VideoRecord], plan: Plan) -> int:
+def bare_decord(videos: Sequence[VideoRecord], plan: SamplePlan) -> int:
     """What one would write by hand: a fresh reader a window, one thread, resized while decoding."""
     import decord
 
@@ -58,10 +58,10 @@ def bare_decord(videos: Sequence[VideoRecord], plan: Plan) -> int:
     return len(reader.get_batch(plan.indices.ravel()).asnumpy()) // CLIP
 
 
-def _window(video: int, videos: Sequence[VideoRecord], rng: np.random.Generator) -> Plan:
+def _window(video: int, videos: Sequence[VideoRecord], rng: np.random.Generator) -> SamplePlan:
     start = int(rng.integers(videos[video].info.frames - CLIP))
-    return Plan(video, np.arange(start, start + CLIP)[None], np.zeros(0, np.float32), {}, 0.5, SIDE)
+    return SamplePlan(video, np.arange(start, start + CLIP)[None], np.zeros(0, np.float32), {}, 0.5, SIDE)
 
 
-def _chunks(plans: Sequence[Plan]) -> list[list[Plan]]:
+def _chunks(plans: Sequence[SamplePlan]) -> list[list[SamplePlan]]:
     return [list(plans[start : start + 8]) for start in range(0, len(plans), 8)]

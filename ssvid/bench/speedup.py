@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ssvid.bench.timing import footage
-from ssvid.speedup.pace import plan_pace
+from ssvid.bench.timing import frame_cache
+from ssvid.speedup.solver import plan_pace
 from ssvid.video.writer import write_video
 
-FPS, LOOP = 30, 300  # frames a second; frames after which the footage repeats, made once
+FPS, LOOP = 30, 300  # frames a second; frames after which the frame_cache repeats, made once
 MINUTE, TEN = 60, 600  # seconds of the clips
 PLANNED = 100_000  # frames
 MEMORY, PLAN_TARGET = 1.2, 1.0
@@ -26,7 +26,7 @@ MEMORY, PLAN_TARGET = 1.2, 1.0
 JOB = """
 import json, resource, sys, time
 from pathlib import Path
-from ssvid.speedup.job import Wish, planned
+from ssvid.speedup.pipeline import SpeedupOptions, planned
 from ssvid.speedup.render import render
 source, out, by = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 spent, last = {}, [time.perf_counter()]
@@ -35,7 +35,7 @@ def told(what, done, total):
     spent[what] = spent.get(what, 0.0) + now - last[0]
     last[0] = now
 began = last[0]
-plan = planned(source, out, Wish(by=by), told)
+plan = planned(source, out, SpeedupOptions(by=by), told)
 evidence = time.perf_counter() - began
 last[0] = time.perf_counter()
 render(plan, out, told=told)
@@ -79,12 +79,12 @@ def _mib(size: float) -> str:
 
 
 def _clip(path: Path, seconds: int) -> Path:
-    """Footage with a tone of half the volume, stereo at 44.1 kHz; packets are copied over and over, for only decoding counts."""
+    """FrameCache with a tone of half the volume, stereo at 44.1 kHz; packets are copied over and over, for only decoding counts."""
     import av
 
     loop = path.with_name("loop.mp4")
     if not loop.exists():
-        write_video(loop, footage(0, LOOP), fps=FPS, crf=23, gop=LOOP, bframes=0)
+        write_video(loop, frame_cache(0, LOOP), fps=FPS, crf=23, gop=LOOP, bframes=0)
     with av.open(str(loop)) as source:
         packets = [bytes(packet) for packet in source.demux(video=0) if packet.size]
         with av.open(str(path), "w") as out:

@@ -18,7 +18,7 @@ from ssvid.data.loader import Batch, ClipReader, collate
 from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import make_world
 from ssvid.training import fit as loop
-from ssvid.training.plans import PlanSampler
+from ssvid.training.sampler import PlanSampler
 
 
 def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssvid.bench.timing import footage, rates, row
+from ssvid.bench.timing import frame_cache, rates, row
 from ssvid.data.index import Index, VideoRecord
 from ssvid.data.scanning import scan_videos
 from ssvid.evaluation import adapter
-from ssvid.evaluation.adapter import Setting, Subject
+from ssvid.evaluation.adapter import Candidate, EvalContext
 from ssvid.evaluation.features import View, extract
 from ssvid.video.writer import write_video
 from ssvid.zoo import create_model
@@ -34,7 +34,7 @@ def bench_transfer(folder: Path, rounds: int) -> list[dict[str, Any]]:
     a decoding worker beside; and the seconds of a probe when the features are there already."""
     index = Index(folder / "index.sqlite", create=True)
     for number in range(VIDEOS):
-        write_video(folder / "v" / f"{number}.mp4", footage(number, FRAMES), fps=30, gop=250, bframes=2, crf=23)
+        write_video(folder / "v" / f"{number}.mp4", frame_cache(number, FRAMES), fps=30, gop=250, bframes=2, crf=23)
     scan_videos([folder / "v"], index)
     videos = index.videos()
     backbone = create_model(BACKBONE).eval()
@@ -92,11 +92,11 @@ def _second_probe(videos: Sequence[VideoRecord], backbone: Backbone) -> dict[str
     """Seconds of a linear probe with its features to be computed, and of the next one."""
     labelled = [replace(video, label="ab"[number // 2 % 2]) for number, video in enumerate(videos)]
     fold = (np.arange(0, len(videos), 2), np.arange(1, len(videos), 2))
-    setting = Setting(labelled, [fold], VIEW, workers=0)
-    subject, took = Subject(BACKBONE, lambda: backbone, False), []
+    context = EvalContext(labelled, [fold], VIEW, workers=0)
+    candidate, took = Candidate(BACKBONE, lambda: backbone, False), []
     for _ in range(2):
         began = time.perf_counter()
-        list(adapter.run("linear", subject, setting))
+        list(adapter.run("linear", candidate, context))
         took.append(time.perf_counter() - began)
     return {
         "what": f"a linear probe on cached features against the first, which computed them, at most {SECONDS:.0f} s",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ssvid import console
+from ssvid.cli import console
 from ssvid.cli.shared import Json
 from ssvid.errors import SsvidError
 
@@ -25,7 +25,7 @@ def list_(
 
     Example:  ssvid list models '*_tiny'
     """
-    from ssvid.catalogue import HEADERS, catalogue
+    from ssvid.cli.catalogue import HEADERS, catalogue
 
     listed = catalogue(kind, pattern)
     if as_json:
@@ -41,7 +41,7 @@ def doctor(as_json: Json = False) -> None:
 
     Example:  ssvid doctor --json
     """
-    from ssvid.doctor import examine
+    from ssvid.cli.doctor import examine
 
     report = examine()
     if as_json:
@@ -62,7 +62,7 @@ def demo(
 
     Example:  ssvid demo -o /tmp/ssvid-demo
     """
-    from ssvid.demo import demo as run_it
+    from ssvid.cli.demo_run import demo as run_it
 
     page, table = run_it(out, steps=steps, seed=seed)
     console.show_table(table.title, table.header(), table.cells())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssvid import console
+from ssvid.cli import console
 from ssvid.cli.shared import CellWorkers, Clips, Device, Fps, Frames, Jobs, Json, Pool, Size, Stride, show
 from ssvid.errors import ConfigError
 
@@ -207,7 +207,7 @@ def evaluate(
     """
     from downstream.retrieval import DEFAULT
     from downstream.retrieval import evaluate as run_it
-    from ssvid.evaluation.report import write
+    from ssvid.evaluation.tables.table import write
 
     with console.counting() as told:
         table = run_it(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssvid import console
+from ssvid.cli import console
 
 if TYPE_CHECKING:
-    from ssvid.evaluation.report import Table
+    from ssvid.evaluation.tables.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Workers = Annotated[int | None, typer.Option(help="Processes; default: one a core.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ssvid import console
+from ssvid.cli import console
 from ssvid.cli.shared import Json
 
 app = typer.Typer()
@@ -32,7 +32,7 @@ def speediness(
     """
     from ssvid.speedup.curve import evidence
     from ssvid.speedup.fit import fit as fit_model
-    from ssvid.speedup.pictures import draw_curve, rows
+    from ssvid.speedup.plots import draw_curve, rows
 
     with console.counting() as told:
         chosen = fit_model(video, model, told=told) if fit and by == "model" else model

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssvid import console
+from ssvid.cli import console
 from ssvid.cli.shared import Json
 from ssvid.errors import ConfigError, SsvidError
 
 if TYPE_CHECKING:
-    from ssvid.speedup.plan import Plan
+    from ssvid.speedup.plan import SpeedPlan
 
 app = typer.Typer()
 INTERRUPTED = 130
@@ -60,7 +60,7 @@ def speedup(
     export: Annotated[Path | None, typer.Option(help="Also write the plan as an auto-editor v1 timeline.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page: both videos in step, and why.")] = None,
     cam: Annotated[bool, typer.Option(help="With --html: also render where the model looks (OUT.cam.mp4).")] = True,
-    dry_run: Annotated[bool, typer.Option(help="Plan and print, write OUT.plan.json, render nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="SpeedPlan and print, write OUT.plan.json, render nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Play a video faster where it stays natural, slower where it would not; the length is met to a frame, the sound keeps its pitch.
@@ -70,13 +70,13 @@ def speedup(
     The plan is kept in OUT.plan.json: another speed costs no new evidence, a rendering that was stopped goes on, and a hand may put rows of
     start, end (seconds) and speed into its "segments". Exit code 1 when one of several videos failed.
     """
-    from ssvid.speedup.job import Wish, beside, one_by_one, planned, speed_up, targets
+    from ssvid.speedup.pipeline import SpeedupOptions, beside, one_by_one, planned, speed_up, targets
 
     if cfr is not None and vfr:
         raise ConfigError("--cfr and --vfr contradict each other; give one")
     if by != "model" and (fit or model is not None):
         raise ConfigError(f"--fit and --model belong to --by model, not to --by {by}")
-    wish = Wish(
+    options = SpeedupOptions(
         speed=speed,
         duration=None if duration is None else seconds(duration),
         min_speed=min_speed,
@@ -93,13 +93,13 @@ def speedup(
     pairs = targets(videos, out)
     several = len(pairs) > 1 or videos[0].is_dir()
 
-    def act(source: Path, result: Path) -> Plan:
+    def act(source: Path, result: Path) -> SpeedPlan:
         with console.counting() as told:
             timeline = beside(export, result, several, ".v1.json")
             if dry_run:
-                return planned(source, result, wish, told, export=timeline)
+                return planned(source, result, options, told, export=timeline)
             page = beside(html, result, several, ".html")
-            return speed_up(source, result, wish, told, export=timeline, html=page, cam=cam and by == "model")
+            return speed_up(source, result, options, told, export=timeline, html=page, cam=cam and by == "model")
 
     rows: list[dict[str, Any]] = []
     try:
@@ -117,7 +117,7 @@ def speedup(
         raise typer.Exit(SsvidError.exit_code)
 
 
-def _told(done: Plan | Exception) -> dict[str, Any]:
+def _told(done: SpeedPlan | Exception) -> dict[str, Any]:
     return {"error": str(done)} if isinstance(done, Exception) else done.summary()
 
 

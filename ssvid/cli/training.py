@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ssvid import console
+from ssvid.cli import console
 from ssvid.cli.shared import Json, show
 from ssvid.errors import ConfigError, SsvidError
 
@@ -84,8 +84,8 @@ def audit(
 
     Example:  ssvid audit runs/speednet-s3dg_tiny-s0
     """
-    from ssvid.evaluation.audit_report import HEADER, facts, rows, write
-    from ssvid.training.audit import audit as run_it
+    from ssvid.audit.audit import audit as run_it
+    from ssvid.audit.report import HEADER, facts, rows, write
     from ssvid.training.run import Run
 
     with console.counting() as told:
@@ -95,8 +95,8 @@ def audit(
         typer.echo(json.dumps(facts(found), indent=2))
     else:
         console.show_table(f"audit of {run}", HEADER, rows(found))
-    if found.beaten:
-        console.LOG.print(f"beaten: {', '.join(found.beaten)}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
+    if found.shortcuts:
+        console.LOG.print(f"beaten: {', '.join(found.shortcuts)}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
         raise typer.Exit(SsvidError.exit_code)
     console.LOG.print(f"no control beaten; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
 
@@ -125,8 +125,8 @@ def survey(
 
     Example:  ssvid survey configs/pretrain/*_world.yaml --data world.sqlite --jobs 2 -o results/pretext
     """
-    from ssvid.survey import survey as run_it
-    from ssvid.survey import write
+    from ssvid.audit.survey import survey as run_it
+    from ssvid.audit.survey import write
 
     table, facts = run_it(
         [word for word in configs if "=" not in word],

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ssvid import console
+from ssvid.cli import console
 from ssvid.cli.shared import CellWorkers, Clips, Device, Fps, Frames, Jobs, Json, Pool, Size, Stride, show
 
 app = typer.Typer()
@@ -65,8 +65,8 @@ def transfer(
 
     Example:  ssvid transfer runs/speednet-s3dg_tiny-s* --data ut_interaction:videos/set1 --data world.sqlite -o results/transfer
     """
-    from downstream.transfer import DEFAULT
-    from downstream.transfer import transfer as run_it
+    from ssvid.evaluation.tables.transfer import DEFAULT
+    from ssvid.evaluation.tables.transfer import transfer as run_it
 
     with console.counting() as told:
         made = run_it(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ssvid import console
+from ssvid.cli import console
 from ssvid.cli.shared import Json, Workers
 from ssvid.errors import ConfigError, DataError
 
@@ -104,7 +104,7 @@ def make_world(
             progress=lambda done, total: told("rendering", done, total),
         )
     if picture is not None:
-        from ssvid.data.gallery import animate_classes
+        from ssvid.data.contact_sheets import animate_classes
 
         animate_classes(picture, seed)
     typer.echo(f"{written}: use it as --data {written}")

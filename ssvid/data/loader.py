@@ -25,7 +25,7 @@ WORKER_LIMIT = 300.0  # seconds without a batch after which a worker counts as h
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplePlan:
     """One sample, decided: which frames (V,T) of which video, where the square lies (0..1 along the long side), how it is augmented."""
 
     video: int
@@ -91,7 +91,7 @@ class ClipReader(Dataset):
         self.videos = videos
         self.side = side
 
-    def __getitem__(self, plan: Plan) -> tuple[Plan, str, np.ndarray | VideoError]:
+    def __getitem__(self, plan: SamplePlan) -> tuple[SamplePlan, str, np.ndarray | VideoError]:
         video = self.videos[plan.video]
         try:
             return plan, video.path, read_square(video, plan.indices, self.side, plan.offset)
@@ -100,7 +100,8 @@ class ClipReader(Dataset):
 
 
 def collate(
-    samples: list[tuple[Plan, str, np.ndarray | VideoError]], normalise: tuple[torch.Tensor, torch.Tensor] | None = None
+    samples: list[tuple[SamplePlan, str, np.ndarray | VideoError]],
+    normalise: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> Batch | VideoError:
     """Stack decoded plans, and augment them when `normalise` (mean, std) is given.
 
@@ -129,7 +130,7 @@ def _leave_signals_to_parent(worker: int) -> None:
 
 def load(
     videos: Sequence[VideoRecord],
-    plans: Iterable[list[Plan]],
+    plans: Iterable[list[SamplePlan]],
     side: int,
     workers: int = 0,
     device: torch.device | None = None,

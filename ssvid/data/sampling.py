@@ -42,28 +42,29 @@ def clock(video: VideoRecord, fps: float | None = None) -> np.ndarray:
     return np.clip(np.searchsorted(info.times, ticks, side="right") - 1, 0, info.frames - 1)
 
 
-def window_starts(video: VideoRecord, ticks: np.ndarray, span: int, min_motion: float = 0.0) -> np.ndarray:
-    """Positions s on the clock such that the `span` ticks from s lie in one shot and move enough.
+def window_starts(video: VideoRecord, ticks: np.ndarray, window_length: int, min_motion: float = 0.0) -> np.ndarray:
+    """Positions s on the clock such that the `window_length` ticks from s lie in one shot and move enough.
 
     min_motion is the least mean of the index's motion (mean absolute grey difference, 0..255) inside the window; a window that is
     static or cut cannot be answered honestly by any temporal task.
     """
-    if len(ticks) < span:
+    if len(ticks) < window_length:
         return np.zeros(0, int)
-    starts = np.arange(len(ticks) - span + 1)
-    first, last = ticks[starts], ticks[starts + span - 1]
+    starts = np.arange(len(ticks) - window_length + 1)
+    first, last = ticks[starts], ticks[starts + window_length - 1]
     is_cut = np.zeros(video.info.frames + 1, int)
     is_cut[list(video.shots.cuts)] = 1
     cuts_before = np.cumsum(is_cut)
     whole = cuts_before[last] == cuts_before[first]
     if min_motion > 0:
-        whole &= window_motion(video, ticks, span, starts) >= min_motion
+        whole &= window_motion(video, ticks, window_length, starts) >= min_motion
     return starts[whole]
 
 
-def window_motion(video: VideoRecord, ticks: np.ndarray, span: int, starts: np.ndarray) -> np.ndarray:
-    """Mean motion a frame (mean absolute grey difference, 0..255) inside the windows of `span` ticks from `starts`: (N,) -> (N,)."""
-    first, last = ticks[starts], ticks[starts + span - 1]
+def window_motion(video: VideoRecord, ticks: np.ndarray, window_length: int, starts: np.ndarray) -> np.ndarray:
+    """Mean motion a frame (mean absolute grey difference, 0..255) inside the windows of `window_length` ticks from `starts`: (N,) ->
+    (N,)."""
+    first, last = ticks[starts], ticks[starts + window_length - 1]
     moved = np.concatenate([[0.0], np.cumsum(video.shots.motion, dtype=np.float64)])
     return (moved[last + 1] - moved[first + 1]) / np.maximum(last - first, 1)
 
@@ -91,15 +92,15 @@ def epoch_order(videos: int, seed: int, position: np.ndarray) -> np.ndarray:
 
 
 def why_unusable(video: VideoRecord, **needs: Any) -> str | None:
-    """Reason why a video has no window of `span` ticks at `fps` with `min_motion`, or None when it has one."""
-    fps, span, min_motion = needs.get("fps"), needs["span"], needs.get("min_motion", 0.0)
+    """Reason why a video has no window of `window_length` ticks at `fps` with `min_motion`, or None when it has one."""
+    fps, window_length, min_motion = needs.get("fps"), needs["window_length"], needs.get("min_motion", 0.0)
     if fps is not None and video.info.fps < 0.95 * fps:
         return f"its rate is below {fps:g} fps"
     ticks = clock(video, fps)
-    if len(ticks) < span:
-        return f"shorter than {span} frames"
-    if not len(window_starts(video, ticks, span)):
-        return f"no shot of {span} frames"
-    if not len(window_starts(video, ticks, span, min_motion)):
+    if len(ticks) < window_length:
+        return f"shorter than {window_length} frames"
+    if not len(window_starts(video, ticks, window_length)):
+        return f"no shot of {window_length} frames"
+    if not len(window_starts(video, ticks, window_length, min_motion)):
         return "no motion"
     return None

@@ -18,12 +18,12 @@ from typing import Any
 from ssvid.data.index import Index
 from ssvid.data.layouts import place_of, read_layout
 from ssvid.errors import DataError, VideoError
+from ssvid.files import cache_folder
+from ssvid.progress import Progress
 from ssvid.video.guard import Guard
 from ssvid.video.raw import keep_raw
 from ssvid.video.scan import STALL, scan
 from ssvid.video.transcode import transcode
-
-Progress = Callable[[str, int, int], None]  # what is being done, files done, files in all
 
 LIMIT = 600.0  # seconds that scanning one file may take
 
@@ -114,12 +114,6 @@ def open_data(sources: Sequence[str | os.PathLike[str]], progress: Progress | No
         reason = f", {len(bad)} bad files, the first: {bad[0].path}: {bad[0].reason}" if bad else ""
         raise DataError(f"no usable video in {', '.join(map(str, sources))}{reason}")
     return index
-
-
-def cache_folder() -> Path:
-    """Where indexes of folders and extracted features are kept: $SSVID_CACHE, else ssvid below the user's cache folder."""
-    named = os.environ.get("SSVID_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ssvid"
 
 
 def _enter(sources: Sequence[str | os.PathLike[str]], index: Index, root: str | os.PathLike[str] | None = None) -> None:

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ssvid.compute import process_pool
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.rendering import SyntheticVideo, render
 from ssvid.errors import ConfigError
-from ssvid.processes import side_by_side
 from ssvid.video.writer import write_video
 
 __all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render"]
@@ -131,7 +131,7 @@ def _map(work: Callable[[Item], None], items: list[Item], workers: int) -> Itera
     if workers <= 1:
         yield from map(work, items)
         return
-    with side_by_side(workers) as pool:
+    with process_pool(workers) as pool:
         yield from pool.map(work, items)
 
 

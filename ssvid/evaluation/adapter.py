@@ -3,13 +3,13 @@
 An adapter is one file in `downstream/` (or a module named in the entry-point group "ssvid.adapters") that holds two things:
 
     PROTOCOLS = {"name": {"summary": ..., "after": ..., "differs": ..., "trains": "head" | "all" | "nothing", "options": {...}}, ...}
-    def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]
+    def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]
 
 `PROTOCOLS` is a plain literal, read from the source, so that listing imports no torch. `options` holds every option of the protocol with
 its default; an entry "*" holds fields and options that the others share, each of which may change some. `run` reads what the user changed
-from `setting.options` through `Protocol.settings`. Files without `PROTOCOLS` are no adapters.
+from `context.options` through `Protocol.settings`. Files without `PROTOCOLS` are no adapters.
 
-A subject whose weights depend on the fold, as those of a backbone trained with the labels of the training videos do, says
+A candidate whose weights depend on the fold, as those of a backbone trained with the labels of the training videos do, says
 `per_fold=True`; then, and only then, `make` is called with the number of the fold.
 """
 
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssvid.errors import ConfigError
 from ssvid.plugins import find_modules, import_source, read_literal
+from ssvid.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ class Score(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Subject:
+class Candidate:
     """What is evaluated.
 
     name: as the table's row says, "speednet", "random init", "supervised", "resnet18". make: gives a fresh copy with its weights each
@@ -64,7 +65,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Setting:
+class EvalContext:
     """What it is evaluated on, and how.
 
     videos: all labelled and usable. folds: (train, test) positions in `videos`; accuracies pool the test videos of all folds.
@@ -80,7 +81,7 @@ class Setting:
     device: str = "cpu"
     workers: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
-    progress: Callable[[str, int, int], None] | None = None
+    progress: Progress | None = None
     flip: bool = True
 
 
@@ -147,14 +148,14 @@ def find_protocol(name: str) -> Protocol:
     return known[name]
 
 
-def run(protocol: str, subject: Subject, setting: Setting) -> Iterator[Score]:
-    """Evaluate a subject by one protocol: its scores, one by one.
+def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
+    """Evaluate a candidate by one protocol: its scores, one by one.
 
     Raises ConfigError for an unknown protocol or option, DataError where the videos do not have what the protocol needs.
     """
     found = find_protocol(protocol)
-    found.settings(setting.options)
-    yield from import_source(found.path).run(protocol, subject, setting)
+    found.settings(context.options)
+    yield from import_source(found.path).run(protocol, candidate, context)
 
 
 def _is(value: Any, default: Any) -> bool:

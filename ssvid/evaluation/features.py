@@ -16,10 +16,10 @@ from safetensors.numpy import load_file, save_file
 
 from ssvid.data.augment import Augment
 from ssvid.data.index import VideoRecord, fingerprint
-from ssvid.data.loader import Plan, load
+from ssvid.data.loader import SamplePlan, load
 from ssvid.data.sampling import clock, even_views
-from ssvid.data.scanning import cache_folder
-from ssvid.zoo.backbone import Backbone, place
+from ssvid.files import cache_folder
+from ssvid.zoo.backbone import Backbone, to_device
 from ssvid.zoo.views import Pool, clip_vector
 
 
@@ -85,7 +85,7 @@ def _forward(
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[np.ndarray]:
     was_training = backbone.training
-    backbone = place(backbone, device).eval()
+    backbone = to_device(backbone, device).eval()
     mean, std = (torch.tensor(value, device=device) for value in (backbone.info.mean, backbone.info.std))
     plans = [_plan(number, video, view) for number, video in enumerate(videos)]
     chunks = [plans[start : start + batch] for start in range(0, len(plans), batch)]
@@ -101,8 +101,8 @@ def _forward(
     backbone.train(was_training)
 
 
-def _plan(number: int, video: VideoRecord, view: View) -> Plan:
+def _plan(number: int, video: VideoRecord, view: View) -> SamplePlan:
     indices = view.indices(video)
-    return Plan(
+    return SamplePlan(
         number, indices, np.zeros(0, np.float32), Augment(size=view.size).centre(*indices.shape), 0.5, view.size
     )

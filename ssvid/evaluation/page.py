@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ssvid.evaluation.report import Row, Table, label, row_score
+from ssvid.evaluation.tables.table import Row, Table, label, row_score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ssvid.evaluation.entrants import FIXED, RANDOM, SUPERVISED
-from ssvid.evaluation.report import Row, Table, decimals, label, spread
+from ssvid.evaluation.tables.entries import FIXED, RANDOM, SUPERVISED
+from ssvid.evaluation.tables.table import Row, Table, decimals, label, spread
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,9 @@ import numpy as np
 
 from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.layouts import UNUSED, place_of
-from ssvid.data.scanning import Progress, open_data
+from ssvid.data.scanning import open_data
 from ssvid.errors import DataError
+from ssvid.progress import Progress
 
 Fold = tuple[np.ndarray, np.ndarray]  # positions of the training and of the test videos
 

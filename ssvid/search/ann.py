@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,11 +26,11 @@ import torch  # noqa: F401  before faiss
 import faiss as _faiss  # isort: skip
 
 from ssvid.errors import ConfigError
+from ssvid.progress import Progress
 from ssvid.search.store import Vectors
 
 faiss: Any = _faiss  # what SWIG makes is not what its stubs say
 Kind = Literal["exact", "hnsw", "ivfpq"]
-Told = Callable[[str, int, int], None]
 
 EXACT, GRAPH = 100_000, 250_000  # vectors up to which a kind is chosen
 BLOCK = 1 << 16  # vectors scored at once
@@ -105,7 +104,7 @@ def exact(array: np.ndarray, queries: np.ndarray, k: int, start: int = 0) -> tup
     return np.concatenate(scores), np.concatenate(places)
 
 
-def grow(kind: Kind, vectors: Vectors, folder: Path, told: Told | None = None) -> None:
+def grow(kind: Kind, vectors: Vectors, folder: Path, told: Progress | None = None) -> None:
     """Make the index in `folder` hold all vectors. What is there already stays; a stopped call is gone on with by the next."""
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "hnsw":
@@ -174,7 +173,7 @@ def _open(kind: Kind, folder: Path) -> tuple[Any, list[Any]]:
     return index, [stacked, *shards]
 
 
-def _grow_graph(vectors: Vectors, folder: Path, told: Told) -> None:
+def _grow_graph(vectors: Vectors, folder: Path, told: Progress) -> None:
     path = folder / "graph.faiss"
     if path.exists():
         index = faiss.read_index(str(path))
@@ -188,7 +187,7 @@ def _grow_graph(vectors: Vectors, folder: Path, told: Told) -> None:
     _write(index, path)
 
 
-def _grow_lists(vectors: Vectors, folder: Path, told: Told) -> None:
+def _grow_lists(vectors: Vectors, folder: Path, told: Progress) -> None:
     trained = folder / "trained.faiss"
     if trained.exists() and 2 * faiss.read_index(str(trained)).nlist < lists_for(len(vectors)):
         shutil.rmtree(folder)  # too coarse by now

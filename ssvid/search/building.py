@@ -18,13 +18,14 @@ from ssvid.data.index import Index, VideoRecord
 from ssvid.data.layouts import Entry
 from ssvid.data.scanning import open_data
 from ssvid.errors import DataError, VideoError
+from ssvid.files import write_json
+from ssvid.progress import Progress
 from ssvid.search import ann
-from ssvid.search.collection import VERSION, Collection, Told, check_weights, index_folder, read_manifest
+from ssvid.search.collection import VERSION, Collection, check_weights, index_folder, read_manifest
 from ssvid.search.encode import Encoder, whole
-from ssvid.search.rows import Rows
-from ssvid.search.space import Space, checked_space
+from ssvid.search.segment_table import SegmentTable
 from ssvid.search.store import Vectors
-from ssvid.training.run import write_json
+from ssvid.search.whitening import Whitening, checked_space
 
 FEW = 16  # rows under which their mean and their directions say nothing, so that they are compared as they come
 
@@ -36,7 +37,7 @@ def build(
     *,
     kind: str = "auto",
     space: str = "centre",
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> Collection:
     """Make a collection of videos, or go on with one that was stopped, or bring one up to date.
 
@@ -60,7 +61,7 @@ def build(
     return Collection(folder, encoder)
 
 
-def add(collection: Collection, data: Sequence[str | os.PathLike[str]], progress: Told | None = None) -> Collection:
+def add(collection: Collection, data: Sequence[str | os.PathLike[str]], progress: Progress | None = None) -> Collection:
     """The collection with more videos in it."""
     return build(collection.folder, data, collection.encoder, progress=progress)
 
@@ -111,9 +112,9 @@ def _enter(index: Index, source: Index) -> None:
     index.adopt(source.path)
 
 
-def _encode(folder: Path, encoder: Encoder, progress: Told | None) -> None:
+def _encode(folder: Path, encoder: Encoder, progress: Progress | None) -> None:
     """Encode what is not encoded yet, fix the space at the end of the first build, and bring the index up to date."""
-    rows, manifest = Rows(Index(folder / "rows.sqlite")), read_manifest(folder)
+    rows, manifest = SegmentTable(Index(folder / "rows.sqlite")), read_manifest(folder)
     if stale := rows.stale():
         _drop(folder, rows, manifest["dim"], stale, forget=False)
     space, done = rows.space, rows.done()
@@ -140,10 +141,10 @@ def _encode(folder: Path, encoder: Encoder, progress: Told | None) -> None:
     _index(Collection(folder, encoder), progress)
 
 
-def _move(folder: Path, rows: Rows, raw: Vectors, how: str) -> None:
+def _move(folder: Path, rows: SegmentTable, raw: Vectors, how: str) -> None:
     """Rewrite the first build's vectors in the space they are compared in."""
     how = how if len(raw) >= FEW else "raw"
-    space = Space.fit((block for _, block in raw.blocks()), len(raw), raw.dim, how)
+    space = Whitening.fit((block for _, block in raw.blocks()), len(raw), raw.dim, how)
     vectors = Vectors(folder / f"vectors-{rows.generation + 1}.f32", raw.dim)
     for _, block in raw.blocks():
         vectors.append(space(block))
@@ -151,7 +152,7 @@ def _move(folder: Path, rows: Rows, raw: Vectors, how: str) -> None:
     _sweep(folder, rows.generation)
 
 
-def _drop(folder: Path, rows: Rows, dim: int, videos: set[int], forget: bool) -> None:
+def _drop(folder: Path, rows: SegmentTable, dim: int, videos: set[int], forget: bool) -> None:
     """Rewrite the vectors without those of `videos`."""
     generation = rows.generation
     before = Vectors(folder / f"vectors-{generation}.f32", dim, len(rows))
@@ -163,7 +164,7 @@ def _drop(folder: Path, rows: Rows, dim: int, videos: set[int], forget: bool) ->
     _sweep(folder, generation + 1)
 
 
-def _index(collection: Collection, progress: Told | None) -> None:
+def _index(collection: Collection, progress: Progress | None) -> None:
     """Make or extend the index where the vectors outside it are many."""
     if collection.kind == "exact":
         return

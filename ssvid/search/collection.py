@@ -13,7 +13,7 @@ for hit in Collection("coll").query("clip.mp4", at=(12, 15), k=10):
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,15 +25,14 @@ from ssvid.data.index import Index, VideoRecord
 from ssvid.data.scanning import open_data
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.features import View
+from ssvid.files import read_json
 from ssvid.search import ann
 from ssvid.search.encode import WHOLE, Encoder, Span, open_encoder, stretch
-from ssvid.search.rows import Rows
+from ssvid.search.segment_table import SegmentTable
 from ssvid.search.store import Vectors, unit
-from ssvid.training.run import read_json
 
 VERSION = 2
 NEAR = 0.5  # seconds between the middles of two hits in one video, at least
-Told = Callable[[str, int, int], None]
 
 
 class Hit(NamedTuple):
@@ -48,7 +47,7 @@ class Hit(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """What looks like a stretch inside one video: the hits; and of all its stretches the seconds (R,2) and cosines (R,R)."""
+    """What looks like a stretch inside one video: the hits; and of all its segments the seconds (R,2) and cosines (R,R)."""
 
     hits: list[Hit]
     spans: np.ndarray
@@ -80,7 +79,7 @@ class Collection:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
         self.index = Index(self.folder / "rows.sqlite")
-        self.rows = Rows(self.index)
+        self.rows = SegmentTable(self.index)
         space = self.rows.space
         if space is None:
             raise DataError(f"{folder} is not finished; the same `ssvid retrieve index` command goes on")
@@ -142,7 +141,7 @@ class Collection:
         exclude_self: bool = False,
         group: bool = False,
     ) -> list[Hit]:
-        """The k most similar stretches, best first, no two of which overlap by half or more.
+        """The k most similar segments, best first, no two of which overlap by half or more.
 
         what: a video, or feature vectors (D,) or (R,D) as the backbone gives them. at: seconds from and to, None for all of the video.
         exclude_self: leave out the query's own file. group: leave out all files of its group, which are often cut from one recording.
@@ -191,7 +190,7 @@ class Collection:
         return Moments(hits[:k], spans, rows @ rows.T)
 
     def _moments(self, video: VideoRecord) -> tuple[np.ndarray, np.ndarray]:
-        """Spans (R,2) and vectors (R,D) of all stretches of a video, from the collection where it holds them."""
+        """Spans (R,2) and vectors (R,D) of all segments of a video, from the collection where it holds them."""
         ids = self.rows.ids([video.path])
         held = self.rows.positions(ids.values())
         if len(held) and ids[video.path] in self.rows.done():

@@ -1,4 +1,4 @@
-"""From videos to vectors: which stretches of a video get one, and whose weights made it.
+"""From videos to vectors: which segments of a video get one, and whose weights made it.
 
 A collection counts in seconds: its view has a clock in frames a second, so that a stretch of a 10 fps video and one of a 60 fps video
 last equally long. A query passes through the same code as what is searched.
@@ -17,12 +17,12 @@ import torch
 
 from ssvid.data.augment import Augment
 from ssvid.data.index import VideoRecord
-from ssvid.data.loader import Plan, load
+from ssvid.data.loader import SamplePlan, load
 from ssvid.data.sampling import clock, even_views
 from ssvid.errors import DataError
-from ssvid.evaluation.entrants import line_up, trained_view
 from ssvid.evaluation.features import View
-from ssvid.zoo.backbone import Backbone, place
+from ssvid.evaluation.tables.entries import line_up, trained_view
+from ssvid.zoo.backbone import Backbone, to_device
 from ssvid.zoo.views import clip_vector, frame_vectors
 
 Unit = Literal["video", "sequence", "clip", "frame"]
@@ -35,8 +35,8 @@ STILL = 0.3  # mean grey difference (0..255) a frame up to which nothing moves, 
 UPRIGHT = 1.2  # height over width from which a video is portrait
 
 
-class Stretches(NamedTuple):
-    """Stretches of one video: frame indices int (V,T) of its clips; which of their vectors are rows, int (R,), None for the mean of
+class Segments(NamedTuple):
+    """Segments of one video: frame indices int (V,T) of its clips; which of their vectors are rows, int (R,), None for the mean of
     all; and seconds from and to of every row, float (R,2)."""
 
     indices: np.ndarray
@@ -69,9 +69,9 @@ class Encoder:
 
         Raises VideoError naming a file that cannot be read.
         """
-        stretches = [whole(video, self.view, self.unit) for video in videos]
-        for position, vectors in clip_vectors(self, videos, [one.indices for one in stretches]):
-            spans = stretches[position].spans
+        segments = [whole(video, self.view, self.unit) for video in videos]
+        for position, vectors in clip_vectors(self, videos, [one.indices for one in segments]):
+            spans = segments[position].spans
             yield videos[position], (self._one(vectors) if self.unit in WHOLE else vectors[: len(spans)]), spans
 
     def ask(self, video: VideoRecord, at: Span | None = None) -> np.ndarray:
@@ -99,24 +99,24 @@ def open_encoder(
     """
     groups = line_up([model], 1)
     group = groups[-1] if groups[-1].facts else groups[0]
-    backbone = group.entrants[0].make().eval()
+    backbone = group.entries[0].make().eval()
     return Encoder(backbone, model, view or trained_view(groups), unit, device, workers)
 
 
-def whole(video: VideoRecord, view: View, unit: Unit) -> Stretches:
-    """All stretches of a video."""
+def whole(video: VideoRecord, view: View, unit: Unit) -> Segments:
+    """All segments of a video."""
     if unit in WHOLE:
-        return Stretches(view.indices(video), None, np.array([[0.0, video.info.duration]]))
+        return Segments(view.indices(video), None, np.array([[0.0, video.info.duration]]))
     ticks, times = clock(video, view.fps), video.info.times
     span = (view.frames - 1) * view.stride + 1
     indices = ticks[_windows(len(ticks), view, (span + 1) // 2 if unit == "clip" else view.frames * view.stride)]
     if unit == "clip":
         ends = np.append(times[1:], video.info.duration)
-        return Stretches(indices, np.arange(len(indices)), np.stack([times[indices[:, 0]], ends[indices[:, -1]]], 1))
+        return Segments(indices, np.arange(len(indices)), np.stack([times[indices[:, 0]], ends[indices[:, -1]]], 1))
     frames, rows = np.unique(indices, return_index=True)  # the last window overlaps the one before it
     seconds = times[frames]
     ends = np.minimum(seconds + view.stride / (view.fps or video.info.fps), video.info.duration)
-    return Stretches(indices, rows, np.stack([seconds, ends], 1))
+    return Segments(indices, rows, np.stack([seconds, ends], 1))
 
 
 def asked(video: VideoRecord, view: View, unit: Unit, at: Span | None) -> np.ndarray:
@@ -178,7 +178,7 @@ def clip_vectors(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(position, vectors float32 (V,D)) of every video in order, for its clips of frame indices (V,T); (V*T,D) for the unit frame."""
     view, device = encoder.view, torch.device(encoder.device)
-    backbone = place(encoder.backbone, device).eval()
+    backbone = to_device(encoder.backbone, device).eval()
     mean, std = (torch.tensor(value, device=device) for value in (backbone.info.mean, backbone.info.std))
     plans = [
         _plan(position, clips[first : first + AT_ONCE], view.size)
@@ -214,5 +214,5 @@ def _windows(count: int, view: View, hop: int) -> np.ndarray:
     return starts[:, None] + offsets
 
 
-def _plan(position: int, clips: np.ndarray, size: int) -> Plan:
-    return Plan(position, clips, np.zeros(0, np.float32), Augment(size=size).centre(*clips.shape), 0.5, size)
+def _plan(position: int, clips: np.ndarray, size: int) -> SamplePlan:
+    return SamplePlan(position, clips, np.zeros(0, np.float32), Augment(size=size).centre(*clips.shape), 0.5, size)

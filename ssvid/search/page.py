@@ -19,8 +19,8 @@ import numpy as np
 from ssvid.data.index import VideoRecord
 from ssvid.evaluation.page import Page
 from ssvid.search.collection import Collection, Hit, Moments
-from ssvid.search.cut import Cut, cut
 from ssvid.search.encode import Span, stretch
+from ssvid.search.preview import Preview, cut
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,11 +107,11 @@ def write_page(
     if moments is not None:
         page.heading("Self-similarity")
         caption = (
-            "How like each other all moments of the video are. Bright blocks are stretches alike, bright stripes beside the diagonal "
+            "How like each other all moments of the video are. Bright blocks are segments alike, bright stripes beside the diagonal "
             "are repetitions."
         )
         page.figure(similarity_figure(moments, at), caption)
-    page.text("Arrow keys: next clip. Space: stop and go. Enter: larger.", note=True)
+    page.text("Arrow keys: next clip. Whitening: stop and go. Enter: larger.", note=True)
     page.parts.append(SCRIPT)
     return page.write(path if single else path / "index.html")
 
@@ -159,7 +159,7 @@ def _records(collection: Collection, video: VideoRecord, hits: Sequence[Hit]) ->
     return {video.path: video} | {record.path: record for record in found}
 
 
-def _tile(hit: Hit, clip: Cut, rank: int, label: str | None, media: Path | None) -> str:
+def _tile(hit: Hit, clip: Preview, rank: int, label: str | None, media: Path | None) -> str:
     """A clip with what is known of it. rank 0 is the query, which is neither right nor wrong."""
     known = rank and label is not None and hit.label is not None
     verdict = ("right" if hit.label == label else "wrong") if known else ""
@@ -193,7 +193,7 @@ def _tile(hit: Hit, clip: Cut, rank: int, label: str | None, media: Path | None)
     )
 
 
-def _source(clip: Cut, rank: int, name: str, media: Path | None) -> str:
+def _source(clip: Preview, rank: int, name: str, media: Path | None) -> str:
     """Where the movie is: in the page, or in a file beside it."""
     if media is None:
         return f"data:video/mp4;base64,{base64.b64encode(clip.movie).decode()}"

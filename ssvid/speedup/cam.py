@@ -8,7 +8,7 @@ Red pushes to "sped up" (or "backward"), blue against it; where the map is weak,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ssvid.data.augment import Augment
 from ssvid.errors import ConfigError, DataError
+from ssvid.progress import Progress
 from ssvid.speedup.models import load_model
 from ssvid.speedup.windows import Windows, durations_of, side_of, small_tensors
 from ssvid.training.run import Run
@@ -38,13 +39,11 @@ FULL = (
     0.9  # quantile of the strengths from which the colour is full: a few moments are many times as strong as the rest
 )
 
-Told = Callable[[str, int, int], None]
-
 
 class Mapped(Protocol):
     """A task with a map: clips (B,V,C,T,h,w) -> (B,V,t,h',w'), of T frames `stride` ticks of its clock apart."""
 
-    span: int
+    window_length: int
     fps: float | None
     augment: Augment
     backbone: Backbone
@@ -58,7 +57,7 @@ def render_cam(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
     model: str | os.PathLike[str] | Mapped | None = None,
-    told: Told | None = None,
+    told: Progress | None = None,
 ) -> None:
     """Write `path` with its activation map over it to `out`, same frames at the same times, without sound.
 
@@ -84,11 +83,15 @@ def load_mapped(source: str | os.PathLike[str] | None) -> Mapped:
     return cast(Mapped, task)
 
 
-def frame_maps(task: Mapped, info: VideoInfo, shots: Shots, told: Told) -> np.ndarray:
+def frame_maps(task: Mapped, info: VideoInfo, shots: Shots, told: Progress) -> np.ndarray:
     """The map (T,h,w) of every frame: the mean over the half-overlapping windows it lies in, NaN where there is none."""
     durations = durations_of(info)
     clock = min(task.fps or info.fps, info.fps) / getattr(task, "stride", 1)
-    length = (task.span - 1) // task.stride + 1 if hasattr(task, "stride") else cast(int, getattr(task, "frames", 0))
+    length = (
+        (task.window_length - 1) // task.stride + 1
+        if hasattr(task, "stride")
+        else cast(int, getattr(task, "frames", 0))
+    )
     cutter: Windows[Tensor] = Windows(info.times, durations, shots.cuts, [1.0], clock, length, max(1, length // 2))
     total, count = np.zeros(0), np.zeros(info.frames)
     for window in cutter.cut(small_tensors(task.backbone.info, info, shots, side_of(task.augment), told)):
@@ -114,7 +117,7 @@ def _held(maps: np.ndarray, starts: tuple[int, ...]) -> np.ndarray:
     return maps
 
 
-def overlaid(info: VideoInfo, maps: np.ndarray, told: Told) -> Iterator[np.ndarray]:
+def overlaid(info: VideoInfo, maps: np.ndarray, told: Progress) -> Iterator[np.ndarray]:
     """Every frame of a video, uint8 (H,W,3), with its map (h,w) in colours over it."""
     strength = np.abs(maps[np.isfinite(maps)])
     scale = max(float(np.quantile(strength, FULL)), 1e-6)

@@ -12,7 +12,7 @@ every speed alike. What does not move looks the same at every rate, so stillness
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,8 +22,9 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from ssvid.errors import ConfigError
+from ssvid.progress import Progress
 from ssvid.speedup.models import SpeedModel, load_model
-from ssvid.speedup.natural import fastest_natural, fill_gaps, spread_over_frames
+from ssvid.speedup.natural_speed import fastest_natural, fill_gaps, spread_over_frames
 from ssvid.speedup.windows import Window, Windows, durations_of, side_of, small_tensors
 from ssvid.video.info import VideoInfo
 from ssvid.video.scan import scan
@@ -37,7 +38,6 @@ MOTION_SHARE = 0.5  # of log V, the rest is the network's
 SMOOTH = 0.25  # seconds, of motion, which is noisy from frame to frame
 KINDS = ("model", "motion", "constant")
 
-Told = Callable[[str, int, int], None]  # what is being done, frames done, frames in all
 Scanned = tuple[VideoInfo, Shots]
 
 
@@ -83,7 +83,7 @@ def evidence(
     *,
     by: str = "model",
     model: str | os.PathLike[str] | SpeedModel | None = None,
-    told: Told | None = None,
+    told: Progress | None = None,
     scanned: Scanned | None = None,
 ) -> Curve:
     """How fast every frame of a video may be played.
@@ -125,7 +125,7 @@ def motion_speed(motion: np.ndarray, durations: np.ndarray, cuts: Sequence[int])
 
 
 def looks_faster(
-    task: SpeedModel, info: VideoInfo, shots: Shots, told: Told | None = None, hop: int = HOP
+    task: SpeedModel, info: VideoInfo, shots: Shots, told: Progress | None = None, hop: int = HOP
 ) -> tuple[tuple[float, ...], np.ndarray]:
     """Playback rates (R,) and the probability (R,T) that each frame looks sped up at them; none for a video shorter than a window.
 

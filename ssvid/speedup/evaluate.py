@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from scipy.ndimage import uniform_filter1d
 from scipy.stats import spearmanr
 
 from ssvid.data.synthetic import CLASSES, render
+from ssvid.environment import environment
 from ssvid.errors import DataError
+from ssvid.files import write_json, write_text
+from ssvid.progress import Progress
 from ssvid.speedup.curve import Curve, Scanned, evidence
 from ssvid.speedup.models import SpeedModel, load_model
-from ssvid.speedup.pace import plan_pace
-from ssvid.training.run import environment, write_json, write_text
+from ssvid.speedup.solver import plan_pace
 from ssvid.video.scan import scan
 from ssvid.video.writer import write_video
 
@@ -41,8 +43,6 @@ AUTHORS_SMOOTH = 9  # frames
 POOL, POOL_CURVE = "speednet_pool-orig.mp4", "pool_authors_speed_curve.csv"
 BAR = 0.7
 
-Told = Callable[[str, int, int], None]
-
 
 def report(
     out: str | os.PathLike[str],
@@ -50,7 +50,7 @@ def report(
     videos: int,
     seed: int,
     clips: str | os.PathLike[str] | None,
-    told: Told,
+    told: Progress,
 ) -> str:
     """Write OUT.md and OUT.json and return the former. clips: the folder with the authors' clip, where it is there.
 
@@ -69,7 +69,7 @@ def report(
     return text
 
 
-def world_rows(task: SpeedModel, videos: int, seed: int, told: Told) -> list[dict[str, Any]]:
+def world_rows(task: SpeedModel, videos: int, seed: int, told: Progress) -> list[dict[str, Any]]:
     """One row a video of the motion world with a changing speed: class, and by model and by motion how V and the plan follow the truth."""
     rows = []
     for number in range(videos):

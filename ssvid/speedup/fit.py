@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,9 +15,10 @@ from ssvid.config import PretrainConfig
 from ssvid.data.index import VideoRecord
 from ssvid.data.loader import load
 from ssvid.errors import DataError
+from ssvid.progress import Progress
 from ssvid.speedup.models import SpeedModel, load_model
 from ssvid.training.fit import learning_rate, make_optimizer
-from ssvid.training.plans import PlanSampler
+from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask
 from ssvid.video.raw import keep_raw
 from ssvid.video.scan import scan
@@ -29,14 +30,12 @@ STEPS, BATCH, RATE = (
 )  # the rate is a tenth of pretraining's: the video is one, and what is known shall stay
 MOST_KEPT = 20_000  # frames up to which the video is decoded once and kept small on disk while fitting, half a gigabyte
 
-Told = Callable[[str, int, int], None]
-
 
 def fit(
     path: str | os.PathLike[str],
     model: str | os.PathLike[str] | SpeedModel | None = None,
     steps: int = STEPS,
-    told: Told | None = None,
+    told: Progress | None = None,
     *,
     seed: int = 0,
     losses: list[float] | None = None,
@@ -60,7 +59,7 @@ def fit(
 
 
 def train(
-    task: PretextTask, videos: Sequence[VideoRecord], steps: int, seed: int, told: Told, losses: list[float] | None
+    task: PretextTask, videos: Sequence[VideoRecord], steps: int, seed: int, told: Progress, losses: list[float] | None
 ) -> None:
     """The loop: `steps` steps of the task, in place."""
     config = PretrainConfig(steps=steps, batch=BATCH, lr=RATE, seed=seed)

@@ -1,6 +1,6 @@
 """The network that judges speed: the small SpeedNet that comes with the package, or one of a run folder.
 
-The shipped one is two files, `speednet.safetensors` and `card.json`, written by `ssvid.speedup.ship`.
+The shipped one is two files, `speednet.safetensors` and `card.json`, written by `ssvid.speedup.export_model`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from ssvid.config import PretrainConfig
 from ssvid.data.augment import Augment
 from ssvid.errors import DataError
+from ssvid.files import read_json, write_json
 from ssvid.plugins import load_task
 from ssvid.training.fit import build_task
-from ssvid.training.run import Run, read_json, save_weights, write_json
+from ssvid.training.run import Run, save_weights
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import trained_task
-from ssvid.zoo.backbone import Backbone, place
+from ssvid.zoo.backbone import Backbone, to_device
 
 SHIPPED = Path(__file__).parent / "models"
 WEIGHTS, CARD = "speednet.safetensors", "card.json"
@@ -80,4 +81,4 @@ def _kept_model(folder: Path) -> PretextTask:
         raise DataError(
             f"{folder} holds no SpeedNet: no run folder, and no {WEIGHTS} that goes with its {CARD} ({error})"
         ) from error
-    return place(task, torch.device("cpu")).eval()
+    return to_device(task, torch.device("cpu")).eval()

@@ -13,9 +13,10 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from ssvid.progress import Progress
 from ssvid.speedup.page_parts import SCRIPT, STYLE
-from ssvid.speedup.plan import Plan, make_plan
-from ssvid.speedup.render import Told, render
+from ssvid.speedup.plan import SpeedPlan, make_plan
+from ssvid.speedup.render import render
 from ssvid.video.decode import in_order, open_video, shown_size
 
 EMBEDDED = 6_000_000  # bytes of videos up to which the page holds them itself
@@ -33,7 +34,9 @@ BY = {
 }
 
 
-def write_page(plan: Plan, result: Path, path: Path, *, cam: Path | None = None, told: Told | None = None) -> Path:
+def write_page(
+    plan: SpeedPlan, result: Path, path: Path, *, cam: Path | None = None, told: Progress | None = None
+) -> Path:
     """Write the page: both videos in step, speediness and speed under a moving cursor, cuts, the activation map where there is one.
 
     Small videos are put into the page, larger ones linked to, relatively: keep them beside it. An original that browsers do not play is
@@ -99,7 +102,7 @@ def _thinned(length: int, points: int) -> np.ndarray:
     return np.unique(np.linspace(0, length - 1, min(length, points)).round().astype(int))
 
 
-def _data(plan: Plan) -> str:
+def _data(plan: SpeedPlan) -> str:
     kept = _thinned(len(plan.edges), KNOTS)
     rounded = {
         "source": plan.source_edges[kept].round(4).tolist(),
@@ -108,7 +111,7 @@ def _data(plan: Plan) -> str:
     return json.dumps(rounded).replace("</", "<\\/")
 
 
-def _curves(plan: Plan) -> str:
+def _curves(plan: SpeedPlan) -> str:
     """Speed and V over the source's time, on a logarithmic axis."""
     speed = np.where(plan.pace > 0, plan.speed, np.nan)
     known = np.concatenate([speed[np.isfinite(speed)], plan.curve.natural])
@@ -128,7 +131,7 @@ def _curves(plan: Plan) -> str:
     return f'<div class="plot curves">{drawn}{labels}</div>'
 
 
-def _path(kind: str, plan: Plan, heights: float | np.ndarray) -> str:
+def _path(kind: str, plan: SpeedPlan, heights: float | np.ndarray) -> str:
     """A line through (x, heights) at every frame's middle; broken where frames are left out."""
     middles = 1000 * (plan.source_edges[:-1] + plan.source_edges[1:]) / 2 / plan.source_edges[-1]
     heights = np.broadcast_to(heights, middles.shape)
@@ -145,7 +148,7 @@ def _path(kind: str, plan: Plan, heights: float | np.ndarray) -> str:
     return f'<path class="{kind}" d="{"".join(words)}"/>'
 
 
-def _heat(plan: Plan) -> str:
+def _heat(plan: SpeedPlan) -> str:
     """A row of colour for every playback rate, the fastest on top: how sped up each moment looks at it."""
     faster = plan.curve.faster
     if len(faster) == 0:
@@ -190,7 +193,7 @@ def _played(path: Path) -> bool:
         )
 
 
-def _copy(plan: Plan, path: Path, told: Told | None) -> Path:
+def _copy(plan: SpeedPlan, path: Path, told: Progress | None) -> Path:
     """The original as browsers play it, every frame at its own time, silent."""
     render(make_plan(plan.source, plan.curve, speed=1), path, audio="mute", told=told)
     return path

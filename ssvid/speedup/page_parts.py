@@ -54,18 +54,18 @@ const result = $('result'), followers = [$('original'), $('map')].filter(Boolean
 const last = list => list[list.length - 1];
 
 // The plan's map of time, piecewise linear between its knots.
-function place(from, x) {
+function to_device(from, x) {
   let low = 0, high = from.length - 1;
   while (high - low > 1) { const middle = low + high >> 1; if (from[middle] <= x) low = middle; else high = middle; }
   return low;
 }
 function mapped(from, to, x) {
-  const i = place(from, x), width = from[i + 1] - from[i];
+  const i = to_device(from, x), width = from[i + 1] - from[i];
   return width > 0 ? to[i] + (to[i + 1] - to[i]) * Math.min(Math.max((x - from[i]) / width, 0), 1) : to[i + 1];
 }
 const toSource = x => mapped(data.result, data.source, x), toResult = x => mapped(data.source, data.result, x);
 function speedAt(x) {
-  const i = place(data.result, x), out = data.result[i + 1] - data.result[i];
+  const i = to_device(data.result, x), out = data.result[i + 1] - data.result[i];
   return out > 0 ? (data.source[i + 1] - data.source[i]) / out : 1;
 }
 const clock = x => `${Math.floor(x / 60)}:${(x % 60).toFixed(1).padStart(4, '0')}`;

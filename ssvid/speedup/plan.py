@@ -15,14 +15,14 @@ import numpy as np
 
 from ssvid.errors import ConfigError, DataError
 from ssvid.speedup.curve import Curve
-from ssvid.speedup.pace import paper_speed, plan_pace
+from ssvid.speedup.solver import paper_speed, plan_pace
 
 FORMAT = "ssvid speed-up plan 1"
 DIGITS = 12  # significant digits of a pace in a file: the length stays right to a microsecond over hours
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class SpeedPlan:
     """How fast every source frame is played.
 
     Attributes:
@@ -81,7 +81,7 @@ class Plan:
             "max_speed": float(kept.max()),
         }
 
-    def with_segments(self, segments: Sequence[Sequence[float]]) -> Plan:
+    def with_segments(self, segments: Sequence[Sequence[float]]) -> SpeedPlan:
         """The same with other speeds in [start, end) seconds of the source: rows (start, end, speed), speed 0 leaves out.
 
         Raises ConfigError for a row that is none, and where nothing is left.
@@ -108,8 +108,8 @@ def make_plan(
     max_speed: float = 8.0,
     smooth: float = 1.0,
     objective: str = "exact",
-) -> Plan:
-    """Plan a video.
+) -> SpeedPlan:
+    """SpeedPlan a video.
 
     Args:
         source: the video.
@@ -148,7 +148,7 @@ def make_plan(
     else:
         raise ConfigError(f"there is no objective {objective!r}; there are exact and paper")
     options = {"seconds": round(length, 6), "min_speed": min_speed, "max_speed": max_speed, "smooth": smooth}
-    return Plan(os.fspath(source), fingerprint(source), curve, pace, {**options, "objective": objective})
+    return SpeedPlan(os.fspath(source), fingerprint(source), curve, pace, {**options, "objective": objective})
 
 
 def fingerprint(path: str | os.PathLike[str]) -> str:
@@ -162,7 +162,7 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
     return f"{size}-{hashed.hexdigest()}"
 
 
-def write_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
+def write_plan(plan: SpeedPlan, path: str | os.PathLike[str]) -> None:
     """Write a plan as JSON, atomically; "segments" stands empty at its head for edits by hand."""
     stored = {
         "format": FORMAT,
@@ -182,7 +182,7 @@ def write_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     os.replace(temporary, path)
 
 
-def read_plan(path: str | os.PathLike[str]) -> Plan:
+def read_plan(path: str | os.PathLike[str]) -> SpeedPlan:
     """Read what `write_plan` wrote, its "segments" laid over it.
 
     Raises DataError for a file that is no plan, ConfigError for segments that are none.
@@ -193,7 +193,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     try:
         curve = Curve.from_dict(stored["curve"])
         pace = np.array(stored["pace"], np.float64)
-        plan = Plan(str(stored["source"]), str(stored["identity"]), curve, pace, dict(stored["options"]))
+        plan = SpeedPlan(str(stored["source"]), str(stored["identity"]), curve, pace, dict(stored["options"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: is a damaged plan ({error!r}); plan the video again") from None
     if len(pace) != len(curve.times) or not np.isfinite(pace).all() or pace.min() < 0 or pace.max() <= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -14,17 +14,16 @@ import av
 import numpy as np
 
 from ssvid.errors import ConfigError, DataError
-from ssvid.speedup.parts import FORMATS, Parts
-from ssvid.speedup.plan import Plan, fingerprint
+from ssvid.progress import Progress
+from ssvid.speedup.plan import SpeedPlan, fingerprint
 from ssvid.speedup.schedule import schedule
-from ssvid.speedup.sound import MODES, OPUS, Voice, sound_streams
+from ssvid.speedup.segment_encoder import FORMATS, SegmentEncoder
+from ssvid.speedup.sound import MODES, OPUS, AudioWriter, sound_streams
 from ssvid.speedup.subtitles import MILLISECOND, subtitles
 from ssvid.video.decode import in_order, open_video
 
 AUDIO = (*MODES, "mute")
 OWN_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
-
-Told = Callable[[str, int, int], None]
 
 
 def parts_folder(out: Path) -> Path:
@@ -33,12 +32,12 @@ def parts_folder(out: Path) -> Path:
 
 
 def render(
-    plan: Plan,
+    plan: SpeedPlan,
     out: str | os.PathLike[str],
     *,
     fps: float | None = None,
     audio: str = "keep-pitch",
-    told: Told | None = None,
+    told: Progress | None = None,
 ) -> Path:
     """Render a plan; the file appears under its name when it is complete.
 
@@ -67,7 +66,7 @@ def render(
         raise DataError(f"{plan.source}: has changed since it was planned; plan it again, without --plan")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        parts = Parts(parts_folder(out), plan.source, plan.identity, frames, suffix)
+        parts = SegmentEncoder(parts_folder(out), plan.source, plan.identity, frames, suffix)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}") from error
     parts.encode(lambda done, total: told("rendering", done, total))
@@ -83,7 +82,7 @@ def render(
     return out
 
 
-def _join(plan: Plan, parts: Parts, path: Path, suffix: str, audio: str, told: Told) -> None:
+def _join(plan: SpeedPlan, parts: SegmentEncoder, path: Path, suffix: str, audio: str, told: Progress) -> None:
     options = {"movflags": "faststart"} if suffix in (".mp4", ".mov") else {}
     with (
         av.open(str(path), "w", format=FORMATS[suffix], options=options) as out,
@@ -95,7 +94,7 @@ def _join(plan: Plan, parts: Parts, path: Path, suffix: str, audio: str, told: T
         origin = _origin(plan.source)
         codec = OPUS if suffix == ".webm" else "aac"
         numbers = [] if audio == "mute" else sound_streams(plan.source)
-        voices = [Voice(plan, number, origin, audio, out, codec) for number in numbers]
+        voices = [AudioWriter(plan, number, origin, audio, out, codec) for number in numbers]
         words = subtitles(plan, source, out, suffix, origin)
         _describe(plan, source, out, video, origin)
         pictures = _counted(parts, video, told)
@@ -103,7 +102,7 @@ def _join(plan: Plan, parts: Parts, path: Path, suffix: str, audio: str, told: T
             out.mux(packet)
 
 
-def _counted(parts: Parts, video: av.VideoStream, told: Told) -> Iterator[av.Packet]:
+def _counted(parts: SegmentEncoder, video: av.VideoStream, told: Progress) -> Iterator[av.Packet]:
     total = len(parts.plan.frames)
     for done, packet in enumerate(parts.packets(video), start=1):
         yield packet
@@ -124,7 +123,7 @@ def _origin(path: str) -> float:
 
 
 def _describe(
-    plan: Plan,
+    plan: SpeedPlan,
     source: av.container.InputContainer,
     out: av.container.OutputContainer,
     video: av.VideoStream,

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from ssvid.errors import ConfigError
-from ssvid.speedup.plan import Plan
+from ssvid.speedup.plan import SpeedPlan
 from ssvid.video.writer import TICK
 
 TICKS = {".mp4": TICK, ".mov": TICK, ".mkv": Fraction(1, 1000), ".webm": Fraction(1, 1000)}
@@ -37,7 +37,7 @@ class Schedule:
         return (len(self.frames) / (int(self.ticks[-1]) * self.tick)).limit_denominator(1001)
 
 
-def schedule(plan: Plan, suffix: str, fps: float | None = None) -> Schedule:
+def schedule(plan: SpeedPlan, suffix: str, fps: float | None = None) -> Schedule:
     """The frames of a plan.
 
     Args:

@@ -11,8 +11,8 @@ from typing import cast
 import av
 import numpy as np
 
-from ssvid.speedup.plan import Plan
-from ssvid.speedup.stretch import as_tape, keep_pitch
+from ssvid.speedup.plan import SpeedPlan
+from ssvid.speedup.time_stretch import as_tape, keep_pitch
 from ssvid.video.decode import open_video
 
 MODES = {"keep-pitch": keep_pitch, "pitch": as_tape}
@@ -27,7 +27,7 @@ USUAL_BIT_RATE = 64_000  # a channel, where the source's is not known
 logger = logging.getLogger(__name__)
 
 
-class Track:
+class AudioReader:
     """A sound stream as an endless row of samples counted from the first frame of the video; silence where it has none.
 
     Args:
@@ -110,7 +110,7 @@ class Track:
             yield from frames
 
 
-class Voice:
+class AudioWriter:
     """A re-timed sound stream of a result: its encoder, and its packets.
 
     Args:
@@ -123,7 +123,7 @@ class Voice:
     """
 
     def __init__(
-        self, plan: Plan, number: int, origin: float, mode: str, out: av.container.OutputContainer, codec: str
+        self, plan: SpeedPlan, number: int, origin: float, mode: str, out: av.container.OutputContainer, codec: str
     ) -> None:
         with open_video(plan.source)[0] as container:
             stream = container.streams.audio[number]
@@ -139,7 +139,7 @@ class Voice:
             self.stream.metadata["language"] = metadata["language"]
         self.stream.time_base = Fraction(1, rate)
         self._plan, self._mode, self._layout, self._rate = plan, mode, layout, rate
-        self._track = Track(plan.source, number, origin, rate, layout)
+        self._track = AudioReader(plan.source, number, origin, rate, layout)
 
     def packets(self) -> Iterator[av.Packet]:
         """Encoded packets in order; closes the source at the end."""

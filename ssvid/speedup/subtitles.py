@@ -9,7 +9,7 @@ from typing import cast
 import av
 import numpy as np
 
-from ssvid.speedup.plan import Plan
+from ssvid.speedup.plan import SpeedPlan
 
 # kinds a container takes as they are, and the kind of text that others become
 KEPT = {
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def subtitles(
-    plan: Plan,
+    plan: SpeedPlan,
     source: av.container.InputContainer,
     out: av.container.OutputContainer,
     suffix: str,
@@ -69,7 +69,7 @@ def subtitles(
     return found
 
 
-def _times(packet: av.Packet, plan: Plan, origin: float) -> tuple[int, int] | None:
+def _times(packet: av.Packet, plan: SpeedPlan, origin: float) -> tuple[int, int] | None:
     """New start and end in milliseconds; None where nothing is left of it, or nothing was said."""
     if packet.pts is None or packet.time_base is None or packet.size <= 2:  # mov_text writes its pauses as two bytes
         return None

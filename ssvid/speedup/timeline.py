@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from ssvid.errors import DataError
-from ssvid.speedup.plan import Plan
+from ssvid.speedup.plan import SpeedPlan
 
 CUT = 99999
 ALIKE = 0.05  # frames whose speeds lie within 5 % become one chunk
 DIGITS = 6
 
 
-def write_timeline(plan: Plan, path: str | os.PathLike[str]) -> None:
+def write_timeline(plan: SpeedPlan, path: str | os.PathLike[str]) -> None:
     """Write a plan as a v1 timeline; frames of about one speed become one chunk, which lasts as long as they do."""
     timeline = {"version": "1", "source": os.path.abspath(plan.source), "chunks": chunks(plan)}
     path = Path(path)
@@ -30,7 +30,7 @@ def write_timeline(plan: Plan, path: str | os.PathLike[str]) -> None:
     path.write_text(json.dumps(timeline, indent=1) + "\n")
 
 
-def chunks(plan: Plan) -> list[list[float]]:
+def chunks(plan: SpeedPlan) -> list[list[float]]:
     """Rows (start, end, speed) in frames of the average rate."""
     units = np.rint(plan.source_edges * average_rate(plan.source_edges)).astype(int)
     lengths, edges = np.diff(plan.source_edges), plan.edges

@@ -7,7 +7,7 @@ crosses a cut, and a tick shows the frame that is on screen: a variable frame ra
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ssvid.data.augment import Augment
+from ssvid.progress import Progress
 from ssvid.video.info import VideoInfo, short_side
 from ssvid.video.shots import Shots
 from ssvid.video.transcode import upright
@@ -109,9 +110,7 @@ def small_frames(info: VideoInfo, shots: Shots, side: int) -> Iterator[np.ndarra
         yield np.ascontiguousarray(frame[y : y + h, x : x + w])
 
 
-def small_tensors(
-    backbone: BackboneInfo, info: VideoInfo, shots: Shots, side: int, told: Callable[[str, int, int], None]
-) -> Iterator[Tensor]:
+def small_tensors(backbone: BackboneInfo, info: VideoInfo, shots: Shots, side: int, told: Progress) -> Iterator[Tensor]:
     """The same frames as a backbone wants them, float (3,h,w)."""
     mean, std = (torch.tensor(value).view(3, 1, 1) for value in (backbone.mean, backbone.std))
     for number, frame in enumerate(small_frames(info, shots, side), 1):

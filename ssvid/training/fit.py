@@ -29,14 +29,15 @@ from ssvid.config import PretrainConfig, check_options
 from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.loader import Batch, load
 from ssvid.data.scanning import open_data
+from ssvid.environment import package_version
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.plugins import load_task
+from ssvid.training.interrupts import Interrupts
 from ssvid.training.meter import Meter, Spread
-from ssvid.training.pictures import draw
-from ssvid.training.plans import PlanSampler
-from ssvid.training.run import Run, load_weights, package_version
-from ssvid.training.signals import Signals
+from ssvid.training.run import Run, load_weights
+from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask, usable
+from ssvid.training.visualize import draw
 from ssvid.zoo import create_model, model_info
 from ssvid.zoo.backbone import channels_last
 
@@ -165,7 +166,8 @@ def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoR
     """What the exported backbone is and how it came to be."""
     return {
         "backbone": config.backbone,
-        "backbone_options": dict(task.backbone.info.options) | ({} if task.shown == "rgb" else {"input": task.shown}),
+        "backbone_options": dict(task.backbone.info.options)
+        | ({} if task.input_modality == "rgb" else {"input": task.input_modality}),
         "task": config.task,
         "options": config.options,
         "steps": config.steps,
@@ -214,7 +216,7 @@ def fit(
         batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device, normalise)
     meter = Meter(config.batch)
     model.train()
-    with Signals(fabric) as signals, Spread(task.backbone) as spread:
+    with Interrupts(fabric) as signals, Spread(task.backbone) as spread:
         for step, batch in meter.waiting(enumerate(batches, start + 1)):
             # for dropout, the only draw that is left to torch's own state
             torch.manual_seed(_mix(config.seed, step, fabric.global_rank))

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shlex
 import shutil
-import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ssvid.config import PretrainConfig, load_config, to_yaml
+from ssvid.environment import environment
 from ssvid.errors import ConfigError, DataError
+from ssvid.files import atomic, read_json, write_json, write_text
 from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
 
@@ -37,9 +36,8 @@ MADE = (
     "backbone.safetensors",
     "card.json",
     "held_out.json",
-    "beaten.json",
+    "shortcuts.json",
 )
-PACKAGES = ("torch", "torchvision", "lightly", "decord2", "av", "numpy")
 
 
 class Run:
@@ -109,10 +107,8 @@ class Run:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the checkpoint; the old one stays until the new one is whole."""
-        path = self.path / "checkpoints" / "last.pt"
-        fresh = path.with_suffix(".tmp")
-        torch.save(state, fresh)
-        fresh.replace(path)
+        with atomic(self.path / "checkpoints" / "last.pt") as temporary:
+            torch.save(state, temporary)
 
     def checkpoint(self) -> dict[str, Any] | None:
         """The state to resume from, or None where nothing was saved yet."""
@@ -170,62 +166,5 @@ def load_weights(backbone: Backbone, path: str | os.PathLike[str]) -> None:
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors as safetensors, atomically."""
-    fresh = path.with_suffix(".tmp")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, fresh)
-    fresh.replace(path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file atomically: whoever reads it sees the old text or the new one."""
-    fresh = path.with_name(path.name + ".tmp")
-    fresh.write_text(text)
-    fresh.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """A value that `write_json` wrote."""
-    return json.loads(path.read_text())
-
-
-def environment() -> dict[str, Any]:
-    """Versions, commit and hardware, as noted with every result."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return {
-        "ssvid": package_version("ssvid"),
-        "python": platform.python_version(),
-        "packages": {name: package_version(name) for name in PACKAGES},
-        "commit": _commit(),
-        "device": device,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-    }
-
-
-def package_version(name: str) -> str:
-    """Installed version of a package, '?' when it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "?"
-
-
-def _commit() -> str:
-    """Commit of the source this runs from, with + when it was changed since; '' outside of a checkout."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here)]
-    try:
-        commit = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return commit + ("+" if changed.stdout.strip() else "")
+    with atomic(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)

@@ -8,7 +8,7 @@ the paper; which frames it looks at (`sample`); its augmentation with its scope;
         chance = 0.5
 
         def __init__(self, backbone: Backbone, *, frames: int = 16, size: int = 112) -> None:
-            super().__init__(backbone, Augment(size=size), span=frames)
+            super().__init__(backbone, Augment(size=size), window_length=frames)
             self.head = nn.Linear(backbone.info.dim, 1)
 
         def sample(self, video, rng, training=True):
@@ -21,7 +21,8 @@ the paper; which frames it looks at (`sample`); its augmentation with its scope;
             return {"loss": binary_loss(logits, target), "accuracy": binary_accuracy(logits, target)}
 
 The constructor's keyword arguments are the options: they make the help, the check of a YAML file and the card of a checkpoint.
-The loop calls `sample` and `augment` in the main process and `forward` on the device; every returned value is logged. `show` draws what
+The loop calls `sample` and `augment` in the main process and `forward` on the device; every returned value is logged.
+`visualize` draws what
 was asked of a batch and what was answered, and a task that has to learn something from the data before it starts, such as a palette,
 does so in `prepare`.
 """
@@ -41,8 +42,8 @@ from ssvid.data.flow import flow_pictures
 from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import Clips, clock, why_unusable, window_motion, window_starts
 from ssvid.errors import ConfigError
-from ssvid.training import cycles, orders, places, walks
-from ssvid.training.palette import Palette
+from ssvid.ops import cycle_consistency, palindrome_walks, patch_tracking, permutations
+from ssvid.ops.color_quantizer import ColorQuantizer
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.info import BackboneInfo
 from ssvid.zoo.views import clip_vector, frame_vectors, isolated_maps
@@ -50,10 +51,10 @@ from ssvid.zoo.views import clip_vector, frame_vectors, isolated_maps
 __all__ = [
     "Augment",
     "Backbone",
+    "CaptionedFrames",
     "Clips",
-    "Palette",
+    "ColorQuantizer",
     "PretextTask",
-    "Row",
     "Scope",
     "VideoRecord",
     "binary_accuracy",
@@ -61,18 +62,18 @@ __all__ = [
     "class_accuracy",
     "clip_vector",
     "clock",
-    "cycles",
+    "cycle_consistency",
     "flow_pictures",
     "frame_vectors",
     "isolated_maps",
-    "orders",
-    "places",
-    "walks",
+    "palindrome_walks",
+    "patch_tracking",
+    "permutations",
     "window_starts",
 ]
 
 
-Row = tuple[str, Tensor]  # of a picture: a caption, and frames (C,T,H,W) on 0..1
+CaptionedFrames = tuple[str, Tensor]  # of a picture: a caption, and frames (C,T,H,W) on 0..1
 
 
 class PretextTask(nn.Module, ABC):
@@ -84,16 +85,17 @@ class PretextTask(nn.Module, ABC):
     pairs: the videos of a batch come in twos, 0 and 1, 2 and 3 ..., that show one action (have one label).
     chance: accuracy of guessing; where it depends on the sample, `forward` also returns "chance" (B,).
     controls: shortcut controls of `ssvid audit` that this task has to pass besides those that every task gets.
-    shown: what `forward` shows the backbone of a clip, "rgb", "residual" or "flow"; the exported backbone makes that of a clip by itself.
-    unfair: those it does not get, as an honest answer to them is left, with the reason.
+    input_modality: what `forward` shows the backbone of a clip, "rgb", "residual" or "flow"; the exported backbone makes that of a
+    clip by itself.
+    exempt_controls: those it does not get, as an honest answer to them is left, with the reason.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     backbone_options: ClassVar[dict[str, Any]] = {}
     pairs: ClassVar[bool] = False
     controls: ClassVar[tuple[str, ...]] = ()
-    unfair: ClassVar[dict[str, str]] = {}
-    shown: str = "rgb"
+    exempt_controls: ClassVar[dict[str, str]] = {}
+    input_modality: str = "rgb"
     chance: float = 0.0
 
     def __init__(
@@ -101,37 +103,37 @@ class PretextTask(nn.Module, ABC):
         backbone: Backbone,
         augment: Augment,
         *,
-        span: int,
+        window_length: int,
         fps: float | None = None,
         min_motion: float = 0.0,
         by_motion: bool = False,
     ) -> None:
-        """span: ticks of the clock a window has; fps: rate of that clock (None: the video's own frames);
+        """window_length: ticks of the clock a window has; fps: rate of that clock (None: the video's own frames);
         min_motion: least mean motion of a window (index units, 0..255); by_motion: windows are drawn in proportion to their motion."""
         super().__init__()
         self.backbone = backbone
         self.augment = augment
-        self.span = span
+        self.window_length = window_length
         self.fps = fps
         self.min_motion = min_motion
         self.by_motion = by_motion
 
     def why_unusable(self, video: VideoRecord) -> str | None:
         """Reason why this task can ask nothing of this video, or None."""
-        return why_unusable(video, span=self.span, fps=self.fps, min_motion=self.min_motion)
+        return why_unusable(video, window_length=self.window_length, fps=self.fps, min_motion=self.min_motion)
 
     def window(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> np.ndarray:
-        """Frame indices (span,) of a random window of one shot; the middle one of all possible when not training."""
+        """Frame indices (window_length,) of a random window of one shot; the middle one of all possible when not training."""
         ticks = clock(video, self.fps)
-        starts = window_starts(video, ticks, self.span, self.min_motion)
+        starts = window_starts(video, ticks, self.window_length, self.min_motion)
         if not training:
             start = starts[len(starts) // 2]
         elif self.by_motion:
-            weights = window_motion(video, ticks, self.span, starts) + 1e-9  # all alike where nothing moves
+            weights = window_motion(video, ticks, self.window_length, starts) + 1e-9  # all alike where nothing moves
             start = rng.choice(starts, p=weights / weights.sum())
         else:
             start = rng.choice(starts)
-        return ticks[start : start + self.span]
+        return ticks[start : start + self.window_length]
 
     @abstractmethod
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
@@ -147,7 +149,7 @@ class PretextTask(nn.Module, ABC):
         What is learnt from them belongs into buffers: they are saved with the run.
         """
 
-    def show(self, clips: Tensor, target: Tensor) -> Iterator[Row]:
+    def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """What a batch was asked and what it answered, a row a clip: (caption, frames (C,T,H,W) on 0..1). Called in eval mode."""
         for number, clip in enumerate(clips[0]):
             yield f"clip {number}", self.pixels(clip)

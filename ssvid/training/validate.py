@@ -11,10 +11,10 @@ from ssvid.data.index import VideoRecord
 from ssvid.data.loader import load
 from ssvid.errors import DataError
 from ssvid.training.fit import build_task
-from ssvid.training.plans import test_plans
 from ssvid.training.run import Run
+from ssvid.training.sampler import test_plans
 from ssvid.training.task import PretextTask, usable
-from ssvid.zoo.backbone import place
+from ssvid.zoo.backbone import to_device
 
 
 def validate(run: Run, videos: Sequence[VideoRecord], workers: int = 1) -> dict[str, tuple[float, float]]:
@@ -35,7 +35,7 @@ def trained_task(run: Run) -> PretextTask:
     if state is None:
         raise DataError(f"{run.path} has no checkpoint; finish it with: ssvid pretrain --resume {run.path}")
     run.fill(task, state)
-    return place(task, torch.device("cpu")).eval()
+    return to_device(task, torch.device("cpu")).eval()
 
 
 def evaluate(

@@ -44,7 +44,7 @@ __all__ = [
     "model_info",
 ]
 
-SHOWN = ("rgb", "residual", "flow")  # what any backbone may be shown of a clip, see ssvid.zoo.inputs
+MODALITIES = ("rgb", "residual", "flow")  # what any backbone may be input_modality of a clip, see ssvid.zoo.modality
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +76,9 @@ def model_info(name: str, **options: Any) -> BackboneInfo:
     Raises ConfigError for an unknown name, option or value.
     """
     path, entry = _find(name)
-    shown = options.get("input", "rgb")
-    if shown not in SHOWN:
-        raise ConfigError(f"Backbone {name!r}: input={shown!r} is not one of {', '.join(SHOWN)}.")
+    input_modality = options.get("input", "rgb")
+    if input_modality not in MODALITIES:
+        raise ConfigError(f"Backbone {name!r}: input={input_modality!r} is not one of {', '.join(MODALITIES)}.")
     values = _check_options(name, entry, {key: value for key, value in options.items() if key != "input"})
     changed = {
         key: value
@@ -90,8 +90,8 @@ def model_info(name: str, **options: Any) -> BackboneInfo:
     if unknown := sorted(stated.keys() - known):
         raise ConfigError(f"{path}: MODELS has unknown fields {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
     published = tuple(Published(*row) for row in entry.get("published", ()))
-    if shown != "rgb":  # both take the change from one frame to the next
-        values, stated = values | {"input": shown}, stated | {"min_frames": stated["min_frames"] + 1}
+    if input_modality != "rgb":  # both take the change from one frame to the next
+        values, stated = values | {"input": input_modality}, stated | {"min_frames": stated["min_frames"] + 1}
     try:
         return BackboneInfo(**{"family": path.stem, **stated, "name": name, "options": values, "published": published})
     except TypeError as error:
@@ -103,7 +103,7 @@ def create_model(name: str, **options: Any) -> Backbone:
 
     Args:
         name: one of `list_models()`, or "path/to/file.py:name" (whose code is run, so use files you trust).
-        options: those listed in `model_info(name).options`, and input: "rgb", "residual" or "flow" (`ssvid.zoo.inputs`).
+        options: those listed in `model_info(name).options`, and input: "rgb", "residual" or "flow" (`ssvid.zoo.modality`).
 
     Raises:
         ConfigError: for an unknown name, option or value.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
 from ssvid.zoo.info import BackboneInfo
-from ssvid.zoo.inputs import show
+from ssvid.zoo.modality import to_modality
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -47,7 +47,7 @@ class Backbone(nn.Module):
             raise ConfigError(
                 f"{info.name} needs at least {info.min_size} x {info.min_size} px, not {H} x {W}. Use larger frames."
             )
-        return self.trunk(show(info.options.get("input", "rgb"), x, info.mean, info.std))
+        return self.trunk(to_modality(info.options.get("input", "rgb"), x, info.mean, info.std))
 
     def digest(self, *facts: object) -> str:
         """Hex digits (SHA-256) that change with the network's name, options and weights, and with `facts`, which JSON can write.
@@ -75,7 +75,7 @@ class PerFrame(nn.Module):
         return maps.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
 
-def place(model: Model, device: torch.device) -> Model:
+def to_device(model: Model, device: torch.device) -> Model:
     """Move a model to a device. On a CPU, one that has convolutions over time alone (S3D, R(2+1)D) is laid out channels-last as well: it
     runs up to twice as quickly so, where R3D and image networks run no quicker."""
     over_time = any(

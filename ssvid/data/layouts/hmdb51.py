@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ssvid.data.layouts.entries import UNUSED, Listing
-from ssvid.data.layouts.official import Shelf, deviations, find_lists, read_lines
+from ssvid.data.layouts.official import VideoFinder, deviations, find_lists, read_lines
 from ssvid.errors import ConfigError, DataError
 
 SIZES = {"train": 3570, "test": 1530, UNUSED: 1666}  # of each of the three splits
@@ -31,7 +31,7 @@ def hmdb51(folder: Path, *, split: int = 1, lists: str = "") -> Listing:
         f"and say where they are: hmdb51@{split},lists=FOLDER:{folder}"
     )
     ending = f"_test_split{split}.txt"
-    shelf = Shelf(folder, str.casefold)
+    finder = VideoFinder(folder, str.casefold)
     entries = []
     for path in find_lists(folder, lists, f".+{re.escape(ending)}", PLACES, remedy):
         label = path.name.removesuffix(ending)
@@ -40,6 +40,6 @@ def hmdb51(folder: Path, *, split: int = 1, lists: str = "") -> Listing:
             if code not in CODES:
                 raise DataError(f"{path}, line {number}: {line!r} does not end in a code 0, 1 or 2; {remedy}")
             film = name.rpartition(f"_{label}_")[0] or name
-            entries.append(shelf.entry(f"{label}/{name.strip()}", path, label, CODES[code], f"{label} {film}"))
-    notes = deviations(entries, SIZES, CLASSES) + shelf.notes()
+            entries.append(finder.entry(f"{label}/{name.strip()}", path, label, CODES[code], f"{label} {film}"))
+    notes = deviations(entries, SIZES, CLASSES) + finder.notes()
     return Listing(entries, f"HMDB51 split {split}", notes=tuple(notes))

@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 
 from ssvid.data.layouts.entries import SPLITS, Listing, read_text, split_in_name
-from ssvid.data.layouts.official import Shelf, deviations, find_lists, read_lines
+from ssvid.data.layouts.official import VideoFinder, deviations, find_lists, read_lines
 from ssvid.data.layouts.plain import folder_per_class
 from ssvid.errors import DataError
 
@@ -23,7 +23,7 @@ MINI_CLASSES = 200
 
 
 @dataclass(frozen=True)
-class Row:
+class KineticsRow:
     """One line of an official CSV; start and end in seconds."""
 
     list_file: Path
@@ -66,16 +66,16 @@ def mini_kinetics(folder: Path, *, lists: str = "") -> Listing:
     )
     files = find_lists(folder, lists, "(train|val)_ytid_list.txt", ["mini_kinetics_200"], remedy)
     rows = {row.id: row for row in _read_csvs(files[0].parent.glob("*.csv")) or _find_csvs(folder, "")}
-    shelf = Shelf(folder, lambda stem: stem[:ID_LENGTH])
+    finder = VideoFinder(folder, lambda stem: stem[:ID_LENGTH])
     entries = []
     for file in files:
         split = split_in_name(file)
         for id in read_lines(file):
             row = rows.get(id)
-            found = shelf.find(id)
+            found = finder.find(id)
             label = row.label if row else _class_folder(found, folder) if found else None
             name = f"{split}/{label or ''}/{row.stem if row else id}.mp4"
-            entries.append(shelf.entry(name, file, label, split, id))
+            entries.append(finder.entry(name, file, label, split, id))
     notes = deviations(entries, MINI_SIZES, MINI_CLASSES)
     unlabelled = sum(entry.label is None and not entry.missing for entry in entries)
     if all(entry.label is None for entry in entries):
@@ -96,14 +96,14 @@ def _kinetics(folder: Path, lists: str, classes: int) -> Listing:
     rows = _find_csvs(folder, lists)
     if not rows:
         return _by_folders(folder, title, classes)
-    shelf = Shelf(folder)
+    finder = VideoFinder(folder)
     entries = [
-        shelf.entry(
+        finder.entry(
             f"{row.split or ''}/{row.label or ''}/{row.stem}.mp4", row.list_file, row.label, row.split, row.id, row.id
         )
         for row in rows
     ]
-    return Listing(entries, title, notes=tuple(deviations(entries, {}, classes) + shelf.notes()))
+    return Listing(entries, title, notes=tuple(deviations(entries, {}, classes) + finder.notes()))
 
 
 def _by_folders(folder: Path, title: str, classes: int) -> Listing:
@@ -123,7 +123,7 @@ def _by_folders(folder: Path, title: str, classes: int) -> Listing:
     return Listing(entries, title, notes=tuple(notes))
 
 
-def _find_csvs(folder: Path, lists: str) -> list[Row]:
+def _find_csvs(folder: Path, lists: str) -> list[KineticsRow]:
     """Rows of the CSV lists; none where there is no list and none was asked for."""
     remedy = f"name a folder with the official CSV lists (columns {', '.join(sorted(COLUMNS))})"
     try:
@@ -138,9 +138,9 @@ def _find_csvs(folder: Path, lists: str) -> list[Row]:
     return rows
 
 
-def _read_csvs(files: Iterator[Path] | Sequence[Path]) -> list[Row]:
+def _read_csvs(files: Iterator[Path] | Sequence[Path]) -> list[KineticsRow]:
     """Rows of those files that have the official columns, each clip once."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, KineticsRow] = {}
     for path in sorted(files):
         reader = csv.DictReader(StringIO(read_text(path)), skipinitialspace=True)
         if COLUMNS.issubset(reader.fieldnames or ()):
@@ -150,7 +150,7 @@ def _read_csvs(files: Iterator[Path] | Sequence[Path]) -> list[Row]:
     return list(rows.values())
 
 
-def _row(path: Path, number: int, line: dict[str, str]) -> Row:
+def _row(path: Path, number: int, line: dict[str, str]) -> KineticsRow:
     given = {key: (value or "").strip() for key, value in line.items() if key}
     try:
         start, end = int(float(given["time_start"])), int(float(given["time_end"]))
@@ -159,7 +159,7 @@ def _row(path: Path, number: int, line: dict[str, str]) -> Row:
             f"{path}, line {number}: time_start and time_end must be seconds; get the list again"
         ) from error
     split = SPLITS.get(given.get("split", "").lower()) or split_in_name(path)
-    return Row(path, given["youtube_id"], start, end, given.get("label") or None, split)
+    return KineticsRow(path, given["youtube_id"], start, end, given.get("label") or None, split)
 
 
 def _class_folder(path: Path, folder: Path) -> str | None:

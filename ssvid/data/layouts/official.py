@@ -10,7 +10,7 @@ from pathlib import Path
 from ssvid.data.layouts.entries import UNUSED, Entry, missing_because, read_text, videos_below
 from ssvid.errors import DataError
 
-SHOWN = 5  # names that a note gives before it says how many more there are
+MODALITIES = 5  # names that a note gives before it says how many more there are
 
 
 def find_lists(folder: Path, lists: str, pattern: str, places: Sequence[str], remedy: str) -> list[Path]:
@@ -39,7 +39,7 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
-class Shelf:
+class VideoFinder:
     """The videos below a folder, found by name alone: whatever sub-folder or container a copy has put them into.
 
     key: what of a name without its ending identifies a video; str.casefold where the official files differ in case.
@@ -116,5 +116,5 @@ def deviations(entries: Sequence[Entry], sizes: Mapping[str, int], classes: int)
 
 def some(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - MODALITIES:,} more" if len(names) > MODALITIES else ""
+    return ", ".join(names[:MODALITIES]) + more

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ssvid.data.layouts.entries import UNUSED, Listing, split_in_name
-from ssvid.data.layouts.official import Shelf, deviations, find_lists, some
+from ssvid.data.layouts.official import VideoFinder, deviations, find_lists, some
 from ssvid.errors import DataError
 
 SIZES = {"train": 168_913, "val": 24_777, "test": 27_157}
@@ -39,7 +39,7 @@ def ssv2(folder: Path, *, groups: str = "", lists: str = "") -> Listing:
     classes = {template: template for template in templates}
     if groups:
         classes = _read_groups(Path(groups), templates)
-    shelf = Shelf(folder)
+    finder = VideoFinder(folder)
     entries = []
     left_out: Counter[str] = Counter()
     for path in files.values():
@@ -50,9 +50,9 @@ def ssv2(folder: Path, *, groups: str = "", lists: str = "") -> Listing:
             unused = bool(template) and template not in classes
             left_out[template] += unused
             split = UNUSED if unused else split_in_name(path)
-            entries.append(shelf.entry(f"{video['id']}.webm", path, classes.get(template), split))
+            entries.append(finder.entry(f"{video['id']}.webm", path, classes.get(template), split))
     notes = (
-        deviations(entries, {} if groups else SIZES, len(set(classes.values())) if groups else CLASSES) + shelf.notes()
+        deviations(entries, {} if groups else SIZES, len(set(classes.values())) if groups else CLASSES) + finder.notes()
     )
     if left_out.total():
         notes.append(f"{left_out.total():,} videos of templates that {groups} does not name are left out")

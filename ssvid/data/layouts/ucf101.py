@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ssvid.data.layouts.entries import Listing
-from ssvid.data.layouts.official import Shelf, deviations, find_lists, read_lines
+from ssvid.data.layouts.official import VideoFinder, deviations, find_lists, read_lines
 from ssvid.errors import ConfigError, DataError
 
 SIZES = {1: {"train": 9537, "test": 3783}, 2: {"train": 9586, "test": 3734}, 3: {"train": 9624, "test": 3696}}
@@ -32,7 +32,7 @@ def ucf101(folder: Path, *, split: int = 1, lists: str = "") -> Listing:
     absent = sorted(set(names) - {path.name for path in found})
     if absent:
         raise DataError(f"{found[0].parent} has no {absent[0]}; {remedy}")
-    shelf = Shelf(folder, str.casefold)
+    finder = VideoFinder(folder, str.casefold)
     entries = []
     for path in found:
         part = "train" if path.name == names[0] else "test"
@@ -42,6 +42,6 @@ def ucf101(folder: Path, *, split: int = 1, lists: str = "") -> Listing:
                 raise DataError(
                     f"{path}, line {number}: {line!r} is not <class>/v_<class>_g<group>_c<clip>.avi; {remedy}"
                 )
-            entries.append(shelf.entry(parts[1], path, parts[2], part, f"group {int(parts[4])}"))
-    notes = deviations(entries, SIZES[split], CLASSES) + shelf.notes()
+            entries.append(finder.entry(parts[1], path, parts[2], part, f"group {int(parts[4])}"))
+    notes = deviations(entries, SIZES[split], CLASSES) + finder.notes()
     return Listing(entries, f"UCF101 split {split}", notes=tuple(notes))

@@ -1,0 +1,268 @@
+"""Videos from which the honest answer has been taken away: what is left in them is one cue that a trained task may be reading.
+
+Every control is a recipe for frames, drawn from a seed and written as a real video file, so that the codec acts on it as on any other.
+Where a cue has a direction, as a fade has, half of the videos have each; where it has a speed, that is log-uniform over many octaves, so
+that how fast it goes tells nearly nothing of how fast it is played. Speeds are constant: the same video backwards, or faster, is as likely.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ssvid.audit.trends import border_growth, brightening, expansion
+from ssvid.data.color import lab_to_rgb
+from ssvid.data.index import VideoRecord
+from ssvid.data.loader import read_square
+from ssvid.errors import DataError
+from ssvid.files import cache_folder
+from ssvid.training.task import PretextTask
+from ssvid.video.info import VideoInfo
+from ssvid.video.shots import Shots
+from ssvid.video.writer import write_video
+
+RECIPES = zlib.crc32(Path(__file__).read_bytes())  # cached videos that were made otherwise are not found
+MARGIN = 12  # frames more than the task asks for, so that no clip begins at the first, a key frame
+MOTION = 10.0  # grey levels a frame that the records claim, lest a task refuses a video that does not move
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class ControlSpec:
+    """What the task needs of a video: frames at fps, side in px; and videos of the data, whose middle frames serve as stills."""
+
+    frames: int
+    fps: float
+    size: int
+    stills: Sequence[VideoRecord] = ()
+
+
+@dataclass(frozen=True)
+class Control:
+    """One cue without an honest answer.
+
+    about: what its videos show.
+    frames: recipe (rng, direction +1 or -1, still float (3,2S,2S) on 0..255, T, S) -> (T,S,S,3 or 1) on 0..255.
+    sides: names of the two directions, +1 first.
+    octaves: over which its speed is drawn.
+    trend: direction and size of the cue in the grey frames of any video, > 0 for the first side.
+    general: every task gets it, else those that declare it.
+    encoding: for `write_video`.
+    """
+
+    about: str
+    frames: Callable[[np.random.Generator, int, Array, int, int], Array]
+    sides: tuple[str, ...] = ()
+    octaves: float = 0.0
+    trend: Callable[[Array], float] | None = None
+    general: bool = True
+    encoding: Mapping[str, str | int] = field(default_factory=dict)
+
+
+def pan(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
+    """A still under a straight pan and a steady zoom, one of the two the greater; direction +1 zooms in."""
+    speed = _speed(rng, PAN_OCTAVES)
+    zoom = speed * np.log(4) / T  # a frame; the fastest makes the picture four times as large
+    reach = speed * S / 4 if rng.random() < 1 / 3 else rng.uniform(0, zoom * S / 2)  # px a frame
+    turn, time = rng.uniform(0, 2 * np.pi), np.arange(T) - (T - 1) / 2
+    width = 0.5 * np.exp(-direction * zoom * time)  # half the side of what is seen, the still's half side being 1
+    theta = np.zeros((T, 2, 3), np.float32)
+    theta[:, 0, 0] = theta[:, 1, 1] = width
+    theta[:, 0, 2], theta[:, 1, 2] = np.cos(turn) * reach * time / S, np.sin(turn) * reach * time / S
+    grid = F.affine_grid(torch.from_numpy(theta), [T, 3, S, S], align_corners=False)
+    picture = torch.from_numpy(still).expand(T, -1, -1, -1)
+    return F.grid_sample(picture, grid, padding_mode="reflection", align_corners=False).permute(0, 2, 3, 1).numpy()
+
+
+def fade(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
+    """Frames of independent noise whose brightness rises (+1) or falls evenly."""
+    depth = 180 * _speed(rng, FADE_OCTAVES)
+    middle = 128 + rng.uniform(-0.5, 0.5) * (180 - depth)
+    course = middle + direction * depth * np.linspace(-0.5, 0.5, T)
+    return course[:, None, None, None] + rng.uniform(8, 20) * _noise(rng, T, S)
+
+
+def bars(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
+    """Frames of independent noise between black bars that close (+1) or open evenly: at top and bottom, at the sides, or at both."""
+    width = 0.35 * _speed(rng, FADE_OCTAVES) * np.linspace(0, 1, T)[::direction]  # share of the side
+    edge = (np.arange(S) + 0.5) / S
+    open_ = np.clip(
+        (np.minimum(edge, 1 - edge) - width[:, None]) * S + 0.5, 0, 1
+    )  # (T,S); a bar may cover part of a pixel
+    which = rng.integers(3)
+    rows = open_ if which != 1 else np.ones_like(open_)
+    columns = open_ if which != 0 else np.ones_like(open_)
+    picture = rng.uniform(80, 170) + rng.uniform(15, 35) * _noise(rng, T, S)
+    return picture * (rows[:, :, None] * columns[:, None, :])[..., None]
+
+
+def noise(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
+    """Frames of independent noise."""
+    return rng.uniform(60, 190) + rng.uniform(15, 40) * _noise(rng, T, S)
+
+
+def blocks(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
+    """Blocks of colour that stay where they are, while the lightness of every pixel is drawn anew for every frame."""
+    cells = int(rng.integers(3, 6))
+    colour = rng.uniform(
+        -40, 40, (2, cells, cells)
+    )  # Lab's a and b, within what a screen can show at these lightnesses
+    place = np.arange(S) * cells // S
+    ab = np.broadcast_to(colour[:, None][:, :, place][..., place], (2, T, S, S))
+    light = np.broadcast_to(60 + 4 * _noise(rng, T, S)[..., 0], (1, T, S, S))
+    rgb = lab_to_rgb(torch.from_numpy(np.concatenate([light, ab])))
+    return 255 * rgb.permute(1, 2, 3, 0).numpy()
+
+
+def codec(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
+    """One still with fresh sensor noise in every frame, to be compressed hard: any order of the frames is as good as any other."""
+    picture = still[:, S // 2 : S // 2 + S, S // 2 : S // 2 + S].transpose(1, 2, 0)
+    return picture + rng.uniform(3, 8) * rng.normal(size=(T, S, S, 3))
+
+
+def blank(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
+    """One colour all over and all the time."""
+    return np.broadcast_to(rng.uniform(0, 255, 3), (T, S, S, 3))
+
+
+PAN_OCTAVES, FADE_OCTAVES = 8.0, 6.0
+CONTROLS: dict[str, Control] = {
+    "pan": Control(
+        "a still picture under a synthetic pan and zoom",
+        pan,
+        ("zooming in", "zooming out"),
+        PAN_OCTAVES,
+        expansion,
+    ),
+    "fade": Control(
+        "independent noise under an even fade",
+        fade,
+        ("brightening", "darkening"),
+        FADE_OCTAVES,
+        brightening,
+    ),
+    "bars": Control(
+        "independent noise between moving black bars",
+        bars,
+        ("closing", "opening"),
+        FADE_OCTAVES,
+        border_growth,
+    ),
+    "noise": Control("frames of independent noise", noise),
+    "codec": Control(
+        "a still picture with fresh noise in every frame, compressed hard",
+        codec,
+        encoding={"crf": 34, "gop": 12, "bframes": 3},
+    ),
+    # lossless and with whole colour planes: faint blocks and borders would stay in place, and could be matched honestly
+    "blank": Control("one colour, all over and all the time", blank, encoding={"crf": 0, "pix_fmt": "yuv444p"}),
+    "blocks": Control("colours that stay in place under independent noise of lightness", blocks, general=False),
+}
+
+
+def control_spec(task: PretextTask, videos: Sequence[VideoRecord]) -> ControlSpec:
+    """Rate, length and size of videos that the task can use, and a little longer; `videos` are the data's.
+
+    Raises DataError where no length up to 40 times the task's window_length would do.
+    """
+    fps = max(float(np.median([video.info.fps for video in videos])), task.fps or 0.0)
+    least = int(np.ceil((task.window_length - 1) * fps / (task.fps or fps))) + 2
+    reason = None
+    for frames in np.unique(np.round(least * 1.25 ** np.arange(17)).astype(int)).tolist():
+        reason = task.why_unusable(_record(0, "", ControlSpec(frames, fps, 16)))
+        if reason is None:
+            return ControlSpec(frames + MARGIN, fps, 2 * round(task.augment.decode_size / 2), videos)
+    raise DataError(f"no control video can be made for {type(task).__name__}: {reason}")
+
+
+def make_videos(
+    name: str, setting: ControlSpec, count: int, progress: Callable[[], None] = lambda: None
+) -> list[VideoRecord]:
+    """`count` videos of a control, half of them of each side (their label), from the cache where they are there.
+
+    progress: called after every video.
+    """
+    control = CONTROLS[name]
+    records = []
+    for number in range(count):
+        side = number % len(control.sides) if control.sides else 0
+        still = setting.stills[number // 2 % len(setting.stills)] if setting.stills and number // 2 % 2 else None
+        origin = (
+            (still.path, still.info.frames) if still else None
+        )  # every other pair from the data, the others from a texture of our own
+        key = json.dumps([RECIPES, name, setting.frames, setting.fps, setting.size, number, origin])
+        path = cache_folder() / "controls" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.mp4"
+        if not path.exists():
+            rng = np.random.default_rng([zlib.crc32(name.encode()), number])
+            T, S = setting.frames, setting.size
+            picture = _texture(rng, 2 * S) if still is None else _middle_frame(still, 2 * S)
+            frames = np.broadcast_to(control.frames(rng, -1 if side else 1, picture, T, S), (T, S, S, 3))
+            write_frames(path, (frames + 0.5).clip(0, 255).astype(np.uint8), setting.fps, **control.encoding)
+        records.append(_record(number, str(path), setting, control.sides[side] if control.sides else None))
+        progress()
+    return records
+
+
+def write_frames(path: Path, frames: Array, fps: float, **encoding: str | int) -> None:
+    """Write uint8 (T,H,W,C) as H.264, the same bytes on every machine with this encoder."""
+    write_video(path, frames, fps, options={"preset": "veryfast", "threads": "1"}, **encoding)  # type: ignore[arg-type]
+
+
+def _record(number: int, path: str, setting: ControlSpec, label: str | None = None) -> VideoRecord:
+    """The record of a control video, of which all is known: a scan would find cuts and bars, and no motion, and tasks would refuse it."""
+    T, S = setting.frames, setting.size
+    info = VideoInfo(
+        path=path,
+        frames=T,
+        fps=setting.fps,
+        duration=T / setting.fps,
+        width=S,
+        height=S,
+        codec="h264",
+        container="mov,mp4,m4a,3gp,3g2,mj2",
+        rotation=0,
+        audio=False,
+        seek=False,  # read in order: as quick for so short a file, and right without proof
+        variable=False,
+        times=np.arange(T) / setting.fps,
+    )
+    motion = np.full(T, MOTION, np.float32)
+    motion[0] = 0
+    return VideoRecord(number, info, Shots(motion, (), (0, 0, 0, 0), 0.0), label)
+
+
+def _speed(rng: np.random.Generator, octaves: float) -> float:
+    """Log-uniform on 2**-octaves .. 1."""
+    return float(2.0 ** -rng.uniform(0, octaves))
+
+
+def _noise(rng: np.random.Generator, T: int, S: int) -> Array:
+    """Grey noise (T,S,S,1) of deviation 1, every frame its own; one video has grains of 1, 2 or 4 px."""
+    grain = int(rng.choice([1, 2, 4]))
+    cells = -(-S // grain)
+    return rng.normal(size=(T, cells, cells)).repeat(grain, 1).repeat(grain, 2)[:, :S, :S, None]
+
+
+def _texture(rng: np.random.Generator, S: int) -> Array:
+    """A picture with detail of all sizes, as photographs have it: float32 (3,S,S) on 0..255."""
+    waves = np.hypot(*np.meshgrid(np.fft.fftfreq(S), np.fft.fftfreq(S)))
+    waves[0, 0] = np.inf
+    fields = np.fft.ifft2(np.fft.fft2(rng.normal(size=(3, S, S))) / waves**1.3).real
+    fields /= fields.std((1, 2), keepdims=True)
+    mix = np.array([[1, 0.4, 0], [1, 0, 0], [1, 0, 0.4]])  # mostly light and dark, some colour
+    return np.clip(rng.uniform(100, 156) + 45 * np.tensordot(mix, fields, 1), 0, 255).astype(np.float32)
+
+
+def _middle_frame(video: VideoRecord, S: int) -> Array:
+    """The frame in the middle of a video: float32 (3,S,S) on 0..255."""
+    frame = read_square(video, np.array([[video.info.frames // 2]]), S)[0, 0]
+    return frame.transpose(2, 0, 1).astype(np.float32)

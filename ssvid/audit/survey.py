@@ -1,0 +1,274 @@
+"""Every pretext task on the same data: does it learn, does it cheat, and what are its features worth? `ssvid survey` is this module.
+
+Each config is pretrained with several seeds, its held-out pretext accuracy is taken beside that of the untrained net, it is audited for
+shortcuts, and its frozen features are probed beside the random weights the run itself started from. What is done is kept in the run
+folders and the cache, so that a second call only does what is missing and an interrupted survey goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ssvid.audit.audit import audit
+from ssvid.audit.report import write as write_audit
+from ssvid.compute import process_pool
+from ssvid.config import RESUMABLE, PretrainConfig, load_config
+from ssvid.data.index import Index
+from ssvid.data.scanning import open_data
+from ssvid.environment import environment
+from ssvid.errors import ConfigError, SsvidError
+from ssvid.evaluation import adapter
+from ssvid.evaluation.adapter import Candidate, EvalContext
+from ssvid.evaluation.features import View
+from ssvid.evaluation.folds import chance as chance_of
+from ssvid.evaluation.splits import Labelled, open_labelled
+from ssvid.evaluation.tables.entries import training_seconds
+from ssvid.evaluation.tables.table import Row, Table
+from ssvid.evaluation.tables.table import write as write_table
+from ssvid.files import read_json, write_json
+from ssvid.progress import Log
+from ssvid.training.fit import Interrupted, build_task, first_clips, pretrain, training_videos
+from ssvid.training.run import Run
+from ssvid.training.task import PretextTask
+from ssvid.training.validate import evaluate, validate
+from ssvid.zoo import Backbone
+
+VIEW = View(clips=2, frames=16, stride=3, size=64, pool="mean_std")
+
+
+def survey(
+    configs: Sequence[str | Path],
+    data: str,
+    *,
+    settings: Sequence[str] = (),
+    labelled: str | None = None,
+    seeds: int = 3,
+    runs: str | Path = "runs",
+    jobs: int = 1,
+    command: str = "",
+    told: Log | None = None,
+) -> tuple[Table, list[dict[str, Any]]]:
+    """Pretrain, examine and probe every config with `seeds` seeds; the table and the facts of every run behind it.
+
+    configs: YAML files. settings: key=value that all of them get, as steps=200, or CONFIG.key=value for one of them, as
+    clip_order_world.stride=1. data: what to pretrain on; held out are its test videos,
+    or all where it has none. labelled: what to probe on, by default the same. runs: folder of the run folders, named CONFIG-sSEED.
+    jobs: runs at a time, each in a process with one thread. command: what was typed, for the table. told: called with a line of text for
+    whatever is done.
+    Raises ConfigError where a run of that name was made with other settings, Interrupted after Ctrl-C; a run that fails is told, and the
+    table says why it is not in it.
+    """
+    told = told or (lambda line: None)
+    index = open_data([data])
+    labelled_path = str(open_data([labelled]).path if labelled else index.path)
+    paths = [Path(path) for path in configs]
+    given = {path: settings_of(path, settings, paths) for path in paths}
+    planned = [_planned(path, given[path], index, seed, Path(runs)) for path in paths for seed in range(seeds)]
+    facts, gaps = [], []
+    try:
+        with process_pool(jobs) as pool:
+            waiting: dict[Future, str] = {pool.submit(examine, config, labelled_path): config.out for config in planned}
+            for done in as_completed(waiting):
+                told(_outcome(waiting[done], done))
+                if done.exception() is None:
+                    facts.append(done.result())
+                else:
+                    gaps.append(f"Left out: {_outcome(waiting[done], done)}.")
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"stopped after {len(facts) + len(gaps)} of {len(planned)} runs; the same command goes on"
+        ) from error
+    facts.sort(key=lambda fact: fact["run"])
+    table = tabulate(facts, index, open_labelled(labelled_path))
+    table.protocol += f" Made by `{command}`." if command else ""
+    table.notes += sorted(gaps)
+    table.made_with = {"command": command, **environment()}
+    return table, facts
+
+
+def settings_of(path: Path, settings: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """The settings that are for one config: those that name none, and those that name it."""
+    others = {other.stem for other in paths} - {path.stem}
+    return [one.removeprefix(f"{path.stem}.") for one in settings if one.partition(".")[0] not in others]
+
+
+def _outcome(run: str, done: Future) -> str:
+    error = done.exception()
+    if isinstance(error, SsvidError):
+        return f"{run}: {error}"
+    if error is not None:
+        raise error
+    fact = done.result()
+    return (
+        f"{run}: accuracy {fact['held_out']['accuracy'][0]:.3f} (chance {fact['chance']:.3g}), audit {fact['audit'] or 'passed'}, "
+        f"linear {fact['probe']['linear']:.1f} (random {fact['random']['linear']:.1f})"
+    )
+
+
+def _planned(path: Path, settings: Sequence[str], index: Index, seed: int, runs: Path) -> PretrainConfig:
+    """The config of one run. Raises ConfigError where its folder holds a run with other settings."""
+    config = load_config(
+        path,
+        list(settings),
+        {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{path.stem}-s{seed}"), "workers": 0},
+    )
+    if (Path(config.out) / "config.yaml").exists():
+        there, asked = (asdict(found) for found in (Run(config.out).config, config))
+        other = [name for name in asked if name not in RESUMABLE and asked[name] != there[name]]
+        if other:
+            raise ConfigError(
+                f"{config.out} was made with another {', '.join(other)} than {path} asks; remove it or name other --runs"
+            )
+    return config
+
+
+def examine(config: PretrainConfig, labelled: str) -> dict[str, Any]:
+    """One run from pretraining to probe; what is there already is not done again."""
+    run = trained(config)
+    index, labelled_data = open_data(config.data), open_labelled(labelled)
+    held_out = index.videos("test") or index.videos()
+    measured = kept(
+        run.path / "held_out.json",
+        lambda: {
+            "trained": validate(run, held_out, 0),
+            "untrained": evaluate(untrained(config), held_out, 0),
+        },
+    )
+    report = audited(run)
+    return {
+        "run": run.path.name,
+        "config": asdict(config),
+        "command": (run.path / "command.txt").read_text().strip(),
+        "environment": environment(),
+        "seconds": training_seconds(run),
+        "held_out": measured["trained"],
+        "untrained": measured["untrained"],
+        "chance": measured["trained"].get("chance", [build_task(config).chance])[0],
+        "audit": ", ".join(report["shortcut"]),
+        "checks": report["checks"],
+        "probe": probed(Candidate(config.task, run.load, True), labelled_data),
+        "random": probed(Candidate("random init", lambda: as_it_began(run), False), labelled_data),
+    }
+
+
+def trained(config: PretrainConfig) -> Run:
+    """The finished run of a config: there already, gone on with, or made now."""
+    path = Path(config.out)
+    if (path / "card.json").exists():
+        return Run(path)
+    return pretrain(config, resume=(path / "checkpoints" / "last.pt").exists(), overwrite=True)
+
+
+def untrained(config: PretrainConfig) -> PretextTask:
+    """The task as a run of this config finds it before its first step, in eval mode."""
+    task = build_task(config)
+    videos, _ = training_videos(task, open_data(config.data), config.split)
+    mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
+    task.prepare(first_clips(task, videos, config, (mean, std)))
+    return task.eval()
+
+
+def as_it_began(run: Run) -> Backbone:
+    """The backbone of a run with the random weights it started from, seeing what the trained one sees."""
+    backbone = run.load()
+    backbone.load_state_dict(build_task(run.config).backbone.state_dict())
+    return backbone
+
+
+def audited(run: Run) -> dict[str, Any]:
+    """The report of the run's audit, made first where there is none."""
+    folder = run.path / "audit"
+    if not (folder / "audit.json").exists():
+        write_audit(audit(run), folder)
+    return read_json(folder / "audit.json")
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """What a JSON file holds, made and written first where there is none."""
+    if not path.exists():
+        write_json(path, make())
+    return read_json(path)
+
+
+def probed(subject: Candidate, data: Labelled) -> dict[str, float]:
+    """Linear probe of frozen features, in percent."""
+    setting = EvalContext(data.videos, data.folds, VIEW, workers=0)
+    return {score.name: score.value for score in adapter.run("linear", subject, setting)}
+
+
+def tabulate(facts: Sequence[dict[str, Any]], index: Index, labelled: Labelled) -> Table:
+    """A row a config: means and spread over its seeds."""
+    guess = chance_of(labelled.videos, labelled.folds)
+    table = Table(
+        title="Pretext tasks",
+        protocol=f"Pretrained on {len(index.videos('train') or index.videos())} videos without labels; pretext accuracy in percent on "
+        f"{len(index.videos('test') or index.videos())} held-out videos, one sample a video, beside chance and beside the untrained net; "
+        f"audit: controls beaten (ssvid audit), all seeds. Probe: frozen backbone, {labelled.split}; {VIEW.clips} clips x "
+        f"{VIEW.frames} frames, stride {VIEW.stride}, {VIEW.size} px, mean and standard deviation over time; standardised logistic "
+        "regression; random: the very weights each run started from. Mean ± standard deviation over seeds. A task falls "
+        "short where its accuracy is less than 3 standard errors above chance, a control was beaten, or the mean gain of the probe is "
+        "within its deviation.",
+        chance={
+            "pretext accuracy": None,
+            "linear": guess,
+            "random linear": guess,
+            "gain": None,
+        },
+    )
+    for name, group in _grouped(facts):
+        first = group[0]
+        accuracy = [100 * fact["held_out"]["accuracy"][0] for fact in group]
+        error = 100 * float(np.mean([fact["held_out"]["accuracy"][1] for fact in group]))
+        chance = 100 * float(np.mean([fact["chance"] for fact in group]))
+        linear, random = ([fact[key]["linear"] for fact in group] for key in ("probe", "random"))
+        row_facts = {
+            "backbone": first["config"]["backbone"],
+            "steps": str(first["config"]["steps"]),
+            "seconds": f"{np.mean([fact['seconds'] for fact in group]):.0f}",
+            "seeds": str(len(group)),
+            "chance": f"{chance:.1f}",
+            "untrained": f"{100 * np.mean([fact['untrained']['accuracy'][0] for fact in group]):.1f}",
+            "standard errors above chance": f"{(np.mean(accuracy) - chance) / max(error, 1e-9):.1f}",
+            "audit": ", ".join(sorted({name for fact in group for name in fact["audit"].split(", ") if name}))
+            or "passed",
+        }
+        gain = [after - before for after, before in zip(linear, random, strict=True)]
+        row_facts["falls short"] = (
+            ", ".join(shortfalls((float(np.mean(accuracy)) - chance) / max(error, 1e-9), row_facts["audit"], gain))
+            or "no"
+        )
+        scores = {"pretext accuracy": accuracy, "linear": linear, "random linear": random, "gain": gain}
+        table.rows.append(Row(name, row_facts, scores))
+    return table
+
+
+def shortfalls(errors_above_chance: float, audit: str, gain: Sequence[float]) -> list[str]:
+    """Which parts of the bar a task misses: "accuracy" under 3 standard errors above chance, "audit" where a control was beaten, "probe"
+    where the mean gain is not above the standard deviation of the gains."""
+    spread = float(np.std(gain, ddof=1)) if len(gain) > 1 else float("inf")
+    misses = {"accuracy": errors_above_chance < 3, "audit": audit != "passed", "probe": np.mean(gain) <= spread}
+    return [name for name, missed in misses.items() if missed]
+
+
+def write(table: Table, facts: Sequence[dict[str, Any]], out: Path) -> None:
+    """Write OUT.md, OUT.csv, OUT.tex, OUT.json, and the facts of every run behind the table as OUT/RUN.json."""
+    write_table(table, out)
+    out.mkdir(exist_ok=True)
+    for fact in facts:
+        write_json(out / f"{fact['run']}.json", fact)
+
+
+def _grouped(facts: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Runs of one task, backbone and setting together, in the order of their names."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for fact in facts:
+        groups.setdefault(fact["run"].rpartition("-s")[0], []).append(fact)
+    for name, group in groups.items():
+        yield name.removesuffix("_world"), group

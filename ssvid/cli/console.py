@@ -1,0 +1,79 @@
+"""What a person sees in the terminal: progress on stderr, results on stdout, and no bars when piped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich import progress as bars
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from ssvid.progress import Progress
+
+LOG = Console(stderr=True, highlight=False)
+OUT = Console(highlight=False)
+
+NO_WAIT = 0.3  # share of the time spent waiting for video from which the log says what to do
+
+
+@contextmanager
+def counting() -> Iterator[Progress]:
+    """A callable (what, done, total) that shows a bar for every `what`; silent when stderr is not a terminal."""
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=LOG, transient=True, disable=not LOG.is_terminal) as shown:
+        tasks: dict[str, int] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+
+        yield report
+
+
+@contextmanager
+def training(steps: int, chance: float | None = None) -> Iterator[Callable[[dict[str, float]], None]]:
+    """A callable that prints the loop's log lines, under a bar with the time left when stderr is a terminal."""
+    columns = (bars.TextColumn("pretraining"), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=LOG, transient=True, disable=not LOG.is_terminal) as shown:
+        task = shown.add_task("steps", total=steps)
+
+        def report(line: dict[str, float]) -> None:
+            if "step" not in line:
+                LOG.print(", ".join(f"{value} {name}" for name, value in line.items()), soft_wrap=True)
+                return
+            shown.update(task, completed=line["step"])
+            LOG.print(log_text(line, steps, chance), soft_wrap=True)
+
+        yield report
+
+
+def log_text(line: dict[str, float], steps: int, chance: float | None) -> str:
+    """One log line as text, with the remedy where the loop waits for video."""
+    known = {"step", "lr", "clips_per_second", "wait", "chance"}
+    metrics = "  ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in line.items() if name not in known)
+    chance = line.get("chance", chance)
+    guess = f"  (chance {chance:.3g})" if chance is not None else ""
+    text = f"step {line['step']:.0f}/{steps}  {metrics}{guess}  {line['clips_per_second']:.1f} videos/s  waiting {line['wait']:.0%}"
+    if line["wait"] > NO_WAIT:
+        text += "  (decoding is the limit: raise workers=, or make a training copy with ssvid index --transcode)"
+    return text
+
+
+def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: drawn in a terminal, tab-separated when piped."""
+    if not OUT.is_terminal:
+        for row in (header, *rows):
+            sys.stdout.write("\t".join(row) + "\n")
+        return
+    table = RichTable(*header, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    OUT.print(table)

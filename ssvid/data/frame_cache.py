@@ -1,0 +1,93 @@
+"""The frames of a small data set, decoded once into one file that is mapped into memory, for jobs that show every video many times."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ssvid.data.index import VideoRecord, fingerprint
+from ssvid.data.loader import Batch, SamplePlan, collate, load
+from ssvid.errors import VideoError
+from ssvid.files import cache_folder
+
+LIMIT = 2 << 30  # bytes of frames up to which a data set is kept; larger ones are decoded for every clip
+
+Normalise = tuple[torch.Tensor, torch.Tensor]
+
+
+class FrameCache:
+    """Centre squares of the frames of some videos; `batches` gives what the loader would give, at once or by decoding.
+
+    videos: what plans count. side: of the squares, px. workers: decoding processes. limit: bytes of frames that are kept at most.
+    progress: called with (videos decoded, videos in all) while the frames are read for the first time.
+    Raises VideoError naming a file that cannot be read.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[VideoRecord],
+        side: int,
+        *,
+        workers: int = 0,
+        limit: int = LIMIT,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.videos, self.side, self.workers = videos, side, workers
+        self.starts = list(accumulate((video.info.frames for video in videos), initial=0))
+        shape = (self.starts[-1], side, side, 3)
+        self.frames = self._open(shape, progress) if int(np.prod(shape, dtype=np.int64)) <= limit else None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the frames lie ready; if not, they are decoded for every clip."""
+        return self.frames is not None
+
+    def __getitem__(self, plan: SamplePlan) -> tuple[SamplePlan, str, np.ndarray | VideoError]:
+        """The frames of a plan, as `ClipReader` gives them. Only where they are kept."""
+        assert self.frames is not None
+        return plan, self.videos[plan.video].path, np.asarray(self.frames[self.starts[plan.video] + plan.indices])
+
+    def batches(
+        self, plans: Iterable[list[SamplePlan]], device: torch.device, normalise: Normalise | None = None
+    ) -> Iterator[Batch]:
+        """Batches in the order of `plans`; arguments as of `ssvid.data.loader.load`. Plans look at centre squares (offset 0.5)."""
+        if self.frames is None:
+            yield from load(self.videos, plans, self.side, self.workers, device, normalise)
+            return
+        for chosen in plans:
+            batch = collate([self[plan] for plan in chosen], normalise if device.type == "cpu" else None)
+            if isinstance(batch, VideoError):
+                raise batch
+            yield batch
+
+    def _open(self, shape: tuple[int, ...], progress: Callable[[int, int], None] | None) -> np.ndarray:
+        name = hashlib.sha256(f"{fingerprint(self.videos)} {shape}".encode()).hexdigest()[:24]
+        path = cache_folder() / "frame_cache" / f"{name}.npy"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_name(f".{name}.{os.getpid()}")
+            try:
+                self._decode(fresh, shape, progress)
+                fresh.replace(path)
+            finally:
+                fresh.unlink(missing_ok=True)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def _decode(self, path: Path, shape: tuple[int, ...], progress: Callable[[int, int], None] | None) -> None:
+        kept = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        nothing = np.zeros(0, np.float32)
+        plans = [
+            [SamplePlan(number, np.arange(video.info.frames)[None], nothing, {}, 0.5, self.side)]
+            for number, video in enumerate(self.videos)
+        ]
+        for number, batch in enumerate(load(self.videos, plans, self.side, self.workers)):
+            kept[self.starts[number] : self.starts[number + 1]] = batch.clips[0, 0].numpy()
+            if progress:
+                progress(number + 1, len(self.videos))
+        kept.flush()

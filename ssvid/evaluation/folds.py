@@ -1,0 +1,99 @@
+"""What the frozen protocols share: features fold by fold, inner folds to choose hyper-parameters on, accuracy over all folds together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+
+from ssvid.data.index import VideoRecord
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score
+from ssvid.evaluation.features import View, extract
+from ssvid.evaluation.splits import Fold
+
+INNER = 5  # folds within the training videos, at most
+
+
+def labels_of(videos: Sequence[VideoRecord]) -> np.ndarray:
+    """Labels (N,) of the videos."""
+    return np.array([video.label for video in videos])
+
+
+def groups_of(videos: Sequence[VideoRecord], positions: np.ndarray) -> np.ndarray | None:
+    """Groups (n,) of the videos at these positions; None where one of them has none."""
+    groups = [videos[position].group for position in positions]
+    return None if None in groups else np.array(groups)
+
+
+def chance(videos: Sequence[VideoRecord], folds: Sequence[Fold]) -> float:
+    """Accuracy of guessing in percent: the share of the most frequent training class among the test videos, at least 1 / classes."""
+    right = tested = 0
+    labels = labels_of(videos)
+    for train, test in folds:
+        names, counts = np.unique(labels[train], return_counts=True)
+        right += int((labels[test] == names[counts.argmax()]).sum())
+        tested += len(test)
+    return 100 * max(right / tested, 1 / len(set(labels)))
+
+
+def inner_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int = 0) -> list[Fold]:
+    """Folds (train, held out) within n training videos, to choose hyper-parameters on; groups never straddle them.
+
+    Every fold trains on every class. Empty where the videos are too few for that.
+    """
+    if groups is not None and len(set(groups)) > 2:
+        found = list(GroupKFold(min(INNER, len(set(groups)))).split(labels, labels, groups))
+        if all(set(labels[train]) == set(labels) for train, _ in found):
+            return found
+    smallest = int(np.unique(labels, return_counts=True)[1].min())
+    if smallest < 2:
+        return []
+    return list(StratifiedKFold(min(INNER, smallest), shuffle=True, random_state=seed).split(labels, labels))
+
+
+def features_by_fold(candidate: Candidate, context: EvalContext, view: View | None = None) -> Iterator[np.ndarray]:
+    """Frozen features (videos, clips, D) for every fold, cached. Only those of the fold's own videos are numbers, the others NaN, where
+    the backbone depends on the fold.
+
+    view: in place of the context's.
+    """
+    computed: np.ndarray | None = None
+    for fold, (train, test) in enumerate(context.folds):
+        if candidate.per_fold or computed is None:
+            used = np.concatenate([train, test]) if candidate.per_fold else np.arange(len(context.videos))
+            found = _extract(candidate, context, view or context.view, fold, used)
+            computed = found
+            if candidate.per_fold:
+                computed = np.full((len(context.videos), *found.shape[1:]), np.nan, np.float32)
+                computed[used] = found
+        yield computed
+
+
+def _extract(candidate: Candidate, context: EvalContext, view: View, fold: int, used: np.ndarray) -> np.ndarray:
+    told = context.progress
+    return extract(
+        candidate.backbone(fold),
+        [context.videos[position] for position in used],
+        view,
+        workers=context.workers,
+        device=context.device,
+        progress=(lambda done, total: told(f"features of {candidate.name}", done, total)) if told else None,
+    )
+
+
+def accuracy(name: str, context: EvalContext, predict: Callable[[int, np.ndarray, np.ndarray], np.ndarray]) -> Score:
+    """Accuracy in percent over the test videos of all folds.
+
+    predict(fold, train, test) gives the labels told for the videos at the positions `test`. A video that several folds test is right in
+    part, and its entry in `predicted` is that of the last one.
+    """
+    labels = labels_of(context.videos)
+    predicted: dict[int, str] = {}
+    right = tested = 0
+    for fold, (train, test) in enumerate(context.folds):
+        told = predict(fold, train, test)
+        right += int((told == labels[test]).sum())
+        tested += len(test)
+        predicted |= {context.videos[p].id: str(label) for p, label in zip(test, told, strict=True)}
+    return Score(name, 100 * right / tested, chance(context.videos, context.folds), predicted)

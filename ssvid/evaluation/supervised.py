@@ -1,0 +1,75 @@
+"""Backbones trained from scratch with the labels of each fold: what the row *supervised* of a table is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from ssvid.data.frame_cache import FrameCache
+from ssvid.data.index import fingerprint
+from ssvid.environment import package_version
+from ssvid.evaluation.adapter import Candidate, EvalContext, find_protocol
+from ssvid.evaluation.finetuning import Classifier, ClipSource, Recipe, augmentation, clip_source, train
+from ssvid.evaluation.folds import labels_of
+from ssvid.files import cache_folder
+from ssvid.training.run import save_weights
+from ssvid.zoo.backbone import Backbone
+
+
+def supervised(candidate: Candidate, context: EvalContext, changes: Mapping[str, Any] | None = None) -> Candidate:
+    """A candidate of the same name, trained from its weights with the labels of each fold's training videos: for frozen protocols.
+
+    candidate: with random weights. context: videos, folds, view and seed of the training; its options are those of another protocol and
+    are not looked at. changes: options of the protocol `finetune`, which is the recipe.
+    The weights of a fold are trained when they are first asked for and kept in the cache, where fine-tuning finds them too.
+    """
+    recipe = Recipe(**find_protocol("finetune").settings(changes))
+
+    def trained(fold: int) -> Backbone:
+        return train_fold(candidate.name, candidate.make(), context, recipe, fold, keep=True).backbone.cpu().eval()
+
+    return replace(candidate, make=trained, per_fold=True)
+
+
+def train_fold(
+    what: str, backbone: Backbone, context: EvalContext, recipe: Recipe, fold: int, keep: bool = False
+) -> Classifier:
+    """A backbone with a head, trained on the training videos of a fold, or as it was kept after that. keep: whether to keep it."""
+    positions, path = context.folds[fold][0], classifier_file(backbone, context, recipe, fold)
+    classes, codes = np.unique(labels_of(context.videos)[positions], return_inverse=True)
+    if path.exists():
+        model = Classifier(backbone, len(classes), recipe.dropout)
+        model.load_state_dict(load_file(path))
+        return model.eval()
+    if len(context.folds) > 1:
+        what = f"{what}, fold {fold + 1} of {len(context.folds)}"
+    told = partial(context.progress, what) if context.progress else None
+    model = train(backbone, fold_clips(backbone, context, recipe), positions, codes, recipe, context.seed, told)
+    if keep:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(path, dict(model.state_dict()))
+    return model
+
+
+def fold_clips(backbone: Backbone, context: EvalContext, recipe: Recipe) -> ClipSource:
+    """Where the clips of a context come from."""
+    frame_cache = FrameCache(
+        context.videos,
+        augmentation(context.view.size, recipe).decode_size,
+        workers=context.workers,
+        progress=partial(context.progress, "decoding") if context.progress else None,
+    )
+    return clip_source(frame_cache, context.view, recipe, backbone, context.device, context.flip)
+
+
+def classifier_file(backbone: Backbone, context: EvalContext, recipe: Recipe, fold: int) -> Path:
+    """Where a classifier trained from random weights is kept; the name changes with all that decides them."""
+    videos = [context.videos[position] for position in context.folds[fold][0]]
+    facts = (fingerprint(videos), asdict(context.view), asdict(recipe), context.seed, context.flip)
+    return cache_folder() / "classifiers" / f"{backbone.digest(*facts, package_version('ssvid'))[:24]}.safetensors"

@@ -1,0 +1,1 @@
+"""Tables: what is compared, computing it job by job, and writing the result."""

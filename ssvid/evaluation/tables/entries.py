@@ -1,0 +1,242 @@
+"""Who stands in a transfer table: pretrained runs, bare networks, and the two rows that no table goes without.
+
+*Random init* says what the architecture gives for nothing, *supervised* what the labelled videos alone give it. Both are there for every
+backbone that occurs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssvid.environment import package_version
+from ssvid.errors import ConfigError, DataError, SsvidError
+from ssvid.evaluation.features import View
+from ssvid.files import read_json
+from ssvid.training.run import Run
+from ssvid.zoo import create_model, list_models, model_info
+from ssvid.zoo.backbone import Backbone
+
+RANDOM, SUPERVISED = "random init", "supervised"
+FIXED = "baseline_"  # names of networks without weights to learn
+CARD = ("task", "backbone", "backbone_options", "options", "steps", "seed")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One set of weights in one row of the table. row: its name; run: the folder of a pretrained one, "" for others; seed: of the
+    weights and of what the protocols draw."""
+
+    row: str
+    backbone: str
+    backbone_options: dict[str, Any]
+    seed: int
+    run: str = ""
+
+    def make(self) -> Backbone:
+        """A fresh copy of the network with its weights."""
+        if self.run:
+            return open_run(self.run).load()
+        torch.manual_seed(self.seed)
+        return create_model(self.backbone, **self.backbone_options)
+
+    @property
+    def weights(self) -> str:
+        """Twelve hex digits that change with the weights: of the file of a run, of the recipe of random ones."""
+        recipe: list[Any] = [self.backbone, sorted(self.backbone_options.items())]
+        if self.run:
+            file = Path(self.run) / "backbone.safetensors"
+            recipe.append(_digest(file, file.stat().st_mtime_ns))
+        else:
+            recipe += [self.seed, package_version("torch")]
+            if ".py:" in self.backbone:  # a user's own file, which may change
+                recipe.append(Path(self.backbone.rpartition(":")[0]).expanduser().read_text())
+        return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
+
+    def facts(self) -> dict[str, Any]:
+        """What a cell's JSON says of the entry: with the settings of its run, where it has one."""
+        made: dict[str, Any] = {
+            "row": self.row,
+            "backbone": self.backbone,
+            "backbone_options": self.backbone_options,
+            "weights": self.weights,
+        }
+        if self.run:
+            made |= {"run": self.run, "config": asdict(open_run(self.run).config), "card": open_run(self.run).card}
+        return made
+
+
+@dataclass
+class TableRow:
+    """One row of the table: its sets of weights, and what is to be known about how they came to be."""
+
+    name: str
+    backbone: str
+    entries: list[ModelEntry]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def alone(self) -> bool:
+        """Whether its values are of one training."""
+        return bool(self.facts) and len({entry.run for entry in self.entries}) == 1
+
+    @property
+    def seeds(self) -> str:
+        """What its values were taken over, in words."""
+        if self.facts:
+            number = len(self.entries)
+            return f"1 run, {count(number, 'draw')}" if self.alone else f"{number} runs"
+        return count(len(self.entries), "draw" if self.name.startswith(FIXED) else "init")
+
+
+def line_up(models: Sequence[str], seeds: int) -> list[TableRow]:
+    """The rows, backbone by backbone: random init, supervised, then the runs that began there; a network without weights is one row.
+
+    models: run folders, or names of backbones. Runs of one task and backbone with the same settings are one row, each run once with its
+    own seed. A row of one set of weights is taken with `seeds` seeds of the protocols; *random init* and *supervised* with as many inits.
+    Raises ConfigError for a name that is neither a run nor a backbone, DataError for a run that cannot be read.
+    """
+    models = list(dict.fromkeys(models))
+    runs = [open_run(model) for model in models if _is_run(model)]
+    for run in runs:
+        run.load()  # weights that cannot be read shall end the table before hours of work, not leave a row empty
+    names = [model for model in models if not _is_run(model)]
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {}
+    wanted = [(name, dict(model_info(name).options)) for name in names]
+    for name, options in wanted + [(run.card["backbone"], run.card["backbone_options"]) for run in runs]:
+        kinds.setdefault(backbone_label(name, options), (name, options))
+    pretrained, groups = _grouped(runs, seeds), []
+    for shown, (name, options) in kinds.items():
+        for row in (name,) if name.startswith(FIXED) else (RANDOM, SUPERVISED):
+            groups.append(TableRow(row, shown, [ModelEntry(row, name, options, seed) for seed in range(seeds)]))
+        groups += [group for group in pretrained if group.backbone == shown]
+    return groups
+
+
+def open_run(path: str | Path) -> Run:
+    """A run with all that a table needs of it. Raises DataError, with what to do, where this version cannot read it."""
+    run = Run(path)
+    card = run.card
+    missing = [name for name in CARD if not isinstance(card, dict) or name not in card]
+    try:
+        if missing:
+            raise ConfigError(f"its card lacks {', '.join(missing)}")
+        model_info(card["backbone"], **card["backbone_options"])
+        run.config  # noqa: B018 reading it is the check
+    except (SsvidError, TypeError) as error:
+        made = card.get("ssvid", "?") if isinstance(card, dict) else "?"
+        raise DataError(
+            f"{path} was made by ssvid {made} and cannot be read by {package_version('ssvid')}: {error}. Install that version, "
+            "or pretrain again"
+        ) from error
+    if not (run.path / "backbone.safetensors").is_file():
+        raise DataError(f"{path} has no backbone.safetensors; finish it with: ssvid pretrain --resume {path}")
+    return run
+
+
+def trained_view(groups: Sequence[TableRow]) -> View:
+    """The view nearest to what the first run saw in training; the default where there is no run."""
+    for group in groups:
+        if options := group.facts.get("options"):
+            size = options.get("size", View.size)
+            return View(
+                frames=options.get("frames", View.frames),
+                size=size if isinstance(size, int) else max(size),
+                stride=options.get("stride", 1),
+                fps=options.get("fps"),
+            )
+    return View()
+
+
+def check_view(groups: Sequence[TableRow], view: View) -> None:
+    """Raise ConfigError, before anything is computed, where a network cannot take the view's clips."""
+    for group in groups:
+        first = group.entries[0]
+        info = model_info(first.backbone, **first.backbone_options)
+        if view.frames < info.min_frames or view.size < info.min_size:
+            raise ConfigError(
+                f"{group.backbone} needs clips of at least {info.min_frames} frames and {info.min_size} px, not {view.frames} and "
+                f"{view.size}; give --frames and --size, or leave {group.name} out"
+            )
+
+
+def training_seconds(run: Run) -> float:
+    """Training time as logged: videos over videos a second."""
+    batch, last, total = run.config.batch, 0.0, 0.0
+    for line in run.metrics():
+        total += (line["step"] - last) * batch / line["clips_per_second"]
+        last = line["step"]
+    return round(total, 1)
+
+
+def hardware(env: Mapping[str, Any]) -> str:
+    """The machine of a run's env.json in words."""
+    on = "" if env["device"] == "CPU" else f"{env['device']}, "
+    return f"{on}{env['cores']} cores ({env['machine']}), {count(env['threads'], 'thread')}"
+
+
+def backbone_label(name: str, options: Mapping[str, Any]) -> str:
+    """A backbone with those options that are not the default ones."""
+    usual = model_info(name).options
+    changed = [f"{key}={value}" for key, value in sorted(options.items()) if usual.get(key) != value]
+    return ", ".join([Path(name).name, *changed])
+
+
+@cache
+def _digest(file: Path, modified: int) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _is_run(model: str) -> bool:
+    path = Path(model)
+    if (path / "config.yaml").exists():
+        return True
+    if path.is_dir():
+        raise DataError(f"{model} is not a run folder (no config.yaml in it); make one with: ssvid pretrain")
+    if path.is_file() and path.suffix != ".py":
+        raise DataError(
+            f"{model} is a file, not a run folder; a checkpoint of another program is not read. Give the folder that ssvid pretrain "
+            "made, or start a run from weights in .safetensors with init="
+        )
+    if model not in list_models() and ".py:" not in model:
+        raise ConfigError(f"{model} is neither a run folder nor a backbone; see: ssvid list models")
+    return False
+
+
+def _grouped(runs: Sequence[Run], seeds: int) -> list[TableRow]:
+    groups: dict[str, TableRow] = {}
+    for run in runs:
+        card = run.card
+        settings = {name: value for name, value in card.items() if name not in ("seed", "ssvid")}
+        name, shown = Path(card["task"]).stem, backbone_label(card["backbone"], card["backbone_options"])
+        entry = ModelEntry(name, card["backbone"], card["backbone_options"], card["seed"], str(run.path))
+        group = groups.setdefault(json.dumps(settings, sort_keys=True), TableRow(name, shown, [], dict(card)))
+        group.entries.append(entry)
+        group.facts.setdefault("seconds", []).append(training_seconds(run))
+        group.facts.setdefault("hardware", []).append(hardware(read_json(run.path / "env.json")))
+    for group in groups.values():
+        if len(group.entries) == 1:
+            group.entries = [replace(group.entries[0], seed=seed) for seed in range(seeds)]
+    return _told_apart(list(groups.values()))
+
+
+def _told_apart(groups: Sequence[TableRow]) -> list[TableRow]:
+    """The groups; those of one task and backbone that differ in a context get the name of their first run's folder too."""
+    told = []
+    for group in groups:
+        alike = [other for other in groups if (other.name, other.backbone) == (group.name, group.backbone)]
+        folder = Path(group.entries[0].run).name
+        told.append(group if len(alike) == 1 else replace(group, name=f"{group.name} ({folder})"))
+    return told
+
+
+def count(number: int, thing: str) -> str:
+    """A number with its thing: 1 clip, 2 clips."""
+    return f"{number} {thing}{'s' * (number != 1)}"

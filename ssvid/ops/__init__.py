@@ -1,0 +1,1 @@
+"""Tensor operations that tasks and tracking share; free of videos and files."""

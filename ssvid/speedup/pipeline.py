@@ -1,0 +1,241 @@
+"""The whole job for one video or many: evidence, plan, rendering, page; what was computed before is taken up again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ssvid.data.layouts.entries import VIDEO_SUFFIXES
+from ssvid.errors import ConfigError, DataError, SsvidError
+from ssvid.progress import Progress
+from ssvid.speedup.curve import Curve, evidence
+from ssvid.speedup.models import SHIPPED
+from ssvid.speedup.plan import FORMAT, SpeedPlan, fingerprint, make_plan, read_json, read_plan, write_plan
+from ssvid.speedup.render import render
+from ssvid.speedup.schedule import TICKS
+from ssvid.speedup.timeline import average_rate, is_timeline, segments, write_timeline
+from ssvid.video.decode import check_file
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SpeedupOptions:
+    """What the user asks for; see `make_plan` and `render` for what the parts mean."""
+
+    speed: float | None = None
+    duration: float | None = None
+    min_speed: float = 1.0
+    max_speed: float = 8.0
+    smooth: float = 1.0
+    objective: str = "exact"
+    by: str = "model"
+    model: str | None = None
+    fit: bool = False
+    audio: str = "keep-pitch"
+    fps: float | None = None
+    plan: Path | None = None  # read instead of planning: ours, a list of segments, or a v1 timeline
+
+    def evidence(self) -> dict[str, Any]:
+        """What the curve depends on."""
+        return {"by": self.by, "model": _model_mark(self.model) if self.by == "model" else None, "fit": self.fit}
+
+    def wanted(self) -> dict[str, Any]:
+        """What the plan depends on."""
+        names = ("speed", "duration", "min_speed", "max_speed", "smooth", "objective")
+        return {**self.evidence(), **{name: getattr(self, name) for name in names}}
+
+
+def plan_file(out: Path) -> Path:
+    """Where the plan of a result is kept."""
+    return out.with_name(f"{out.name}.plan.json")
+
+
+def planned(
+    source: Path, out: Path, options: SpeedupOptions, told: Progress | None = None, *, export: Path | None = None
+) -> SpeedPlan:
+    """The plan of a video, kept in OUT.plan.json.
+
+    One that is there for the same file and the same options is taken, with the segments that a hand put in; of one with another options the
+    evidence is taken, which is what takes time. export: a v1 timeline to write.
+    Raises VideoError for a video that cannot be used, ConfigError and DataError for a options or a plan file that cannot be met or read.
+    """
+    plan = _planned(source, out, options, told)
+    if export is not None:
+        write_timeline(plan, export)
+    return plan
+
+
+def speed_up(
+    source: Path,
+    out: Path,
+    options: SpeedupOptions,
+    told: Progress | None = None,
+    *,
+    export: Path | None = None,
+    html: Path | None = None,
+    cam: bool = False,
+) -> SpeedPlan:
+    """The whole job: plan, render, export a timeline, write the page. Returns the plan; raises as `planned` and `render` do.
+
+    export: a v1 timeline to write. html: a page to write. cam: for the page, also render the activation map, to NAME.cam.mp4.
+    """
+    if out.suffix.lower() not in TICKS:
+        raise ConfigError(f"{out}: cannot write this kind of file; name one of {', '.join(TICKS)}")
+    plan = planned(source, out, options, told, export=export)
+    render(plan, out, fps=options.fps, audio=options.audio, told=told)
+    if html is not None:
+        from ssvid.speedup.page import write_page
+
+        write_page(plan, out, html, cam=_map(source, out, options, told) if cam else None, told=told)
+    return plan
+
+
+def one_by_one(
+    pairs: Sequence[tuple[Path, Path]], act: Callable[[Path, Path], SpeedPlan]
+) -> Iterator[tuple[Path, Path, SpeedPlan | Exception]]:
+    """`act` on every (source, result); what goes wrong with one is given out in place of its plan, and the next one begins."""
+    for source, out in pairs:
+        try:
+            yield source, out, act(source, out)
+        except (SsvidError, OSError) as error:
+            yield source, out, error
+
+
+def targets(inputs: Sequence[Path], out: Path | None) -> list[tuple[Path, Path]]:
+    """(source, result) of every video: folders stand for the videos in them.
+
+    out: the result of a single file; a folder for several, where results keep the names of the sources. None: NAME.fast.mp4 beside them.
+    Raises ConfigError where results would fall on one another, DataError for a folder without videos.
+    """
+    sources: list[tuple[Path, Path]] = []  # with the path under the folder given
+    for path in inputs:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if _is_video(file))
+            if not found:
+                raise DataError(f"{path}: holds no video files")
+            sources += [(file, file.relative_to(path)) for file in found]
+        else:
+            sources.append((path, Path(path.name)))
+    single = len(inputs) == 1 and not inputs[0].is_dir()
+    if single and out is not None and not out.is_dir():
+        return [(sources[0][0], out)]
+    pairs = [
+        (source, source.with_name(f"{source.stem}.fast.mp4") if out is None else out / name.with_suffix(".mp4"))
+        for source, name in sources
+    ]
+    taken: dict[Path, Path] = {}
+    for source, result in pairs:
+        other = taken.setdefault(result, source)
+        if other != source:
+            raise ConfigError(f"{other} and {source} would both become {result}; rename one, or do them one by one")
+    return pairs
+
+
+def beside(path: Path | None, out: Path, several: bool, suffix: str) -> Path | None:
+    """A by-product's file: the path given; of several videos, a file named as the result in the folder given."""
+    return path / f"{out.stem}{suffix}" if path is not None and several else path
+
+
+def _planned(source: Path, out: Path, options: SpeedupOptions, told: Progress | None) -> SpeedPlan:
+    identity = _identity(source)
+    if options.plan is not None:
+        plan = _given(options.plan, source, identity)
+        write_plan(plan, plan_file(out))
+        return read_plan(plan_file(out))
+    kept = _kept(plan_file(out), identity)
+    if kept is not None and kept.options.get("options") == options.wanted():
+        return replace(kept, source=os.fspath(source))
+    curve = kept.curve if kept is not None and _same_evidence(kept, options) else _evidence(source, options, told)
+    plan = make_plan(
+        source,
+        curve,
+        speed=options.speed,
+        duration=options.duration,
+        min_speed=options.min_speed,
+        max_speed=options.max_speed,
+        smooth=options.smooth,
+        objective=options.objective,
+    )
+    write_plan(replace(plan, options={"options": options.wanted(), **plan.options}), plan_file(out))
+    return read_plan(plan_file(out))  # as a later call will find it: the parts of a rendering are known by every digit
+
+
+def _map(source: Path, out: Path, options: SpeedupOptions, told: Progress | None) -> Path | None:
+    """The activation map as a video; None, with the reason told, where the model has nothing to say of the video."""
+    from ssvid.speedup.cam import render_cam
+
+    path = out.with_name(f"{out.stem}.cam.mp4")
+    try:
+        render_cam(source, path, options.model, told)
+    except DataError as error:
+        logger.warning("the page goes without the activation map: %s", error)
+        return None
+    return path
+
+
+def _is_video(path: Path) -> bool:
+    """Whether a file in a folder is a source: not hidden, no result of ours, no part of one."""
+    inside = any(part.endswith(".parts") for part in path.parts[:-1])
+    return (
+        path.suffix.lower() in VIDEO_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.stem.endswith((".fast", ".cam"))
+        and not inside
+    )
+
+
+def _model_mark(model: str | None) -> str:
+    """What tells a model from others, and from itself trained further."""
+    folder = SHIPPED if model is None else Path(model)
+    newest = max((file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()), default=0)
+    return f"{'' if model is None else folder.resolve()} {newest}".strip()
+
+
+def _identity(source: Path) -> str:
+    return fingerprint(check_file(source))
+
+
+def _evidence(source: Path, options: SpeedupOptions, told: Progress | None) -> Curve:
+    if options.by != "model":
+        return evidence(source, by=options.by, told=told)
+    if not options.fit:
+        return evidence(source, model=options.model, told=told)
+    from ssvid.speedup.fit import fit
+
+    return evidence(source, model=fit(source, options.model, told=told), told=told)
+
+
+def _kept(path: Path, identity: str) -> SpeedPlan | None:
+    """The plan of an earlier call, where it is one of this file."""
+    try:
+        plan = read_plan(path)
+    except DataError:
+        return None
+    return plan if plan.identity == identity else None
+
+
+def _same_evidence(kept: SpeedPlan, options: SpeedupOptions) -> bool:
+    before = kept.options.get("options", {})
+    return all(before.get(name, "?") == value for name, value in options.evidence().items())
+
+
+def _given(path: Path, source: Path, identity: str) -> SpeedPlan:
+    """A plan from a file of the user's: ours, a bare {"segments": [[start_s, end_s, speed], ...]}, or a v1 timeline."""
+    stored = read_json(path)
+    if stored.get("format") == FORMAT:
+        plan = read_plan(path)
+        if plan.identity != identity:
+            raise ConfigError(
+                f"{path}: is the plan of another video ({plan.source}); leave out --plan to plan this one"
+            )
+        return replace(plan, source=os.fspath(source))
+    if not is_timeline(stored) and "segments" not in stored:
+        raise DataError(f'{path}: holds no plan; needed are "segments", a plan of ours or a v1 timeline')
+    plain = make_plan(source, evidence(source, by="constant"), speed=1)
+    rows = segments(stored, average_rate(plain.source_edges), str(path)) if is_timeline(stored) else stored["segments"]
+    return replace(plain.with_segments(rows), options={"plan": os.fspath(path)})
