@@ -144,7 +144,7 @@ def looks_faster(
         return (), np.zeros((0, info.frames))
     cutter: Windows[Tensor] = Windows(info.times, durations, shots.cuts, rates, clock, task.frames, hop)
     told = told or (lambda what, done, total: None)
-    frames = small_tensors(task.backbone.info, info, shots, side_of(task.augment), told)
+    frames = small_tensors(info, shots, side_of(task.augment), told)
     centres: list[list[list[float]]] = [[[] for _ in starts] for _ in rates]
     said: list[list[list[float]]] = [[[] for _ in starts] for _ in rates]
     for window, logit in answers(task, cutter.cut(frames), shots.motion):
