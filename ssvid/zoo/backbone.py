@@ -95,7 +95,7 @@ class PerFrame(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Encode every frame."""
         maps: Tensor = self.net(x.transpose(1, 2).flatten(0, 1))
-        return maps.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        return torch.unflatten(maps, 0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
 
 class WithHead(nn.Module):

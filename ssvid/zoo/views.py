@@ -84,7 +84,7 @@ def isolated_maps(backbone: Backbone, x: Tensor, mode: Mode = "replicate", k: in
         maps = functional_call(backbone, kernels, (clips,), {"made": True})
     else:
         raise ConfigError(f"Unknown isolation mode {mode!r}. Use replicate, static or microclip.")
-    return maps.mean(2).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+    return torch.unflatten(maps.mean(2), 0, (x.shape[0], -1)).transpose(1, 2)
 
 
 def _microclips(backbone: Backbone, x: Tensor, k: int) -> Tensor:
