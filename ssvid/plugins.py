@@ -10,13 +10,14 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import inspect
 import logging
 import sys
 from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
 from ssvid.errors import ConfigError
@@ -55,6 +56,46 @@ def read_literal(path: Path, variable: str) -> Any:
                     "dicts), for it is read without running the file. Replace calls and names by their values."
                 ) from error
     return None
+
+
+def read_signature(path: Path, function: str) -> dict[str, inspect.Parameter]:
+    """Keyword-only parameters of a module-level function, read from the source without running it: what options it takes.
+
+    Annotations are int, float, bool, str, tuple[...], Literal[...] and unions of them; defaults are plain literals.
+    Raises ConfigError where the file has no such function, and for another annotation or default.
+    """
+    for node in _parse(path).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            found = {}
+            for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+                try:
+                    hint, value = _read_hint(argument.annotation), ast.literal_eval(default or ast.Constant(None))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise ConfigError(
+                        f"{path}, line {argument.lineno}: {argument.arg} of {function} needs a type of int, float, bool, str, "
+                        "tuple and Literal, and a plain default."
+                    ) from error
+                if default is None:
+                    raise ConfigError(f"{path}, line {argument.lineno}: {argument.arg} of {function} needs a default.")
+                found[argument.arg] = inspect.Parameter(
+                    argument.arg, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=hint
+                )
+            return found
+    raise ConfigError(f"{path} has no function {function}(name, *, option: type = default).")
+
+
+def _read_hint(node: ast.expr | None) -> Any:
+    """The type that an annotation means; KeyError, TypeError or ValueError for one that is not in the short list."""
+    if isinstance(node, ast.BinOp):
+        return _read_hint(node.left) | _read_hint(node.right)
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
+        value = ast.literal_eval(node.slice)
+        return Literal[value]
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "tuple":
+        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return tuple[tuple(_read_hint(item) for item in items)]  # type: ignore[misc]
+    names = {"int": int, "float": float, "bool": bool, "str": str, "None": None}
+    return names[ast.unparse(node) if node else ""]
 
 
 def read_summary(path: Path) -> str:

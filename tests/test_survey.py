@@ -21,7 +21,8 @@ from ssvid.data.synthetic import make_world
 from ssvid.errors import ConfigError
 from ssvid.evaluation.splits import open_labelled
 from ssvid.training.fit import Interrupted, pretrain
-from ssvid.training.run import Run, load
+from ssvid.training.models import load
+from ssvid.training.run import Run
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"
 SETTINGS = "steps: 4\nbatch: 4\nlog_every: 1\nsave_every: 1\n"
