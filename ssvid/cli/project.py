@@ -41,9 +41,9 @@ def doctor(as_json: Json = False) -> None:
 
     Example:  ssvid doctor --json
     """
-    from ssvid.cli.doctor import examine
+    from ssvid.cli.doctor import check_installation
 
-    report = examine()
+    report = check_installation()
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:

@@ -13,14 +13,14 @@ from ssvid.cli.shared import Json
 
 app = typer.Typer()
 
-Input = Annotated[Path, typer.Argument(metavar="IN", help="Video.")]
-Model = Annotated[Path | None, typer.Option(help="Run folder of speednet; default: the model in the package.")]
+InputVideo = Annotated[Path, typer.Argument(metavar="IN", help="Video.")]
+ModelFolder = Annotated[Path | None, typer.Option(help="Run folder of speednet; default: the model in the package.")]
 
 
 @app.command()
 def speediness(
-    video: Input,
-    model: Model = None,
+    video: InputVideo,
+    model: ModelFolder = None,
     by: Annotated[str, typer.Option(help="model, motion (the slower the faster) or constant.")] = "model",
     fit: Annotated[bool, typer.Option("--fit", help="Adapt the model to the video first; needs no labels.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the curve into a picture (.png, .svg, .pdf).")] = None,
@@ -30,24 +30,24 @@ def speediness(
 
     Example:  ssvid speediness IN.mp4 --plot curve.png
     """
-    from ssvid.speedup.curve import evidence
-    from ssvid.speedup.fit import fit as fit_model
-    from ssvid.speedup.plots import draw_curve, rows
+    from ssvid.speedup.adaptation import adapt_to_video
+    from ssvid.speedup.curve import estimate_curve
+    from ssvid.speedup.plots import curve_rows, draw_curve
 
-    with console.counting() as told:
-        chosen = fit_model(video, model, told=told) if fit and by == "model" else model
-        curve = evidence(video, by=by, model=chosen, told=told)
+    with console.counting() as progress:
+        chosen = adapt_to_video(video, model, progress=progress) if fit and by == "model" else model
+        curve = estimate_curve(video, by=by, model=chosen, progress=progress)
     if plot is not None:
         draw_curve(curve, plot, video.name)
     if as_json:
         typer.echo(json.dumps(curve.to_dict()))
     else:
-        console.show_table(f"how fast {video.name} may play, by {by}", ("seconds", "speed", ""), rows(curve))
+        console.show_table(f"how fast {video.name} may play, by {by}", ("seconds", "speed", ""), curve_rows(curve))
 
 
 @app.command()
 def cam(
-    video: Input,
+    video: InputVideo,
     out: Annotated[Path, typer.Option("-o", "--out", help="Video to write.")],
     model: Annotated[
         Path | None, typer.Option(help="Run folder of speednet or arrow_of_time; default: the model in the package.")
@@ -59,15 +59,15 @@ def cam(
     """
     from ssvid.speedup.cam import render_cam
 
-    with console.counting() as told:
-        render_cam(video, out, model, told)
+    with console.counting() as progress:
+        render_cam(video, out, model, progress)
     console.LOG.print(f"done: {out}", soft_wrap=True)
 
 
 @app.command("speedup-report")
 def speedup_report(
     out: Annotated[Path, typer.Option("-o", "--out", help="Writes OUT.md and OUT.json.")] = Path("results/speedup"),
-    model: Model = None,
+    model: ModelFolder = None,
     videos: Annotated[int, typer.Option(help="Videos of the motion world with a changing speed.", min=2)] = 20,
     seed: Annotated[int, typer.Option(help="Of that world; one that the model was not trained on.")] = 9002,
     clips: Annotated[
@@ -78,8 +78,8 @@ def speedup_report(
 
     Example:  ssvid speedup-report -o results/speedup --clips speed/
     """
-    from ssvid.speedup.evaluate import report
+    from ssvid.speedup.evaluate import write_report
 
-    with console.counting() as told:
-        text = report(out, model, videos, seed, clips, told)
+    with console.counting() as progress:
+        text = write_report(out, model, videos, seed, clips, progress)
     typer.echo(text, nl=False)

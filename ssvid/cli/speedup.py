@@ -70,7 +70,14 @@ def speedup(
     The plan is kept in OUT.plan.json: another speed costs no new evidence, a rendering that was stopped goes on, and a hand may put rows of
     start, end (seconds) and speed into its "segments". Exit code 1 when one of several videos failed.
     """
-    from ssvid.speedup.pipeline import SpeedupOptions, beside, one_by_one, planned, speed_up, targets
+    from ssvid.speedup.pipeline import (
+        SpeedupOptions,
+        companion_path,
+        plan_speedup,
+        process_each,
+        result_paths,
+        speed_up,
+    )
 
     if cfr is not None and vfr:
         raise ConfigError("--cfr and --vfr contradict each other; give one")
@@ -90,23 +97,23 @@ def speedup(
         fps=cfr,
         plan=plan,
     )
-    pairs = targets(videos, out)
+    pairs = result_paths(videos, out)
     several = len(pairs) > 1 or videos[0].is_dir()
 
     def act(source: Path, result: Path) -> SpeedPlan:
-        with console.counting() as told:
-            timeline = beside(export, result, several, ".v1.json")
+        with console.counting() as progress:
+            timeline = companion_path(export, result, several, ".v1.json")
             if dry_run:
-                return planned(source, result, options, told, export=timeline)
-            page = beside(html, result, several, ".html")
-            return speed_up(source, result, options, told, export=timeline, html=page, cam=cam and by == "model")
+                return plan_speedup(source, result, options, progress, export=timeline)
+            page = companion_path(html, result, several, ".html")
+            return speed_up(source, result, options, progress, export=timeline, html=page, cam=cam and by == "model")
 
     rows: list[dict[str, Any]] = []
     try:
-        for source, result, done in one_by_one(pairs, act):
+        for source, result, done in process_each(pairs, act):
             if isinstance(done, Exception) and not several:
                 raise done
-            rows.append({"video": str(source), "result": str(result)} | _told(done))
+            rows.append({"video": str(source), "result": str(result)} | _row(done))
             if isinstance(done, Exception):
                 console.LOG.print(f"failed: {done}", soft_wrap=True)
     except KeyboardInterrupt:
@@ -117,7 +124,7 @@ def speedup(
         raise typer.Exit(SsvidError.exit_code)
 
 
-def _told(done: SpeedPlan | Exception) -> dict[str, Any]:
+def _row(done: SpeedPlan | Exception) -> dict[str, Any]:
     return {"error": str(done)} if isinstance(done, Exception) else done.summary()
 
 

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ssvid.data.synthetic import CLASSES, SyntheticVideo, render
+from ssvid.data.synthetic import CLASSES, SyntheticVideo, render_video
 from ssvid.errors import ConfigError
 
 PAPER, INK = (255, 255, 255), (40, 40, 44)
@@ -50,7 +50,7 @@ def contact_sheet(
 def one_of_each(seed: int = 0, frames: int = 64, size: int = 128) -> list[SyntheticVideo]:
     """One video of every class of the motion world, each in a scene of its own."""
     return [
-        render(label, np.random.default_rng([seed, number]), frames=frames, size=size)
+        render_video(label, np.random.default_rng([seed, number]), frames=frames, size=size)
         for number, label in enumerate(CLASSES)
     ]
 

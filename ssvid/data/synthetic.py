@@ -24,11 +24,11 @@ from PIL import Image
 
 from ssvid.compute import process_pool
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
-from ssvid.data.rendering import SyntheticVideo, render
+from ssvid.data.rendering import SyntheticVideo, render_video
 from ssvid.errors import ConfigError
 from ssvid.video.writer import write_video
 
-__all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render"]
+__all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render_video"]
 
 VERSION = 1  # goes up whenever the same seed gives other pixels
 DAVIS_SMALLEST = 0.005  # share of the first frame an object needs to count as an object of the DAVIS layout
@@ -52,7 +52,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Item:
+class WorldItem:
     """One video of a world: its class and its number in the class."""
 
     label: str
@@ -116,7 +116,7 @@ def make_world(
         )
     folder = Path(folder)
     _claim(folder, world)
-    items = [Item(label, number) for label in CLASSES for number in range(per_class)]
+    items = [WorldItem(label, number) for label in CLASSES for number in range(per_class)]
     missing = [item for item in items if not _finished(folder, item)]
     done = len(items) - len(missing)
     for _ in _map(partial(_make_video, folder, world), missing, workers):
@@ -126,7 +126,7 @@ def make_world(
     return _write_lists(folder, world, items)
 
 
-def _map(work: Callable[[Item], None], items: list[Item], workers: int) -> Iterator[None]:
+def _map(work: Callable[[WorldItem], None], items: list[WorldItem], workers: int) -> Iterator[None]:
     workers = workers or min(os.cpu_count() or 1, -(-len(items) // 24))
     if workers <= 1:
         yield from map(work, items)
@@ -158,19 +158,19 @@ def _claim(folder: Path, world: World) -> None:
     _write_text(note, json.dumps({"options": asdict(world)}, indent=1))
 
 
-def _finished(folder: Path, item: Item) -> bool:
+def _finished(folder: Path, item: WorldItem) -> bool:
     # the annotation is written last
     return (folder / "annotations" / f"{item.name}.json").exists() and _mp4(folder, item).exists()
 
 
-def _mp4(folder: Path, item: Item) -> Path:
+def _mp4(folder: Path, item: WorldItem) -> Path:
     return folder / "videos" / item.label / f"{item.name}.mp4"
 
 
-def _make_video(folder: Path, world: World, item: Item) -> None:
+def _make_video(folder: Path, world: World, item: WorldItem) -> None:
     rng = np.random.default_rng([world.seed, item.number])
     varying = bool(rng.random() < world.varying_speed)
-    video = render(item.label, rng, frames=world.frames, size=world.size, fps=world.fps, varying_speed=varying)
+    video = render_video(item.label, rng, frames=world.frames, size=world.size, fps=world.fps, varying_speed=varying)
     video = replace(video, name=item.name)
     # one thread: the encoder's output must not depend on the machine
     write_video(_mp4(folder, item), video.frames, world.fps, codec="libx264", crf=world.crf, options={"threads": "1"})
@@ -197,11 +197,11 @@ def _make_video(folder: Path, world: World, item: Item) -> None:
     _write_text(folder / "annotations" / f"{item.name}.json", json.dumps(annotation))
 
 
-def _group(world: World, item: Item) -> str:
+def _group(world: World, item: WorldItem) -> str:
     return f"scene_{world.seed}_{item.number:04d}"
 
 
-def _write_lists(folder: Path, world: World, items: list[Item]) -> Path:
+def _write_lists(folder: Path, world: World, items: list[WorldItem]) -> Path:
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["path", "label", "split", "group"])

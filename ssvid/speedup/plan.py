@@ -27,7 +27,7 @@ class SpeedPlan:
 
     Attributes:
         source: path of the video.
-        identity: what tells the file from others, see `fingerprint`.
+        identity: what tells the file from others, see `file_identity`.
         curve: the evidence, with the frames' times and cuts.
         pace: (T,) float64, output seconds per input second of every source frame; 0: the frame is left out.
         options: what was asked for, to be read by people.
@@ -148,10 +148,10 @@ def make_plan(
     else:
         raise ConfigError(f"there is no objective {objective!r}; there are exact and paper")
     options = {"seconds": round(length, 6), "min_speed": min_speed, "max_speed": max_speed, "smooth": smooth}
-    return SpeedPlan(os.fspath(source), fingerprint(source), curve, pace, {**options, "objective": objective})
+    return SpeedPlan(os.fspath(source), file_identity(source), curve, pace, {**options, "objective": objective})
 
 
-def fingerprint(path: str | os.PathLike[str]) -> str:
+def file_identity(path: str | os.PathLike[str]) -> str:
     """What tells a file from others, also when it is moved: its size, and a hash of its first and last mebibyte."""
     size, ends = os.path.getsize(path), 1 << 20
     hashed = hashlib.blake2b(digest_size=12)
@@ -187,7 +187,7 @@ def read_plan(path: str | os.PathLike[str]) -> SpeedPlan:
 
     Raises DataError for a file that is no plan, ConfigError for segments that are none.
     """
-    stored = read_json(path)
+    stored = read_json_object(path)
     if stored.get("format") != FORMAT:
         raise DataError(f"{path}: is no plan of ssvid speedup ({FORMAT!r} is missing)")
     try:
@@ -201,7 +201,7 @@ def read_plan(path: str | os.PathLike[str]) -> SpeedPlan:
     return plan.with_segments(stored.get("segments") or [])
 
 
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A JSON object from a file. Raises DataError where there is none."""
     try:
         stored = json.loads(Path(path).read_text())

@@ -25,7 +25,7 @@ LEAST_MOTION = 0.2  # of a window, 0..255: a still one has no speed
 
 
 @dataclass(frozen=True)
-class Asked:
+class WindowScores:
     """What was said of the windows (W,2) of some videos, normal and twice as fast: logits of the model, mean motion of the pixels."""
 
     videos: int
@@ -43,7 +43,7 @@ class Asked:
         return {name: round(float(value), 1) for name, value in found.items()}
 
     @classmethod
-    def together(cls, parts: Sequence[Asked]) -> Asked:
+    def concat(cls, parts: Sequence[WindowScores]) -> WindowScores:
         """The windows of several sets as one."""
         logits, motion = (np.concatenate([getattr(part, name) for part in parts]) for name in ("logits", "motion"))
         return cls(sum(part.videos for part in parts), logits, motion)
@@ -55,7 +55,7 @@ class Asked:
         return float(candidates[int(np.argmax(right))])
 
 
-def ask(task: SpeedModel, videos: Sequence[VideoRecord]) -> Asked:
+def score_windows(task: SpeedModel, videos: Sequence[VideoRecord]) -> WindowScores:
     """Ask a model about every window of some videos; those too short, too slow or still are passed over."""
     size = task.augment.size if isinstance(task.augment.size, int) else task.augment.size[1]
     mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
@@ -71,7 +71,7 @@ def ask(task: SpeedModel, videos: Sequence[VideoRecord]) -> Asked:
                 logits.append(task.logits(clips)[0].numpy())
             motion.append(np.abs(np.diff(grey(frames), axis=1)).mean((1, 2, 3)))
     shape = (len(logits), len(SPEEDS))
-    return Asked(used, np.array(logits).reshape(shape), np.array(motion).reshape(shape))
+    return WindowScores(used, np.array(logits).reshape(shape), np.array(motion).reshape(shape))
 
 
 def windows_of(task: SpeedModel, video: VideoRecord) -> np.ndarray:

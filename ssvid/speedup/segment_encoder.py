@@ -15,7 +15,7 @@ import numpy as np
 from ssvid.errors import DataError, VideoError
 from ssvid.speedup.frame_format import FrameFormat
 from ssvid.speedup.schedule import Schedule
-from ssvid.video.decode import in_order, open_video
+from ssvid.video.decode import decode_in_order, open_video
 
 PART = 20.0  # seconds of a part: little is lost when one is broken off, and little to key frames between them
 QUALITY = {
@@ -62,32 +62,32 @@ class SegmentEncoder:
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def encode(self, told: Callable[[int, int], None]) -> None:
-        """Encode what is missing, decoding the source once. told: called with the frames done, and of how many.
+    def encode(self, progress: Callable[[int, int], None]) -> None:
+        """Encode what is missing, decoding the source once. progress: called with the frames done, and of how many.
 
         Raises VideoError where the source gives fewer frames than planned, DataError where a part cannot be written.
         """
         done = next((number for number in range(len(self.ranges)) if not self.path(number).exists()), len(self.ranges))
         if done == len(self.ranges):
             return
-        frames = self._frames(self.ranges[done][0], told)
+        frames = self._frames(self.ranges[done][0], progress)
         for number, (first, last) in enumerate(self.ranges[done:], start=done):
             self._encode(number, first, itertools.islice(frames, last - first))
         frames.close()
 
-    def _frames(self, first: int, told: Callable[[int, int], None]) -> Generator[tuple[FrameFormat, av.VideoFrame]]:
+    def _frames(self, first: int, progress: Callable[[int, int], None]) -> Generator[tuple[FrameFormat, av.VideoFrame]]:
         """The frames of the schedule from a place on, with the look of all."""
         wanted, place, source = self.plan.frames, first, -1
         container, stream = open_video(self.source)
         look: FrameFormat | None = None
         with container:
             try:
-                for source, frame in enumerate(in_order(container, stream)):
+                for source, frame in enumerate(decode_in_order(container, stream)):
                     look = look or FrameFormat.of(frame, stream)
                     while place < len(wanted) and wanted[place] == source:
                         yield look, frame
                         place += 1
-                        told(place, len(wanted))
+                        progress(place, len(wanted))
             except av.error.FFmpegError as error:
                 reason = f"frame {source + 1} cannot be decoded (FFmpeg: {error.strerror})"
                 if place < len(wanted):

@@ -14,7 +14,7 @@ import numpy as np
 
 from ssvid.errors import VideoError
 from ssvid.video.info import VideoInfo, short_side
-from ssvid.video.transcode import upright
+from ssvid.video.transcode import upright_frames
 
 CODEC = "raw"  # as `VideoInfo.codec` names such a copy
 
@@ -29,7 +29,7 @@ def keep_raw(path: str | os.PathLike[str], target: str | os.PathLike[str], info:
     unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         kept = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (info.frames, height, width, 3))
-        for number, frame in enumerate(upright(os.fspath(path), height, width, info.frames)):
+        for number, frame in enumerate(upright_frames(os.fspath(path), height, width, info.frames)):
             kept[number] = frame
         kept.flush()
         os.replace(unfinished, target)

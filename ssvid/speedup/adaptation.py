@@ -15,7 +15,7 @@ from ssvid.config import PretrainConfig
 from ssvid.data.index import VideoRecord
 from ssvid.data.loader import load
 from ssvid.errors import DataError
-from ssvid.progress import Progress
+from ssvid.progress import Progress, silent
 from ssvid.speedup.models import SpeedModel, load_model
 from ssvid.training.fit import learning_rate, make_optimizer
 from ssvid.training.sampler import PlanSampler
@@ -31,11 +31,11 @@ STEPS, BATCH, RATE = (
 MOST_KEPT = 20_000  # frames up to which the video is decoded once and kept small on disk while fitting, half a gigabyte
 
 
-def fit(
+def adapt_to_video(
     path: str | os.PathLike[str],
     model: str | os.PathLike[str] | SpeedModel | None = None,
     steps: int = STEPS,
-    told: Progress | None = None,
+    progress: Progress | None = None,
     *,
     seed: int = 0,
     losses: list[float] | None = None,
@@ -54,12 +54,17 @@ def fit(
         if info.frames <= MOST_KEPT:
             kept = keep_raw(info.path, Path(folder) / "frames.npy", info, task.augment.decode_size)
             record = VideoRecord(0, info, shots, copy=kept)
-        train(task, [record], steps, seed, told or (lambda what, done, total: None), losses)
+        _train(task, [record], steps, seed, progress or silent, losses)
     return cast(SpeedModel, task.eval())
 
 
-def train(
-    task: PretextTask, videos: Sequence[VideoRecord], steps: int, seed: int, told: Progress, losses: list[float] | None
+def _train(
+    task: PretextTask,
+    videos: Sequence[VideoRecord],
+    steps: int,
+    seed: int,
+    progress: Progress,
+    losses: list[float] | None,
 ) -> None:
     """The loop: `steps` steps of the task, in place."""
     config = PretrainConfig(steps=steps, batch=BATCH, lr=RATE, seed=seed)
@@ -76,4 +81,4 @@ def train(
         optimizer.step()
         if losses is not None:
             losses.append(loss.item())
-        told("fitting", step, steps)
+        progress("fitting", step, steps)
