@@ -1,9 +1,10 @@
-"""Files that are written whole or not at all, JSON, and the folder for what can be computed again."""
+"""Atomic writes, JSON, and the cache folder."""
 
 from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,12 @@ import platformdirs
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path in the folder of `path`, made if missing; renamed to `path` when the block ends, removed when it fails.
 
-    Readers see the old file or the new one, never a part. The name is the process's own, so that two that write the same file at once do
-    no harm, and keeps the suffix, since some writers choose a format by it.
+    Readers see the old file or the new one, never a part. The temporary name is random, so that two writers of one file do not meet, and
+    it keeps the suffix, because some writers choose a format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
@@ -46,6 +47,6 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def cache_folder() -> Path:
-    """Where indexes of folders, features and all that can be computed again are kept: $SSVID_CACHE, else the user's cache folder."""
+    """Where indexes, features and everything else that can be computed again are kept: $SSVID_CACHE, else the user's cache folder."""
     named = os.environ.get("SSVID_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("ssvid", appauthor=False)

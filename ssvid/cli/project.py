@@ -81,10 +81,11 @@ def bench(
     Example:  ssvid bench loader
     """
     from ssvid.bench import run_bench, to_markdown
+    from ssvid.files import write_text
 
     rows = run_bench(what, rounds)
     if out is not None:
-        out.write_text(to_markdown(what, rounds, rows))
+        write_text(out, to_markdown(what, rounds, rows))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ssvid.data.synthetic import CLASSES, SyntheticVideo, render_video
 from ssvid.errors import ConfigError
+from ssvid.files import atomic
 
 PAPER, INK = (255, 255, 255), (40, 40, 44)
 
@@ -94,7 +95,8 @@ def save_animation(path: str | os.PathLike[str], frames: np.ndarray, fps: float 
         raise ConfigError(f"{path}: animations are written as .webp or .gif")
     for data in _encodings(path.suffix, [Image.fromarray(frame) for frame in frames], 1000 / fps):
         if len(data) <= limit:
-            path.write_bytes(data)
+            with atomic(path) as temporary:
+                temporary.write_bytes(data)
             return len(data)
     raise ConfigError(
         f"{path}: {len(frames)} frames do not fit into {limit} bytes; use fewer or smaller frames, or raise the limit"

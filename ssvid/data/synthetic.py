@@ -26,6 +26,7 @@ from ssvid.compute import process_pool
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.rendering import SyntheticVideo, render_video
 from ssvid.errors import ConfigError
+from ssvid.files import read_json, write_json, write_text
 from ssvid.video.writer import write_video
 
 __all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render_video"]
@@ -95,7 +96,7 @@ def make_world(
     Args:
         folder: where to; made if missing.
         per_class: videos a class; may be raised in a later call.
-        frames, size, fps: of every video, as in `render`.
+        frames, size, fps: of every video, as in `render_video`.
         seed: the scenes are drawn from (seed, number).
         test_share: share of the scenes in the test split.
         varying_speed: share 0..1 of the scenes whose world clock changes its speed. The default 0 keeps "normal speed" true for all
@@ -140,7 +141,7 @@ def _claim(folder: Path, world: World) -> None:
     note = folder / "world.json"
     if note.exists():
         try:
-            old = json.loads(note.read_text())["options"]
+            old = read_json(note)["options"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{note} is damaged; remove {folder} or choose another folder") from error
         old = {"crf": World.crf, **old}
@@ -155,7 +156,7 @@ def _claim(folder: Path, world: World) -> None:
             )
     elif folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty and holds no motion world; choose another folder")
-    _write_text(note, json.dumps({"options": asdict(world)}, indent=1))
+    write_json(note, {"options": asdict(world)})
 
 
 def _finished(folder: Path, item: WorldItem) -> bool:
@@ -194,7 +195,7 @@ def _make_video(folder: Path, world: World, item: WorldItem) -> None:
             [None if np.isnan(x) else [round(float(x), 2), round(float(y), 2)] for x, y in row] for row in video.centres
         ],
     }
-    _write_text(folder / "annotations" / f"{item.name}.json", json.dumps(annotation))
+    write_text(folder / "annotations" / f"{item.name}.json", json.dumps(annotation))
 
 
 def _group(world: World, item: WorldItem) -> str:
@@ -209,22 +210,19 @@ def _write_lists(folder: Path, world: World, items: list[WorldItem]) -> Path:
         rows.writerow(
             [_mp4(folder, item).relative_to(folder).as_posix(), item.label, item.split(world), _group(world, item)]
         )
-    _write_text(folder / "videos.csv", table.getvalue())
+    write_text(folder / "videos.csv", table.getvalue())
     splits = [item.split(world) for item in items]
     if world.davis:
         for split, file in (("train", "train.txt"), ("test", "val.txt")):
             names = [item.name for item, s in zip(items, splits, strict=True) if s == split]
-            _write_text(folder / "davis" / "ImageSets" / "2017" / file, "".join(f"{name}\n" for name in names))
+            write_text(folder / "davis" / "ImageSets" / "2017" / file, "".join(f"{name}\n" for name in names))
     counts = {
         "videos": len(items),
         "classes": len(CLASSES),
         "train": splits.count("train"),
         "test": splits.count("test"),
     }
-    _write_text(
-        folder / "world.json",
-        json.dumps({"options": asdict(world), "counts": counts, "classes": list(CLASSES)}, indent=1),
-    )
+    write_json(folder / "world.json", {"options": asdict(world), "counts": counts, "classes": list(CLASSES)})
     return folder / "videos.csv"
 
 
@@ -270,10 +268,3 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text)
-    new.replace(path)

@@ -62,7 +62,6 @@ def write_report(
     name = "shipped" if model is None else Path(model).name
     facts = {"model": name, "seed": seed, "world": rows, "pool": pool}
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out.with_suffix(".json"), facts | {"environment": environment()})
     text = agreement_markdown(rows, pool, name, seed)
     write_text(out.with_suffix(".md"), text)

@@ -8,12 +8,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssvid.errors import ConfigError, DataError
+from ssvid.files import read_json, write_text
 from ssvid.speedup.curve import Curve
 from ssvid.speedup.solver import paper_speed, plan_pace
 
@@ -175,11 +175,7 @@ def write_plan(plan: SpeedPlan, path: str | os.PathLike[str]) -> None:
         "curve": plan.curve.to_dict(),
     }
     lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in stored.items())
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(f"{{\n{lines}\n}}\n")
-    os.replace(temporary, path)
+    write_text(path, f"{{\n{lines}\n}}\n")
 
 
 def read_plan(path: str | os.PathLike[str]) -> SpeedPlan:
@@ -204,7 +200,7 @@ def read_plan(path: str | os.PathLike[str]) -> SpeedPlan:
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A JSON object from a file. Raises DataError where there is none."""
     try:
-        stored = json.loads(Path(path).read_text())
+        stored = read_json(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

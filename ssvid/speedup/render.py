@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import uuid
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +13,7 @@ import av
 import numpy as np
 
 from ssvid.errors import ConfigError, DataError
+from ssvid.files import atomic
 from ssvid.progress import Progress, silent
 from ssvid.speedup.plan import SpeedPlan, file_identity
 from ssvid.speedup.schedule import schedule
@@ -65,19 +65,15 @@ def render_plan(
     if file_identity(plan.source) != plan.identity:
         raise DataError(f"{plan.source}: has changed since it was planned; plan it again, without --plan")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         parts = SegmentEncoder(parts_folder(out), plan.source, plan.identity, frames, suffix)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}") from error
     parts.encode(lambda done, total: progress("rendering", done, total))
-    temporary = out.with_name(f".{uuid.uuid4().hex}{suffix}")
     try:
-        _join(plan, parts, temporary, suffix, audio, progress)
-        os.replace(temporary, out)
+        with atomic(out) as temporary:
+            _join(plan, parts, temporary, suffix, audio, progress)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     parts.remove()
     return out
 

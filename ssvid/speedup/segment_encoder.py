@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import cast
@@ -13,6 +12,7 @@ import av
 import numpy as np
 
 from ssvid.errors import DataError, VideoError
+from ssvid.files import atomic, write_text
 from ssvid.speedup.frame_format import FrameFormat
 from ssvid.speedup.schedule import Schedule
 from ssvid.video.decode import decode_in_order, open_video
@@ -48,7 +48,7 @@ class SegmentEncoder:
         if folder.exists() and not (mark.exists() and mark.read_text() == key):
             self.remove()
         folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(key)
+        write_text(mark, key)
 
     def path(self, number: int) -> Path:
         """File of a part."""
@@ -98,10 +98,9 @@ class SegmentEncoder:
 
     def _encode(self, number: int, first: int, frames: Iterator[tuple[FrameFormat, av.VideoFrame]]) -> None:
         path = self.path(number)
-        temporary = path.with_name(f".{path.name}")
         ticks, tick, codec = self.plan.ticks, self.plan.tick, self.plan.codec
         try:
-            with av.open(str(temporary), "w", format=FORMATS[self.suffix]) as out:
+            with atomic(path) as temporary, av.open(str(temporary), "w", format=FORMATS[self.suffix]) as out:
                 stream = cast(av.VideoStream, out.add_stream(codec, rate=self.plan.rate))
                 context = stream.codec_context
                 context.time_base, context.options = tick, dict(QUALITY[codec])
@@ -113,13 +112,10 @@ class SegmentEncoder:
                     picture.duration = int(ticks[place + 1] - ticks[place])
                     out.mux(stream.encode(picture))
                 out.mux(stream.encode(None))
-            os.replace(temporary, path)
         except OSError as error:  # a full disk; FFmpeg's errors are such too
             if isinstance(error, VideoError):
                 raise
             raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def packets(self, stream: av.VideoStream) -> Iterator[av.Packet]:
         """Encoded frames of all parts in decoding order, stamped anew: the parts know the order, the schedule the times."""
