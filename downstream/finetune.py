@@ -146,6 +146,6 @@ def _tuned(
 ) -> np.ndarray:
     """Labels told for the test videos of a fold after training on its other videos."""
     model = train_fold(f"{protocol} {candidate.name}", candidate.backbone(fold), context, recipe, fold)
-    source = fold_clips(model.backbone, context, recipe)
+    source = fold_clips(context, recipe)
     classes = np.unique(labels_of(context.videos)[train])
     return classes[predict(to_device(model, source.device), source, test, recipe.average).argmax(1)]

@@ -25,7 +25,6 @@ from ssvid.training.task import (
     VideoRecord,
     binary_accuracy,
     binary_loss,
-    flow_pictures,
 )
 
 
@@ -63,7 +62,8 @@ class ArrowOfTime(PretextTask):
         augment = Augment(size, area=(0.5, 1.0), jitter=0.2, crop_scope="video", color_scope="video", drift=drift)
         steps = frames - (input == "rgb")
         super().__init__(backbone, augment, window_length=steps * stride + 1, fps=fps, min_motion=min_motion)
-        self.stride, self.input_modality, self.groups = stride, input, groups if head == "tcam" else 1
+        self.stride, self.groups = stride, groups if head == "tcam" else 1
+        self.paired = int(input == "flow")  # frames more than the backbone's steps: a flow field lies between two
         width = backbone.info.dim * self.groups
         self.compare = nn.Sequential()
         for _ in range(2 if head == "tcam" else 0):
@@ -85,17 +85,21 @@ class ArrowOfTime(PretextTask):
 
     def cam(self, clips: Tensor) -> Tensor:
         """Where each clip looks backward, exactly, as the mean of the map is the logit: (B,V,C,T,H,W) -> (B,V,t,h,w); t=1 for tcam."""
-        x = clips.flatten(0, 1) if self.input_modality == "rgb" else flow_pictures(self.pixels(clips.flatten(0, 1)))
+        x = clips.flatten(0, 1)
         maps = self.compare(self.towers(x)).unsqueeze(2) if self.compare else self.backbone(x)  # (B*V,D,t,h,w)
         return self.head(maps.movedim(1, -1)).squeeze(-1).unflatten(0, clips.shape[:2])
 
     def towers(self, x: Tensor) -> Tensor:
-        """Each group of frames through the backbone, side by side as channels: (N,C,T,H,W) -> (N,G*D,h,w)."""
-        parts = x.unflatten(2, (self.groups, -1)).transpose(1, 2)  # (N,G,C,T/G,H,W)
+        """Each group of frames through the backbone, side by side as channels: (N,C,T,H,W) -> (N,G*D,h,w).
+
+        Of flow, T+1 frames come in, and the last frame of a group is the first of the next.
+        """
+        length = (x.shape[2] - self.paired) // self.groups
+        parts = x.unfold(2, length + self.paired, length).movedim(5, 3).transpose(1, 2)  # (N,G,C,T/G,H,W)
         return self.backbone(parts.flatten(0, 1)).mean(2).unflatten(0, parts.shape[:2]).flatten(1, 2)
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Both directions of some videos with the probability of being backward."""
-        for clip, says in zip(self.pixels(clips[:4, 0]), self.logits(clips[:4]).sigmoid(), strict=True):
+        for clip, says in zip(clips[:4, 0], self.logits(clips[:4]).sigmoid(), strict=True):
             yield f"forward; says backward: {says[0]:.0%}", clip
             yield f"backward; says backward: {says[1]:.0%}", clip.flip(1)

@@ -69,7 +69,7 @@ class ClipOrder(PretextTask):
         )
         steps = CLIPS * frames + (CLIPS - 1) * gap
         super().__init__(backbone, augment, window_length=(steps - 1) * stride + 1, fps=fps, min_motion=min_motion)
-        self.frames, self.gap, self.stride, self.noise, self.input_modality = frames, gap, stride, noise, input
+        self.frames, self.gap, self.stride, self.noise = frames, gap, stride, noise
         self.head = permutations.PairwiseHead(backbone.info.dim, CLIPS, len(ORDERS), dropout=dropout)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
@@ -86,16 +86,15 @@ class ClipOrder(PretextTask):
 
     def logits(self, clips: Tensor) -> Tensor:
         """What the network says of the clips shuffled into each order: (B,3,C,T,H,W) -> (B,6,6)."""
-        if self.training:
-            clips = permutations.noise(clips, self.noise)
-        x = clips.diff(dim=3) if self.input_modality == "residual" else clips
-        vectors = clip_vector(self.backbone(x.flatten(0, 1))).unflatten(0, clips.shape[:2])  # (B,3,D)
+        if self.training and self.noise:
+            clips = permutations.noise(clips, self.noise * self.backbone.std)
+        vectors = clip_vector(self.backbone(clips.flatten(0, 1))).unflatten(0, clips.shape[:2])  # (B,3,D)
         return self.head(vectors[:, ORDERS])
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Some videos, each in one order: its clips one after the other, and the order that is read."""
         says = self.logits(clips).argmax(2)
-        for video, clip in enumerate(self.pixels(clips[:4])):
+        for video, clip in enumerate(clips[:4]):
             k = 5 * video % len(ORDERS)
             order, answer = ORDERS[k].tolist(), ORDERS[says[video, k]].tolist()
             laid = clip[order, :, :: max(1, self.frames // 4)].transpose(0, 1).flatten(1, 2)

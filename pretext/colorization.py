@@ -73,7 +73,7 @@ class Colorization(PretextTask):
 
     def prepare(self, clips: Tensor) -> None:
         """Fit the colour classes to clips (B,1,3,T,N,N)."""
-        self.quantizer.fit(self.pixels(clips))
+        self.quantizer.fit(clips)
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,1,3,T,N,N) -> loss, accuracy of the target's cells, and chance: that of the references' commonest colour."""
@@ -87,8 +87,8 @@ class Colorization(PretextTask):
 
     def copy(self, clips: Tensor, way: int = 0) -> tuple[Tensor, Tensor]:
         """Probabilities (B,n,K) of the colours copied to the n = h*w cells of the target, and the true classes (B,T,h,w) of all."""
-        frames = self.pixels(clips[:, 0])
-        maps = isolated_maps(self.backbone, self.normalised(self.quantizer.hide(frames, way)))  # (B,D,T,h,w)
+        frames = clips[:, 0]
+        maps = isolated_maps(self.backbone, self.quantizer.hide(frames, way))  # (B,D,T,h,w)
         cells = self.head(maps.flatten(3).movedim(1, -1)).float()  # (B,T,n,d)
         colors = self.quantizer.classes(frames, (maps.shape[3], maps.shape[4]), way)
         with torch.autocast(clips.device.type, enabled=False):
@@ -99,7 +99,7 @@ class Colorization(PretextTask):
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """The references of some videos, then the target as the network sees it, as it colours it, and as it is."""
         copied, colors = self.copy(clips[:4])
-        frames, answer = self.pixels(clips[:4, 0]), copied.argmax(2).view_as(colors[:, -1:])
+        frames, answer = clips[:4, 0], copied.argmax(2).view_as(colors[:, -1:])
         hits = (answer == colors[:, -1:]).float().mean((1, 2, 3))
         last = frames[:, :, -1:]
         rows = torch.cat([frames[:, :, :-1], self.quantizer.hide(last), self.quantizer.paint(last, answer), last], 2)

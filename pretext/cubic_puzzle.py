@@ -104,7 +104,7 @@ class CubicPuzzle(PretextTask):
         """Both puzzles of some videos in one order each, first frames of their cuboids side by side, and the order that is read."""
         pieces = self.cuboids(clips, target)
         says = self.read(pieces)[1].argmax(3).flatten(0, 1)
-        for number, puzzle in enumerate(self.pixels(pieces).unflatten(0, (-1, 4))[:8]):
+        for number, puzzle in enumerate(pieces.unflatten(0, (-1, 4))[:8]):
             order, answer = ORDERS[5 * number % 24].tolist(), ORDERS[says[number, 5 * number % 24]].tolist()
             caption = f"{('space', 'time')[number % 2]}: cuboids {order}; says {answer}"
             yield caption, puzzle[order, :, 0].transpose(0, 1)

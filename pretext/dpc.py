@@ -99,7 +99,7 @@ class DPC(PretextTask):
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """The seen and the predicted blocks of some videos, with the share of cells that found their own feature."""
-        shares, pixels = self(clips, target)["accuracy"], self.pixels(clips[:4]).transpose(1, 2).flatten(2, 3)
+        shares, pixels = self(clips, target)["accuracy"], clips[:4].transpose(1, 2).flatten(2, 3)
         for video, share in zip(pixels, shares, strict=False):
             first = video.shape[1] // self.blocks * (self.blocks - self.predict)
             yield f"seen; {share:.0%} of the cells below were found", video[:, :first]

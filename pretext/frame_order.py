@@ -101,7 +101,8 @@ class FrameOrder(PretextTask):
 
     def logits(self, clips: Tensor) -> Tensor:
         """What the network says of all tuples, in fp32: (B,1,C,N,H,W) -> (B,K,answers)."""
-        clips = permutations.guard(clips, self.training) if self.guard else clips
+        if self.guard:
+            clips = permutations.guard(clips, self.backbone.mean, self.backbone.std, self.training)
         frames = clips[:, 0].transpose(1, 2).flatten(0, 1).unsqueeze(2)  # (B*N,C,1,H,W)
         if self.training and self.mode == "opn":
             frames = permutations.replicate_channel(frames, 0.5)
@@ -112,6 +113,6 @@ class FrameOrder(PretextTask):
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """A tuple of some videos, with the right answer and the given one."""
         says = self.logits(clips).argmax(2)
-        for video, frames in enumerate(self.pixels(clips[:8, 0])):
+        for video, frames in enumerate(clips[:8, 0]):
             k = 5 * video % len(self.tuples)
             yield f"right answer {target[video, k]}, says {says[video, k]}", frames[:, self.tuples[k]]

@@ -100,7 +100,7 @@ class FutureFrame(PretextTask):
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Some contexts and their candidates, with the right one and the chosen one."""
-        pixels, chances = self.pixels(clips[:4]), self.scores(clips[:4]).softmax(1)
+        pixels, chances = clips[:4], self.scores(clips[:4]).softmax(1)
         for (context, candidates), right, says in zip(pixels, target.tolist(), chances, strict=False):
             yield "context", context
             yield f"next is candidate {right}; says {int(says.argmax())} ({says.max():.0%})", candidates

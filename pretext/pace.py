@@ -71,9 +71,7 @@ class Pace(PretextTask):
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """The clips of some videos with their stride, the stride named and its probability."""
-        for video, strides, says in zip(
-            self.pixels(clips[:4]), target[:4], self.logits(clips[:4]).softmax(2), strict=True
-        ):
+        for video, strides, says in zip(clips[:4], target[:4], self.logits(clips[:4]).softmax(2), strict=True):
             for clip, stride, shares in zip(video, strides.tolist(), says, strict=True):
                 yield f"stride {STRIDES[stride]}; says {STRIDES[int(shares.argmax())]} ({shares.max():.0%})", clip
 

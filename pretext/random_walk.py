@@ -110,7 +110,7 @@ class RandomWalk(PretextTask):
         nodes = self.nodes(clips[:4], target[:4])
         away, ends = palindrome_walks.palindromes(nodes[:, 0], nodes[:, -1], self.temperature)
         side = round(nodes.shape[3] ** 0.5)
-        frames = self.pixels(clips[:4])  # (B,1,3,T,H,H)
+        frames = clips[:4]  # (B,1,3,T,H,H)
         if self.on_map:
             frames = palindrome_walks.cut_twice(frames[:, 0].transpose(1, 2), target[:4]).transpose(2, 3)
         frames = torch.cat([frames[:, 0, :, 1:], frames[:, -1, :, :1]], 2)

@@ -97,7 +97,7 @@ class SpeedNet(PretextTask):
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Both clips of some videos with the probability of being sped up."""
-        for pair, says in zip(self.pixels(clips[:4]), self.logits(clips[:4]).sigmoid(), strict=True):
+        for pair, says in zip(clips[:4], self.logits(clips[:4]).sigmoid(), strict=True):
             for name, clip, share in zip(("normal", "sped up"), pair, says, strict=True):
                 yield f"{name}; says sped up: {share:.0%}", clip
 

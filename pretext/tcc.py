@@ -114,7 +114,7 @@ class TCC(PretextTask):
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """The first pairs: the frames of one video, and under each its nearest neighbour in the other."""
-        (there, back), pixels = self.walk(clips), self.pixels(clips)[:, :, :, -1].transpose(1, 2)  # (B,C,T,H,W)
+        (there, back), pixels = self.walk(clips), clips[:, :, :, -1].transpose(1, 2)  # (B,C,T,H,W)
         for one in range(0, min(4, len(clips)), 2):
             home = int((back[one].argmax(1).cpu() == torch.arange(self.frames)).sum())
             yield f"frames; {home} of {self.frames} cycles come home", pixels[one]

@@ -123,7 +123,7 @@ class TimeCycle(PretextTask):
         """Patches of some videos as they are cut out along the longest cycle."""
         truth, patch, maps = self.start(video := clips[:6, 0], target[:6])
         route = [*range(maps.shape[2] - 2, 0, -1), *range(maps.shape[2])]
-        found, frames = [truth], self.pixels(video).repeat_interleave(self.patches, 0)
+        found, frames = [truth], video.repeat_interleave(self.patches, 0)
         found += [place for place, _ in self.follow(patch, maps, route)]
         cuts = [
             patch_tracking.cut(frames[:, :, t], place, self.side) for t, place in zip([-2, *route], found, strict=True)

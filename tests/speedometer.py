@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -35,7 +34,6 @@ class Speedometer(nn.Module):
     def __init__(self, fps: float | None = None) -> None:
         super().__init__()
         self.frames, self.fps, self.augment = 8, fps, Augment(size=HEIGHT)
-        self.backbone = SimpleNamespace(info=SimpleNamespace(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))
 
     def logits(self, clips: Tensor) -> Tensor:
         """(B,V,C,T,h,w) -> (B,V): two edges of the bar change by `pace` px each, in every row."""

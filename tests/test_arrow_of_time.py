@@ -10,6 +10,7 @@ from pretext.arrow_of_time import ArrowOfTime
 from ssvid.data.flow import flow_pictures, optical_flow
 from ssvid.errors import ConfigError
 from ssvid.zoo import create_model, model_info
+from ssvid.zoo.backbone import Backbone
 
 
 class Spy(torch.nn.Module):
@@ -24,6 +25,11 @@ class Spy(torch.nn.Module):
     def forward(self, x):
         self.seen.append(x)
         return x.mean((1, 2, 3, 4), keepdim=True).expand(-1, self.info.dim, 1, 1, 1)
+
+
+def backbone_of(options: dict) -> Backbone:
+    """A real backbone that makes the input the task is about."""
+    return create_model("r3d_18_tiny", input=options.get("input", "rgb"))
 
 
 def test_a_clip_and_its_very_reverse_are_seen():
@@ -42,8 +48,8 @@ def test_a_clip_and_its_very_reverse_are_seen():
 )
 def test_the_map_averages_to_the_logit(options):
     torch.manual_seed(0)
-    task = ArrowOfTime(create_model("r3d_18_tiny"), frames=16, size=32, **options).eval()
-    clips = torch.randn(2, 1, 3, 16 + (task.input_modality == "flow"), 32, 32)
+    task = ArrowOfTime(backbone_of(options), frames=16, size=32, **options).eval()
+    clips = torch.rand(2, 1, 3, 16 + task.paired, 32, 32)
     with torch.no_grad():
         maps, logits = task.cam(clips), task.logits(clips)[:, :1]
         if options.get("head") == "tcam":
@@ -51,8 +57,7 @@ def test_the_map_averages_to_the_logit(options):
             pooled = task.compare(task.towers(clips[:, 0])).mean((2, 3))
         else:
             assert maps.shape == (2, 1, 16 // task.backbone.info.temporal_stride, 2, 2)
-            x = flow_pictures(task.pixels(clips[:, 0])) if task.input_modality == "flow" else clips[:, 0]
-            pooled = task.backbone(x).mean((2, 3, 4))
+            pooled = task.backbone(clips[:, 0]).mean((2, 3, 4))
         torch.testing.assert_close(maps.mean((2, 3, 4)), logits)
         torch.testing.assert_close(task.head(pooled), logits)  # the plain way: pool, then the linear layer
     assert maps.std() > 0
@@ -69,12 +74,21 @@ def test_the_towers_of_tcam_see_one_group_each_in_order():
     assert task.head.in_features == 3 * D
 
 
-def test_flow_is_computed_for_each_direction_from_the_frames_as_played():
-    task = ArrowOfTime(Spy(), frames=4, size=32, input="flow")
+def test_groups_of_flow_share_the_frame_between_them():
+    spy = Spy()
+    backbone = Backbone(spy, model_info("r3d_18_tiny", input="flow"))
+    task = ArrowOfTime(backbone, frames=4, size=32, head="tcam", input="flow").eval()
     pixels = torch.rand(1, 3, 5, 32, 32)
-    clips = task.normalised(pixels)[:, None]
-    task(clips, torch.tensor([[0.0, 1.0]]))
-    forward, backward = task.backbone.seen[0]
+    task.towers(pixels)
+    torch.testing.assert_close(torch.cat(list(spy.seen[0]), 1), flow_pictures(pixels)[0], atol=1e-4, rtol=1e-3)
+
+
+def test_flow_is_computed_for_each_direction_from_the_frames_as_played():
+    spy = Spy()
+    task = ArrowOfTime(Backbone(spy, model_info("r3d_18_tiny", input="flow")), frames=4, size=32, input="flow")
+    pixels = torch.rand(1, 3, 5, 32, 32)
+    task(pixels[:, None], torch.tensor([[0.0, 1.0]]))
+    forward, backward = spy.seen[0]
     assert forward.shape == (3, 4, 32, 32)
     for seen, played in ((forward, pixels), (backward, pixels.flip(2))):
         flow = optical_flow(played)[0]  # at 32 px a 32nd of the side is one
@@ -120,7 +134,7 @@ def test_the_motion_of_the_camera_is_taken_out_of_the_flow():
 @pytest.mark.parametrize("options", [{"head": "tcam"}, {"input": "flow"}, {"head": "tcam", "input": "flow"}])
 def test_every_parameter_learns(options):
     torch.manual_seed(0)
-    task = ArrowOfTime(create_model("r3d_18_tiny"), frames=16, size=32, **options)
-    values = task(torch.randn(2, 1, 3, 16 + (task.input_modality == "flow"), 32, 32), torch.tensor([[0.0, 1.0]] * 2))
+    task = ArrowOfTime(backbone_of(options), frames=16, size=32, **options)
+    values = task(torch.rand(2, 1, 3, 16 + task.paired, 32, 32), torch.tensor([[0.0, 1.0]] * 2))
     values["loss"].backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in task.parameters())

@@ -8,8 +8,6 @@ import torch
 
 from ssvid.data.augment import Augment, apply, crop_and_resize, recolor
 
-ZERO, ONE = torch.zeros(3), torch.ones(3)
-
 
 def stacked(augment: Augment, rng: np.random.Generator, clips: int, frames: int) -> dict[str, torch.Tensor]:
     return {key: torch.from_numpy(value)[None] for key, value in augment.draw(rng, clips, frames).items()}
@@ -18,7 +16,7 @@ def stacked(augment: Augment, rng: np.random.Generator, clips: int, frames: int)
 def test_centre_view_is_the_frame_itself():
     frames = torch.randint(0, 256, (1, 2, 3, 16, 16, 3), dtype=torch.uint8)
     params = {key: torch.from_numpy(value)[None] for key, value in Augment(size=16).centre(2, 3).items()}
-    out = apply(frames, params, 16, ZERO, ONE)
+    out = apply(frames, params, 16)
     assert out.shape == (1, 2, 3, 3, 16, 16)
     torch.testing.assert_close(out, frames.permute(0, 1, 5, 2, 3, 4).float() / 255, atol=1e-5, rtol=0)
 
@@ -95,8 +93,8 @@ def test_one_sample_looks_the_same_in_any_batch():
     augment = Augment(size=16, jitter=0.3, crop_scope="frame", color_scope="frame")
     frames = torch.randint(0, 256, (4, 1, 3, 24, 24, 3), dtype=torch.uint8)
     params = [stacked(augment, np.random.default_rng(k), 1, 3) for k in range(4)]
-    together = apply(frames, {key: torch.cat([p[key] for p in params]) for key in params[0]}, 16, ZERO, ONE)
-    alone = apply(frames[2:3], params[2], 16, ZERO, ONE)
+    together = apply(frames, {key: torch.cat([p[key] for p in params]) for key in params[0]}, 16)
+    alone = apply(frames[2:3], params[2], 16)
     torch.testing.assert_close(together[2:3], alone)
 
 
@@ -110,7 +108,7 @@ def test_pixels_do_not_depend_on_the_number_of_threads(scope):
     before, results = torch.get_num_threads(), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        results.append(apply(frames, params, 24, ZERO, ONE))
+        results.append(apply(frames, params, 24))
     torch.set_num_threads(before)
     assert torch.equal(*results)
 

@@ -11,10 +11,8 @@ from ssvid.zoo.baselines import BINS, GRID, SEGMENTS
 
 
 def encode(name: str, pixels: torch.Tensor) -> torch.Tensor:
-    """Clip vectors (B,D) of pixels (B,3,T,H,W) on 0..1, normalised as the backbone wants them."""
-    backbone = create_model(name)
-    mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (backbone.info.mean, backbone.info.std))
-    return clip_vector(backbone((pixels - mean) / std))
+    """Clip vectors (B,D) of pixels (B,3,T,H,W) on 0..1."""
+    return clip_vector(create_model(name)(pixels))
 
 
 def test_they_are_listed_and_have_no_parameter():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,11 +62,10 @@ class Brightness(nn.Module):
     def __init__(self, frames: int, fps: float | None = None) -> None:
         super().__init__()
         self.frames, self.window_length, self.fps, self.augment = frames, frames, fps, Augment(size=32)
-        self.backbone = SimpleNamespace(info=SimpleNamespace(mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0)))
 
     def cam(self, clips: Tensor) -> Tensor:
         B, V, _, T, H, W = clips.shape
-        return clips.mean(2).reshape(B, V, T, 2, H // 2, 2, W // 2).mean((4, 6))
+        return (clips.mean(2) - 0.5).reshape(B, V, T, 2, H // 2, 2, W // 2).mean((4, 6))
 
 
 def lit(row: int, column: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -14,6 +15,7 @@ from ssvid.errors import ConfigError
 from ssvid.ops.permutations import PairwiseHead
 from ssvid.training.validate import per_video
 from ssvid.zoo import create_model, model_info
+from ssvid.zoo.backbone import Backbone
 from tests.test_sampling import even
 
 SMALL = {"frames": 4, "gap": 2, "size": 32}
@@ -155,11 +157,12 @@ def test_every_clip_has_a_crop_and_colours_of_its_own():
 def test_residual_input_is_what_changes_from_frame_to_frame():
     clips = torch.arange(4.0).square().view(1, 1, 1, 4, 1, 1).expand(1, 3, 3, -1, 8, 8) + coded((0, 1, 2))
     for name, frames in (("rgb", [0.0, 1.0, 4.0, 9.0]), ("residual", [1.0, 3.0, 5.0])):
-        task = ClipOrder(Mean(), **SMALL, input=name).eval()
-        task.logits(clips)
-        assert task.backbone.seen.shape == (3, 3, len(frames), 8, 8)
-        assert task.backbone.seen[0, 0, :, 0, 0].tolist() == frames
-        assert torch.equal(task.backbone.seen[0], task.backbone.seen[2]) == (name == "residual")  # brightness is gone
+        trunk = Mean()
+        backbone = Backbone(trunk, replace(model_info("r3d_18_tiny", input=name), mean=(0.0,) * 3, std=(1.0,) * 3))
+        ClipOrder(backbone, **SMALL, input=name).eval().logits(clips)
+        assert trunk.seen.shape == (3, 3, len(frames), 8, 8)
+        assert trunk.seen[0, 0, :, 0, 0].tolist() == frames
+        assert torch.equal(trunk.seen[0], trunk.seen[2]) == (name == "residual")  # brightness is gone
     with pytest.raises(ConfigError, match="rgb or residual"):
         make(input="flow")
 
@@ -169,7 +172,8 @@ def test_still_videos_are_not_asked_about():
 
 
 def test_noise_of_its_own_strength_covers_each_clip_in_training_only():
-    task = ClipOrder(Mean(), **SMALL, noise=0.5)
+    std = (0.5, 0.5, 0.5)
+    task = ClipOrder(Backbone(Mean(), replace(model_info("r3d_18_tiny"), std=std)), **SMALL, noise=1.0)
     seen: list[torch.Tensor] = []
     task.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     clips = torch.zeros(4, 3, 3, SMALL["frames"], 32, 32)

@@ -133,8 +133,7 @@ def test_kept_frames_are_those_of_the_loader(videos):
     plan = SamplePlan(3, np.array([[0, 2, 4], [4, 4, 1]]), np.array(3), {}, 0.5, 16)
     np.testing.assert_array_equal(frame_cache[plan][2], reader[plan][2])
     batches = [
-        list(clip_source(kept, VIEW, recipe(), toy(), "cpu").random(np.arange(12), 4, 3, 0))
-        for kept in (frame_cache, decoded)
+        list(clip_source(kept, VIEW, recipe(), "cpu").random(np.arange(12), 4, 3, 0)) for kept in (frame_cache, decoded)
     ]
     assert len(batches[0]) == 3
     for a, b in zip(*batches, strict=True):
@@ -150,7 +149,7 @@ def test_frames_are_decoded_once(videos, monkeypatch):
 
 
 def test_windows_are_random_and_short_videos_repeat_evenly(videos):
-    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), "cpu")
     short, long = (next(n for n, v in enumerate(videos) if v.info.frames == frames) for frames in (5, 20))
     assert source._random(short, 0, 0).indices.tolist() == even_views(5, 1, 8).tolist()
     starts = {int(source._random(long, 0, place).indices[0, 0]) for place in range(60)}
@@ -161,7 +160,7 @@ def test_windows_are_random_and_short_videos_repeat_evenly(videos):
 
 
 def test_every_epoch_shows_every_video_and_test_clips_are_even(videos):
-    source = clip_source(FrameCache(videos, 24), VIEW, recipe(clips=3), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(clips=3), "cpu")
     positions = np.array([1, 4, 5, 9])
     seen = [batch.target.tolist() for batch in source.random(positions, 2, 4, 0)]
     assert [sorted(seen[0] + seen[1]), sorted(seen[2] + seen[3])] == [[1, 4, 5, 9]] * 2
@@ -174,7 +173,7 @@ def test_every_epoch_shows_every_video_and_test_clips_are_even(videos):
 
 @pytest.mark.parametrize(("flip", "mirrored"), [(True, True), (False, False)])
 def test_nothing_is_mirrored_where_that_changes_the_label(flip, mirrored, videos):
-    source = clip_source(FrameCache(videos, 24), VIEW, recipe(flip=0.5), toy(), "cpu", flip)
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(flip=0.5), "cpu", flip)
     boxes = np.stack([source._random(2, 0, place).params["box"] for place in range(40)])
     assert bool((boxes[..., 2] < 0).any()) == mirrored
     assert augmentation(16, recipe(flip=0.5), flip).flip == (0.5 if flip else 0.0)
@@ -216,7 +215,7 @@ def test_labels_of_test_videos_have_no_influence(videos):
 
 
 def test_training_depends_on_its_seed_alone(videos):
-    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), "cpu")
     codes = np.array([video.label == "up" for video in videos]).astype(int)
 
     def weights(seed, noise):
@@ -234,7 +233,7 @@ def test_training_depends_on_its_seed_alone(videos):
 
 
 def test_steps_bound_the_time(videos):
-    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), "cpu")
     told = []
     train(toy(), source, np.arange(12), np.arange(12) % 2, recipe(steps=2), 0, lambda *seen: told.append(seen))
     assert told == [(1, 2), (2, 2)]
@@ -244,7 +243,7 @@ def test_steps_bound_the_time(videos):
 
 
 def test_a_loss_that_is_not_finite_stops(videos):
-    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), "cpu")
     backbone = toy()
     next(backbone.parameters()).data.fill_(float("nan"))
     with pytest.raises(SsvidError, match=r"the loss is nan at step 0; lower lr.*mp4"):
@@ -263,7 +262,7 @@ class Known(nn.Module):
 
 
 def test_means_of_logits_and_of_probabilities_by_hand(videos):
-    source = clip_source(FrameCache(videos, 24), VIEW, recipe(clips=2), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(clips=2), "cpu")
     model = Known([[9.0, 0.0], [-2.0, 2.0]])  # one sure clip and one that disagrees
     np.testing.assert_allclose(predict(model, source, np.array([3]), "logits"), [[3.5, 1.0]])
     first, second = 1 / (1 + np.exp(-9)), 1 / (1 + np.exp(4))
@@ -272,7 +271,7 @@ def test_means_of_logits_and_of_probabilities_by_hand(videos):
 
 
 def test_testing_moves_no_statistic(videos):
-    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), toy(), "cpu")
+    source = clip_source(FrameCache(videos, 24), VIEW, recipe(), "cpu")
     model = finetuning.Classifier(create_model("r3d_18_tiny"), 2).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     predict(model, source, np.arange(4), "logits")

@@ -56,8 +56,7 @@ def batch_of(task, videos, config, step=0):
 
 
 def floats(task, batch):
-    mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
-    return apply(batch.clips, batch.params, batch.size, mean, std)
+    return apply(batch.clips, batch.params, batch.size)
 
 
 @pytest.fixture(scope="module")

@@ -130,7 +130,7 @@ def test_info_is_complete(name: str) -> None:
     assert info.source
     assert info.licence
     assert len(info.mean) == len(info.std) == 3
-    assert all(0 < value < 1 for value in (*info.mean, *info.std))
+    assert all(0 <= value <= 1 for value in (*info.mean, *info.std)) and min(info.std) > 0
     assert info.frames >= info.min_frames
     assert info.size >= info.min_size
     assert info.sees_time == (info.temporal_rf != 1)

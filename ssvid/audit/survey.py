@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ssvid.audit.audit import audit
 from ssvid.audit.report import write as write_audit
@@ -170,8 +169,7 @@ def untrained(config: PretrainConfig) -> PretextTask:
     """The task as a run of this config finds it before its first step, in eval mode."""
     task = build_task(config)
     videos, _ = training_videos(task, open_data(config.data), config.split)
-    mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
-    task.prepare(first_clips(task, videos, config, (mean, std)))
+    task.prepare(first_clips(task, videos, config))
     return task.eval()
 
 

@@ -39,8 +39,7 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
     torch.set_num_threads(max(1, threads - 1))  # a core is left to the worker on both sides
     task = loop.build_task(config)
     videos, _ = loop.training_videos(task, index, "all")
-    mean, std = (torch.tensor(value) for value in (task.backbone.info.mean, task.backbone.info.std))
-    batch = _first_batch(task, videos, config).augmented(mean, std)
+    batch = _first_batch(task, videos, config).augmented()
 
     def bare() -> float:
         model = loop.build_task(config)

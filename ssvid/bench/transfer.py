@@ -74,7 +74,6 @@ def bare_features(backbone: Backbone, videos: Sequence[VideoRecord]) -> torch.Te
     """What one would write by hand: (clips, D) of a batch of videos, resized while decoding, one crop, one forward pass."""
     import decord
 
-    mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (backbone.info.mean, backbone.info.std))
     clips = []
     for video in videos:
         width = round(video.info.width * VIEW.size / video.info.height)
@@ -83,7 +82,7 @@ def bare_features(backbone: Backbone, videos: Sequence[VideoRecord]) -> torch.Te
         frames = torch.from_numpy(reader.get_batch(indices.ravel()).asnumpy())
         left = (width - VIEW.size) // 2
         square = frames[:, :, left : left + VIEW.size].unflatten(0, indices.shape).permute(0, 4, 1, 2, 3)
-        clips.append((square.float() / 255 - mean) / std)
+        clips.append(square.float() / 255)
     with torch.inference_mode():
         return backbone(torch.cat(clips)).mean((2, 3, 4))
 

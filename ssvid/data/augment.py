@@ -102,16 +102,15 @@ class Augment:
         return np.concatenate([factors, grey], -1)
 
 
-def apply(clips: Tensor, params: dict[str, Tensor], size: int, mean: Tensor, std: Tensor) -> Tensor:
-    """Augment and normalise a batch: uint8 (B,V,T,H,W,C) -> float (B,V,C,T,size,size).
+def apply(clips: Tensor, params: dict[str, Tensor], size: int) -> Tensor:
+    """Augment a batch: uint8 (B,V,T,H,W,C) -> colours, float (B,V,C,T,size,size) on 0..1.
 
-    params as `Augment.draw` made them, stacked to (B,V,T,4); mean and std (3,) on the 0..1 scale.
+    params as `Augment.draw` made them, stacked to (B,V,T,4).
     """
     B, V, T = clips.shape[:3]
     frames = clips.movedim(-1, -3).flatten(0, 1).float().div_(255)  # (B*V,T,C,H,W)
     frames = crop_and_resize(frames, params["box"].flatten(0, 1), size)
     frames = recolor(frames.flatten(0, 1), params["color"].flatten(0, 2))
-    frames.sub_(mean.view(3, 1, 1)).div_(std.view(3, 1, 1))
     return frames.view(B, V, T, 3, size, size).transpose(2, 3).contiguous()
 
 

@@ -17,8 +17,6 @@ from ssvid.files import atomic, cache_folder
 
 LIMIT = 2 << 30  # bytes of frames up to which a data set is kept; larger ones are decoded for every clip
 
-Normalise = tuple[torch.Tensor, torch.Tensor]
-
 
 class FrameCache:
     """Centre squares of the frames of some videos; `batches` gives what the loader would give, at once or by decoding.
@@ -53,14 +51,14 @@ class FrameCache:
         return plan, self.videos[plan.video].path, np.asarray(self.frames[self.starts[plan.video] + plan.indices])
 
     def batches(
-        self, plans: Iterable[list[SamplePlan]], device: torch.device, normalise: Normalise | None = None
+        self, plans: Iterable[list[SamplePlan]], device: torch.device, augment: bool = False
     ) -> Iterator[Batch]:
         """Batches in the order of `plans`; arguments as of `ssvid.data.loader.load`. Plans look at centre squares (offset 0.5)."""
         if self.frames is None:
-            yield from load(self.videos, plans, self.side, self.workers, device, normalise)
+            yield from load(self.videos, plans, self.side, self.workers, device, augment)
             return
         for chosen in plans:
-            batch = collate([self[plan] for plan in chosen], normalise if device.type == "cpu" else None)
+            batch = collate([self[plan] for plan in chosen], augment and device.type == "cpu")
             if isinstance(batch, VideoError):
                 raise batch
             yield batch

@@ -38,7 +38,7 @@ class SamplePlan:
 
 @dataclass
 class Batch:
-    """A decoded batch: clips uint8 (B,V,T,S,S,3), or float (B,V,C,T,N,N) once augmented; target (B,...), augmentation parameters
+    """A decoded batch: clips uint8 (B,V,T,S,S,3), or float (B,V,C,T,N,N) on 0..1 once augmented; target (B,...), augmentation parameters
     (B,V,T,...), output side N, files."""
 
     clips: torch.Tensor
@@ -47,11 +47,11 @@ class Batch:
     size: int
     paths: list[str]
 
-    def augmented(self, mean: torch.Tensor, std: torch.Tensor) -> Batch:
-        """The batch with its augmentation applied where its clips lie, and normalised; itself if that was done."""
+    def augmented(self) -> Batch:
+        """The batch with its augmentation applied on the device of its clips; itself if that was done."""
         if self.clips.dtype != torch.uint8:
             return self
-        return Batch(apply(self.clips, self.params, self.size, mean, std), self.target, {}, self.size, self.paths)
+        return Batch(apply(self.clips, self.params, self.size), self.target, {}, self.size, self.paths)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -101,9 +101,9 @@ class ClipReader(Dataset):
 
 def collate(
     samples: list[tuple[SamplePlan, str, np.ndarray | VideoError]],
-    normalise: tuple[torch.Tensor, torch.Tensor] | None = None,
+    augment: bool = False,
 ) -> Batch | VideoError:
-    """Stack decoded plans, and augment them when `normalise` (mean, std) is given.
+    """Stack decoded plans, and augment them when `augment` is set.
 
     A failure is passed on as a value, since the loader would bury its message in a worker's traceback.
     """
@@ -117,7 +117,7 @@ def collate(
     clips = torch.from_numpy(np.stack(decoded))
     target = torch.from_numpy(np.stack([plan.target for plan in plans]))
     batch = Batch(clips, target, params, plans[0].size, [path for _, path, _ in samples])
-    return batch if normalise is None else batch.augmented(*normalise)
+    return batch.augmented() if augment else batch
 
 
 def _leave_signals_to_parent(worker: int) -> None:
@@ -134,11 +134,11 @@ def load(
     side: int,
     workers: int = 0,
     device: torch.device | None = None,
-    normalise: tuple[torch.Tensor, torch.Tensor] | None = None,
+    augment: bool = False,
 ) -> Iterable[Batch]:
     """Batches in the order of `plans` (one list of plans a batch), decoded by `workers` processes (0: in this one).
 
-    device: where they are going. On a CPU, the workers augment too when `normalise` (mean, std) is given, beside the training step;
+    device: where they are going. On a CPU, the workers augment too when `augment` is set, beside the training step;
     for a GPU they hand over uint8, a quarter of the bytes, and `Batch.augmented` does it there.
     Raises VideoError naming the file that could not be read.
     """
@@ -149,7 +149,7 @@ def load(
         batch_sampler=plans,
         num_workers=workers,
         worker_init_fn=_leave_signals_to_parent,
-        collate_fn=partial(collate, normalise=None if on_gpu else normalise),
+        collate_fn=partial(collate, augment=augment and not on_gpu),
         pin_memory=on_gpu,
         **options,
     )

@@ -86,12 +86,11 @@ def _forward(
 ) -> Iterator[np.ndarray]:
     was_training = backbone.training
     backbone = to_device(backbone, device).eval()
-    mean, std = (torch.tensor(value, device=device) for value in (backbone.info.mean, backbone.info.std))
     plans = [_plan(number, video, view) for number, video in enumerate(videos)]
     chunks = [plans[start : start + batch] for start in range(0, len(plans), batch)]
     done = 0
-    for loaded in load(videos, chunks, view.size, workers, device, (mean.cpu(), std.cpu())):
-        clips = loaded.to(device).augmented(mean, std).clips
+    for loaded in load(videos, chunks, view.size, workers, device, augment=True):
+        clips = loaded.to(device).augmented().clips
         with torch.inference_mode():
             vectors = clip_vector(backbone(clips.flatten(0, 1)), view.pool)
         yield vectors.float().view(*clips.shape[:2], -1).cpu().numpy()

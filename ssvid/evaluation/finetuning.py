@@ -96,8 +96,6 @@ class ClipSource:
     view: View
     augment: Augment
     device: torch.device
-    mean: Tensor
-    std: Tensor
 
     def random(self, positions: np.ndarray, batch: int, steps: int, seed: int) -> Iterator[Batch]:
         """Batches (B,1,C,T,H,W) of `steps` steps over the videos at these positions; each epoch is its own permutation."""
@@ -118,8 +116,8 @@ class ClipSource:
         return self._batches(plans[start : start + batch] for start in range(0, len(plans), batch))
 
     def _batches(self, plans: Iterator[list[SamplePlan]]) -> Iterator[Batch]:
-        for batch in self.frame_cache.batches(plans, self.device, (self.mean.cpu(), self.std.cpu())):
-            yield batch.to(self.device).augmented(self.mean, self.std)
+        for batch in self.frame_cache.batches(plans, self.device, augment=True):
+            yield batch.to(self.device).augmented()
 
     def _random(self, position: int, seed: int, place: int) -> SamplePlan:
         rng = np.random.default_rng([seed, place, 1])
@@ -157,13 +155,10 @@ class Classifier(nn.Module):
         return self.head(self.dropout(clip_vector(self.backbone(clips))))
 
 
-def clip_source(
-    frame_cache: FrameCache, view: View, recipe: Recipe, backbone: Backbone, device: str, flip: bool = True
-) -> ClipSource:
-    """The clips of `frame_cache` as the view and the recipe want them, normalised for a backbone. flip: whether any may be mirrored."""
-    mean, std = (torch.tensor(value, device=device) for value in (backbone.info.mean, backbone.info.std))
+def clip_source(frame_cache: FrameCache, view: View, recipe: Recipe, device: str, flip: bool = True) -> ClipSource:
+    """The clips of `frame_cache` as the view and the recipe want them. flip: whether any may be mirrored."""
     seen = replace(view, clips=recipe.clips)
-    return ClipSource(frame_cache, seen, augmentation(view.size, recipe, flip), torch.device(device), mean, std)
+    return ClipSource(frame_cache, seen, augmentation(view.size, recipe, flip), torch.device(device))
 
 
 def augmentation(size: int, recipe: Recipe, flip: bool = True) -> Augment:

@@ -50,14 +50,14 @@ def train_fold(
     if len(context.folds) > 1:
         what = f"{what}, fold {fold + 1} of {len(context.folds)}"
     told = partial(context.progress, what) if context.progress else None
-    model = train(backbone, fold_clips(backbone, context, recipe), positions, codes, recipe, context.seed, told)
+    model = train(backbone, fold_clips(context, recipe), positions, codes, recipe, context.seed, told)
     if keep:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_weights(path, dict(model.state_dict()))
     return model
 
 
-def fold_clips(backbone: Backbone, context: EvalContext, recipe: Recipe) -> ClipSource:
+def fold_clips(context: EvalContext, recipe: Recipe) -> ClipSource:
     """Where the clips of a context come from."""
     frame_cache = FrameCache(
         context.videos,
@@ -65,7 +65,7 @@ def fold_clips(backbone: Backbone, context: EvalContext, recipe: Recipe) -> Clip
         workers=context.workers,
         progress=partial(context.progress, "decoding") if context.progress else None,
     )
-    return clip_source(frame_cache, context.view, recipe, backbone, context.device, context.flip)
+    return clip_source(frame_cache, context.view, recipe, context.device, context.flip)
 
 
 def classifier_file(backbone: Backbone, context: EvalContext, recipe: Recipe, fold: int) -> Path:

@@ -72,21 +72,23 @@ class PairwiseHead(nn.Module):
         return self.answer(self.compare(pairs).flatten(-2))
 
 
-def guard(clips: Tensor, training: bool) -> Tensor:
+def guard(clips: Tensor, mean: Tensor, std: Tensor, training: bool) -> Tensor:
     """What keeps frames that are compared from the three cues of their order: (B,V,C,T,H,W) -> the same shape.
 
     In training, noise up to a tenth of the spread of colours and bars on half of the frames; then, always, all frames on one level.
+    mean, std: of the colours of usual videos on 0..1, (3,1,1,1).
     """
-    return level(bars(noise(clips, 0.1, frame=True), 0.5) if training else clips)
+    standard = (clips - mean) / std
+    return level(bars(noise(standard, 0.1, frame=True), 0.5) if training else standard) * std + mean
 
 
-def noise(clips: Tensor, most: float, frame: bool = False) -> Tensor:
-    """Adds normal noise of a strength drawn from 0 to `most` for every clip, or every frame: (B,V,C,T,H,W) -> the same shape.
+def noise(clips: Tensor, most: float | Tensor, frame: bool = False) -> Tensor:
+    """Adds normal noise of a standard deviation drawn from 0 to `most` for every clip, or every frame: (B,V,C,T,H,W) -> the same shape.
+
+    most: a number, or one a channel (C,1,1,1).
 
     Compression leaves a file less noise, picture by picture, from one key frame to the next; the order of frames shows in it.
     """
-    if not most:
-        return clips
     strength = most * torch.rand_like(clips[:, :, :1, :, :1, :1] if frame else clips[:, :, :1, :1, :1, :1])
     return clips + strength * torch.randn_like(clips)
 

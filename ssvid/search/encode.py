@@ -179,7 +179,6 @@ def clip_vectors(
     """(position, vectors float32 (V,D)) of every video in order, for its clips of frame indices (V,T); (V*T,D) for the unit frame."""
     view, device = encoder.view, torch.device(encoder.device)
     backbone = to_device(encoder.backbone, device).eval()
-    mean, std = (torch.tensor(value, device=device) for value in (backbone.info.mean, backbone.info.std))
     plans = [
         _plan(position, clips[first : first + AT_ONCE], view.size)
         for position, clips in enumerate(indices)
@@ -187,9 +186,9 @@ def clip_vectors(
     ]
 
     def computed() -> Iterator[tuple[int, np.ndarray]]:
-        batches = load(videos, [[plan] for plan in plans], view.size, encoder.workers, device, (mean.cpu(), std.cpu()))
+        batches = load(videos, [[plan] for plan in plans], view.size, encoder.workers, device, augment=True)
         for plan, batch in zip(plans, batches, strict=True):
-            clips = batch.to(device).augmented(mean, std).clips[0]
+            clips = batch.to(device).augmented().clips[0]
             with torch.inference_mode():
                 if encoder.unit == "frame":
                     vectors = frame_vectors(backbone, clips).flatten(0, 1)

@@ -69,8 +69,7 @@ def _train(
     """The loop: `steps` steps of the task, in place."""
     config = PretrainConfig(steps=steps, batch=BATCH, lr=RATE, seed=seed)
     optimizer = make_optimizer(task, config)
-    normalise = (torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std))
-    batches = load(videos, PlanSampler(task, videos, config), task.augment.decode_size, normalise=normalise)
+    batches = load(videos, PlanSampler(task, videos, config), task.augment.decode_size, augment=True)
     for step, batch in enumerate(batches, 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config)

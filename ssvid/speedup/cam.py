@@ -96,7 +96,7 @@ def frame_maps(task: ActivationMapModel, info: VideoInfo, shots: Shots, progress
     )
     cutter: Windows[Tensor] = Windows(info.times, durations, shots.cuts, [1.0], clock, length, max(1, length // 2))
     total, count = np.zeros(0), np.zeros(info.frames)
-    for window in cutter.cut(small_tensors(task.backbone.info, info, shots, evaluation_size(task.augment), progress)):
+    for window in cutter.cut(small_tensors(info, shots, evaluation_size(task.augment), progress)):
         with torch.inference_mode():
             seen = task.cam(torch.stack(window.frames, 1)[None, None])[0, 0].float().numpy()  # (t,h,w)
         if not len(total):

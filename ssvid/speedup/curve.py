@@ -144,7 +144,7 @@ def sped_up_probability(
         return (), np.zeros((0, info.frames))
     cutter: Windows[Tensor] = Windows(info.times, durations, shots.cuts, rates, clock, task.frames, hop)
     progress = progress or silent
-    frames = small_tensors(task.backbone.info, info, shots, evaluation_size(task.augment), progress)
+    frames = small_tensors(info, shots, evaluation_size(task.augment), progress)
     centres: list[list[list[float]]] = [[[] for _ in starts] for _ in rates]
     said: list[list[list[float]]] = [[[] for _ in starts] for _ in rates]
     for window, logit in window_logits(task, cutter.cut(frames), shots.motion):

@@ -58,7 +58,6 @@ class WindowScores:
 def score_windows(task: SpeedModel, videos: Sequence[VideoRecord]) -> WindowScores:
     """Ask a model about every window of some videos; those too short, too slow or still are passed over."""
     size = task.augment.size if isinstance(task.augment.size, int) else task.augment.size[1]
-    mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
     logits, motion, used = [], [], 0
     for video in videos:
         indices = windows_of(task, video)  # (W,2,T)
@@ -67,7 +66,7 @@ def score_windows(task: SpeedModel, videos: Sequence[VideoRecord]) -> WindowScor
             frames = read_square(video, pair, task.augment.decode_size)
             params = {name: torch.from_numpy(row)[None] for name, row in task.augment.centre(*pair.shape).items()}
             with torch.inference_mode():
-                clips = apply(torch.from_numpy(frames)[None].clone(), params, size, mean, std)
+                clips = apply(torch.from_numpy(frames)[None].clone(), params, size)
                 logits.append(task.logits(clips)[0].numpy())
             motion.append(np.abs(np.diff(grey(frames), axis=1)).mean((1, 2, 3)))
     shape = (len(logits), len(SPEEDS))

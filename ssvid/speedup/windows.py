@@ -19,7 +19,6 @@ from ssvid.progress import Progress
 from ssvid.video.info import VideoInfo, short_side
 from ssvid.video.shots import Shots
 from ssvid.video.transcode import upright_frames
-from ssvid.zoo.info import BackboneInfo
 
 Frame = TypeVar("Frame")
 SLACK = 1e-6  # seconds; a tick that rounding puts just before a frame's time means that frame
@@ -110,13 +109,10 @@ def small_frames(info: VideoInfo, shots: Shots, side: int) -> Iterator[np.ndarra
         yield np.ascontiguousarray(frame[y : y + h, x : x + w])
 
 
-def small_tensors(
-    backbone: BackboneInfo, info: VideoInfo, shots: Shots, side: int, progress: Progress
-) -> Iterator[Tensor]:
-    """The same frames as a backbone wants them, float (3,h,w)."""
-    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (backbone.mean, backbone.std))
+def small_tensors(info: VideoInfo, shots: Shots, side: int, progress: Progress) -> Iterator[Tensor]:
+    """The same frames as colours, float (3,h,w) on 0..1."""
     for number, frame in enumerate(small_frames(info, shots, side), 1):
-        yield (torch.from_numpy(frame).permute(2, 0, 1).float() / 255 - mean) / std
+        yield torch.from_numpy(frame).permute(2, 0, 1).float() / 255
         progress("looking", number, info.frames)
 
 

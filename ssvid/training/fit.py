@@ -25,7 +25,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
 from torch import nn
 
-from ssvid.config import PretrainConfig, check_options
+from ssvid.config import PretrainConfig, check_options, option_schema
 from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.loader import Batch, load
 from ssvid.data.scanning import open_data
@@ -38,7 +38,7 @@ from ssvid.training.run import Run, load_weights
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask, usable
 from ssvid.training.visualize import draw
-from ssvid.zoo import create_model, model_info
+from ssvid.zoo import MODALITIES, create_model, model_info
 from ssvid.zoo.backbone import channels_last
 
 Report = Callable[[dict[str, float]], None]
@@ -131,6 +131,9 @@ def build_task(config: PretrainConfig) -> PretextTask:
     maker = load_task(config.task)
     options = check_options(maker, config.options, config.task)
     backbone_options = supported(maker.backbone_options, config.backbone) | config.backbone_options
+    modality = options.get("input", default_of(maker, "input"))
+    if modality in MODALITIES and modality != "rgb":
+        backbone_options = {"input": modality} | backbone_options
     maker.check(model_info(config.backbone, **backbone_options))
     torch.manual_seed(config.seed)
     task = maker(create_model(config.backbone, **backbone_options), **options)
@@ -138,6 +141,12 @@ def build_task(config: PretrainConfig) -> PretextTask:
         path = Path(config.init)
         load_weights(task.backbone, path / "backbone.safetensors" if path.is_dir() else path)
     return task
+
+
+def default_of(maker: Callable[..., Any], option: str) -> Any:
+    """The default of an option; None where there is no such option."""
+    parameter = option_schema(maker).get(option)
+    return None if parameter is None else parameter.default
 
 
 def supported(options: dict[str, Any], backbone: str) -> dict[str, Any]:
@@ -166,8 +175,7 @@ def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoR
     """What the exported backbone is and how it came to be."""
     return {
         "backbone": config.backbone,
-        "backbone_options": dict(task.backbone.info.options)
-        | ({} if task.input_modality == "rgb" else {"input": task.input_modality}),
+        "backbone_options": dict(task.backbone.info.options),
         "task": config.task,
         "options": config.options,
         "steps": config.steps,
@@ -198,9 +206,6 @@ def fit(
     those read from the videos.
     Raises Interrupted after SIGTERM, SIGUSR1 or Ctrl-C, SsvidError when the loss is not finite; both leave a checkpoint.
     """
-    mean, std = (
-        torch.tensor(value, device=fabric.device) for value in (task.backbone.info.mean, task.backbone.info.std)
-    )
     optimizer = make_optimizer(task, config)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         task = cast(PretextTask, nn.SyncBatchNorm.convert_sync_batchnorm(task))  # there is none for a CPU
@@ -208,19 +213,18 @@ def fit(
     start = restore(task, optimizer, run)  # after setup, so that it lands on the device
     if fabric.is_global_zero:
         run.forget_after(start)
-    normalise = (mean.cpu(), std.cpu())
     if start == 0 and videos:
-        task.prepare(first_clips(task, videos, config, normalise).to(fabric.device))
+        task.prepare(first_clips(task, videos, config).to(fabric.device))
     if batches is None:
         plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
-        batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device, normalise)
+        batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device, augment=True)
     meter = Meter(config.batch)
     model.train()
     with Interrupts(fabric) as signals, Spread(task.backbone) as spread:
         for step, batch in meter.waiting(enumerate(batches, start + 1)):
             # for dropout, the only draw that is left to torch's own state
             torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
-            batch = batch.to(fabric.device).augmented(mean, std)
+            batch = batch.to(fabric.device).augmented()
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
             values = model(batch.clips, batch.target)
@@ -254,7 +258,6 @@ def first_clips(
     task: PretextTask,
     videos: Sequence[VideoRecord],
     config: PretrainConfig,
-    normalise: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
     """Clips (B,V,C,T,H,W) of the first batches, all ranks' together, for the task to prepare itself on; none where it does not."""
     if type(task).prepare is PretextTask.prepare:
@@ -262,7 +265,7 @@ def first_clips(
     steps = PlanSampler(task, videos, replace(config, steps=PREPARE))
     size = steps.plans(0)[0].size  # one for all, where the task varies it
     plans = ([replace(plan, size=size) for plan in batch] for batch in steps)
-    batches = load(videos, plans, task.augment.decode_size, normalise=normalise)
+    batches = load(videos, plans, task.augment.decode_size, augment=True)
     return torch.cat([batch.clips for batch in batches])
 
 

@@ -38,7 +38,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.data.augment import Augment, Scope
-from ssvid.data.flow import flow_pictures
 from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import Clips, clock, why_unusable, window_motion, window_starts
 from ssvid.errors import ConfigError
@@ -63,7 +62,6 @@ __all__ = [
     "clip_vector",
     "clock",
     "cycle_consistency",
-    "flow_pictures",
     "frame_vectors",
     "isolated_maps",
     "palindrome_walks",
@@ -81,12 +79,11 @@ class PretextTask(nn.Module, ABC):
 
     needs: what the backbone must offer, of "time" (its features depend on several frames) and "any_length" (the temporal stride can be
     removed); training refuses a backbone that cannot, with the reason.
-    backbone_options: options the backbone is built with for this task.
+    backbone_options: options the backbone is built with for this task. Where a task has an option `input` that is one of rgb, residual and
+        flow, the backbone is built with that, and makes of colours what it names.
     pairs: the videos of a batch come in twos, 0 and 1, 2 and 3 ..., that show one action (have one label).
     chance: accuracy of guessing; where it depends on the sample, `forward` also returns "chance" (B,).
     controls: shortcut controls of `ssvid audit` that this task has to pass besides those that every task gets.
-    input_modality: what `forward` shows the backbone of a clip, "rgb", "residual" or "flow"; the exported backbone makes that of a
-    clip by itself.
     exempt_controls: those it does not get, as an honest answer to them is left, with the reason.
     """
 
@@ -95,7 +92,6 @@ class PretextTask(nn.Module, ABC):
     pairs: ClassVar[bool] = False
     controls: ClassVar[tuple[str, ...]] = ()
     exempt_controls: ClassVar[dict[str, str]] = {}
-    input_modality: str = "rgb"
     chance: float = 0.0
 
     def __init__(
@@ -141,7 +137,7 @@ class PretextTask(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """clips float (B,V,C,T,H,W) -> {"loss": scalar, "accuracy": (B,), ...}; values (B,) are averaged for the log."""
+        """clips: colours, float (B,V,C,T,H,W) on 0..1 -> {"loss": scalar, "accuracy": (B,), ...}; values (B,) are averaged for the log."""
 
     def prepare(self, clips: Tensor) -> None:
         """Called once before the first step of a run with clips (B,V,C,T,H,W) of a few batches, the same on every process.
@@ -152,21 +148,7 @@ class PretextTask(nn.Module, ABC):
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """What a batch was asked and what it answered, a row a clip: (caption, frames (C,T,H,W) on 0..1). Called in eval mode."""
         for number, clip in enumerate(clips[0]):
-            yield f"clip {number}", self.pixels(clip)
-
-    def pixels(self, clips: Tensor) -> Tensor:
-        """Clips (...,C,T,H,W) as colours again, on 0..1: the backbone's normalisation undone."""
-        mean, std = (
-            clips.new_tensor(value).view(3, 1, 1, 1) for value in (self.backbone.info.mean, self.backbone.info.std)
-        )
-        return (clips * std + mean).clamp(0, 1)
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """Colours (...,C,T,H,W) on 0..1 as the backbone wants them: the inverse of `pixels`."""
-        mean, std = (
-            pixels.new_tensor(value).view(3, 1, 1, 1) for value in (self.backbone.info.mean, self.backbone.info.std)
-        )
-        return (pixels - mean) / std
+            yield f"clip {number}", clip
 
     @classmethod
     def check(cls, info: BackboneInfo) -> None:

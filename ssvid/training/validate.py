@@ -54,9 +54,8 @@ def per_video(
     """The videos a task in eval mode was asked about, in its order, and every per-video metric (N,) of them."""
     kept, _ = usable(task, videos)
     plans = list(test_plans(task, kept, batch))
-    mean, std = torch.tensor(task.backbone.info.mean), torch.tensor(task.backbone.info.std)
     values: dict[str, list[float]] = {}
-    for loaded in load(kept, plans, task.augment.decode_size, workers, normalise=(mean, std)):
+    for loaded in load(kept, plans, task.augment.decode_size, workers, augment=True):
         with torch.inference_mode():
             result = task(loaded.clips, loaded.target)
         for name, value in result.items():

@@ -44,7 +44,7 @@ __all__ = [
     "model_info",
 ]
 
-MODALITIES = ("rgb", "residual", "flow")  # what any backbone may be input_modality of a clip, see ssvid.zoo.modality
+MODALITIES = ("rgb", "residual", "flow")  # what a backbone may make of the colours of a clip, see ssvid.zoo.modality
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class Backbone(nn.Module):
-    """A trunk without a head that refuses clips it cannot encode.
+    """A trunk without a head that takes colours, makes its own input of them, and refuses clips it cannot encode.
 
     Args:
         trunk: (B,3,T,H,W) -> (B,D,t,h,w).
@@ -31,9 +31,15 @@ class Backbone(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.info = info
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(info.mean).view(3, 1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(info.std).view(3, 1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode clips: float (B,3,T,H,W), normalised with `info.mean` and `info.std`, -> (B,D,t,h,w).
+        """Encode clips: colours, float (B,3,T,H,W) on 0..1, -> (B,D,t,h,w).
+
+        They are normalised here, and turned into the input that the option `input` names: rgb, residual or flow.
 
         Raises ConfigError for any other shape and for clips under `info.min_frames` or `info.min_size`.
         """
@@ -47,7 +53,7 @@ class Backbone(nn.Module):
             raise ConfigError(
                 f"{info.name} needs at least {info.min_size} x {info.min_size} px, not {H} x {W}. Use larger frames."
             )
-        return self.trunk(to_modality(info.options.get("input", "rgb"), x, info.mean, info.std))
+        return self.trunk(to_modality(info.options.get("input", "rgb"), x, self.mean, self.std))
 
     def digest(self, *facts: object) -> str:
         """Hex digits (SHA-256) that change with the network's name, options and weights, and with `facts`, which JSON can write.

@@ -25,8 +25,8 @@ MODELS = {
         "min_size": 1,
         "temporal_rf": 1,
         "sees_time": False,
-        "mean": (0.5, 0.5, 0.5),
-        "std": (0.5, 0.5, 0.5),
+        "mean": (0.0, 0.0, 0.0),
+        "std": (1.0, 1.0, 1.0),
         "source": "here",
         "licence": "Apache-2.0",
     },
@@ -49,15 +49,15 @@ def build(name: str) -> nn.Module:
 
 
 class Fixed(nn.Module):
-    """A function of the pixels, (B,3,T,H,W) on 0..1, as a trunk of clips normalised with mean 0.5 and deviation 0.5."""
+    """A function of the pixels, (B,3,T,H,W) on 0..1, as a trunk."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        """Undo the normalisation and compute."""
-        return self.function((x + 1) / 2)
+        """Compute."""
+        return self.function(x)
 
 
 def histogram(pixels: Tensor) -> Tensor:
