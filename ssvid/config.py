@@ -132,8 +132,8 @@ def check_options(constructor: Callable, options: Mapping[str, Any], owner: str)
     for name in options:
         if name not in schema:
             close = difflib.get_close_matches(name, [*schema, *PretrainConfig.__dataclass_fields__], 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise ConfigError(f"{owner} has no option {name!r}{hint} Its options: {', '.join(schema) or 'none'}")
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise ConfigError(f"{owner} has no option {name!r}.{hint} Its options: {', '.join(schema) or 'none'}.")
     hints = typing.get_type_hints(constructor)
     checked = {}
     for name, value in options.items():

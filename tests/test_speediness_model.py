@@ -116,7 +116,7 @@ def test_scores_of_windows_by_hand():
 def test_the_report_is_written_by_one_call(tmp_path, monkeypatch):
     monkeypatch.setattr("ssvid.speedup.evaluate.FRAMES", 60)
     monkeypatch.setattr("ssvid.speedup.evaluate.SIZE", 48)
-    monkeypatch.setattr("ssvid.speedup.evaluate.load_model", lambda source: Speedometer())
+    monkeypatch.setattr("ssvid.speedup.evaluate.load_model", lambda source, device: Speedometer())
     text = write_report(tmp_path / "r" / "speedup", None, 2, 1, None, lambda what, done, total: None)
     assert (tmp_path / "r" / "speedup.md").read_text() == text
     facts = json.loads((tmp_path / "r" / "speedup.json").read_text())

@@ -136,7 +136,6 @@ def test_results_never_fall_on_one_another(tmp_path):
     [
         (["nowhere.mp4"], 3, "no such file"),
         (["a.mp4", "--speed", "50"], 2, "ask for"),
-        (["a.mp4", "--cfr", "25", "--vfr"], 2, "contradict"),
         (["a.mp4", "--by", "magic"], 2, "not one of"),
         (["a.mp4", "--by", "motion", "--fit"], 2, "belong to --by model"),
         (["a.mp4", "-o", "o.avi"], 2, "cannot write this kind"),

@@ -25,14 +25,14 @@ def list_(
 
     Example:  ssvid list models '*_tiny'
     """
-    from ssvid.cli.catalogue import HEADERS, catalogue
+    from ssvid.cli.catalogue import HEADERS, catalogue, cell_text
 
     listed = catalogue(kind, pattern)
     if as_json:
         typer.echo(json.dumps(listed, indent=2))
         return
     for name, rows in listed.items():
-        console.show_table(name, HEADERS[name], [[str(row[column]) for column in HEADERS[name]] for row in rows])
+        console.show_table(name, HEADERS[name], [[cell_text(row[column]) for column in HEADERS[name]] for row in rows])
 
 
 @app.command()

@@ -19,10 +19,11 @@ import torch.nn.functional as F
 from matplotlib import colormaps
 from torch import Tensor, nn
 
+from ssvid.compute import resolve_device
 from ssvid.data.augment import Augment
 from ssvid.errors import ConfigError, DataError
 from ssvid.progress import Progress, silent
-from ssvid.speedup.models import load_model
+from ssvid.speedup.models import device_of, load_model
 from ssvid.speedup.windows import Windows, durations_of, evaluation_size, small_tensors
 from ssvid.training.run import Run
 from ssvid.training.validate import trained_task
@@ -31,7 +32,7 @@ from ssvid.video.scan import scan
 from ssvid.video.shots import Shots
 from ssvid.video.transcode import upright_frames
 from ssvid.video.writer import write_video
-from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.backbone import Backbone, to_device
 
 COLORS = "coolwarm"
 OPAQUE = 0.65  # of the strongest places
@@ -58,6 +59,7 @@ def render_cam(
     out: str | os.PathLike[str],
     model: str | os.PathLike[str] | ActivationMapModel | None = None,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> None:
     """Write `path` with its activation map over it to `out`, same frames at the same times, without sound.
 
@@ -67,7 +69,9 @@ def render_cam(
     """
     progress = progress or silent
     task = (
-        cast(ActivationMapModel, model) if isinstance(model, nn.Module) else load_map_model(cast("str | None", model))
+        cast(ActivationMapModel, model)
+        if isinstance(model, nn.Module)
+        else load_map_model(cast("str | None", model), device)
     )
     info, shots = scan(path)
     maps = frame_maps(task, info, replace(shots, bars=(0, 0, 0, 0)), progress)
@@ -75,14 +79,14 @@ def render_cam(
     write_video(out, overlaid(info, maps, progress), **timing)
 
 
-def load_map_model(source: str | os.PathLike[str] | None) -> ActivationMapModel:
+def load_map_model(source: str | os.PathLike[str] | None, device: str = "auto") -> ActivationMapModel:
     """The trained task of a run that has a map; the shipped SpeedNet for None. Raises ConfigError for a task without one."""
     if source is None or not (Path(source) / "config.yaml").is_file():
-        return cast(ActivationMapModel, load_model(source))
+        return cast(ActivationMapModel, load_model(source, device))
     task = trained_task(Run(source))
     if not hasattr(task, "cam"):
         raise ConfigError(f"{type(task).__name__} has no activation map; name a run of speednet or arrow_of_time")
-    return cast(ActivationMapModel, task)
+    return cast(ActivationMapModel, to_device(task, resolve_device(device)))
 
 
 def frame_maps(task: ActivationMapModel, info: VideoInfo, shots: Shots, progress: Progress) -> np.ndarray:
@@ -98,7 +102,8 @@ def frame_maps(task: ActivationMapModel, info: VideoInfo, shots: Shots, progress
     total, count = np.zeros(0), np.zeros(info.frames)
     for window in cutter.cut(small_tensors(info, shots, evaluation_size(task.augment), progress)):
         with torch.inference_mode():
-            seen = task.cam(torch.stack(window.frames, 1)[None, None])[0, 0].float().numpy()  # (t,h,w)
+            clip = torch.stack(window.frames, 1)[None, None].to(device_of(task))
+            seen = task.cam(clip)[0, 0].float().cpu().numpy()  # (t,h,w)
         if not len(total):
             total = np.zeros((info.frames, *seen.shape[1:]))
         numbers = np.arange(window.numbers[0], window.numbers[-1] + 1)

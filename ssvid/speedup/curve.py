@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ssvid.errors import ConfigError
 from ssvid.progress import Progress, silent
-from ssvid.speedup.models import SpeedModel, load_model
+from ssvid.speedup.models import SpeedModel, device_of, load_model
 from ssvid.speedup.natural_speed import fastest_natural, fill_gaps, spread_over_frames
 from ssvid.speedup.windows import Window, Windows, durations_of, evaluation_size, small_tensors
 from ssvid.video.info import VideoInfo
@@ -83,6 +83,7 @@ def estimate_curve(
     *,
     by: str = "model",
     model: str | os.PathLike[str] | SpeedModel | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
     scanned: Scanned | None = None,
 ) -> Curve:
@@ -90,6 +91,7 @@ def estimate_curve(
 
     by: "model", SpeedNet's answers and motion together; "motion", the slower the motion the faster; "constant", every frame alike.
     model: a SpeedNet run or task, None the one that comes with the package. scanned: what a scan found, if there was one.
+    device: where a model named by a folder runs.
     Raises VideoError for a file that cannot be used, ConfigError for an unknown `by`, DataError for a model that is none.
     """
     if by not in KINDS:
@@ -101,7 +103,7 @@ def estimate_curve(
     if by == "motion":
         natural = motion_speed(shots.motion, durations, shots.cuts)
     elif by == "model":
-        rates, faster = sped_up_probability(load_model(model), info, shots, progress)
+        rates, faster = sped_up_probability(load_model(model, device), info, shots, progress)
         if rates:
             network = fastest_natural(faster, np.array(rates))
             moving = motion_speed(shots.motion, durations, shots.cuts)
@@ -173,7 +175,7 @@ def window_logits(
 
 
 def _score_batch(task: SpeedModel, windows: Sequence[Window[Tensor]]) -> Iterator[tuple[Window[Tensor], float]]:
-    clips = torch.stack([torch.stack(window.frames, 1) for window in windows])  # (B,3,T,h,w)
+    clips = torch.stack([torch.stack(window.frames, 1) for window in windows]).to(device_of(task))  # (B,3,T,h,w)
     with torch.inference_mode():
         logits = task.logits(clips.unsqueeze(1))[:, 0]
     yield from zip(windows, logits.tolist(), strict=True)

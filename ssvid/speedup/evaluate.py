@@ -51,12 +51,13 @@ def write_report(
     seed: int,
     clips: str | os.PathLike[str] | None,
     progress: Progress,
+    device: str = "auto",
 ) -> str:
     """Write OUT.md and OUT.json and return the former. clips: the folder with the authors' clip, where it is there.
 
     Raises DataError where that folder does not hold it.
     """
-    task = load_model(model)
+    task = load_model(model, device)
     rows = world_rows(task, videos, seed, progress)
     pool = None if clips is None else pool_row(task, Path(clips))
     name = "shipped" if model is None else Path(model).name

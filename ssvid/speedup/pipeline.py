@@ -38,6 +38,7 @@ class SpeedupOptions:
     fit: bool = False
     audio: str = "keep-pitch"
     fps: float | None = None
+    device: str = "auto"
     plan: Path | None = None  # read instead of planning: ours, a list of segments, or a v1 timeline
 
     def curve_options(self) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def _map(source: Path, out: Path, options: SpeedupOptions, progress: Progress | 
 
     path = out.with_name(f"{out.stem}.cam.mp4")
     try:
-        render_cam(source, path, options.model, progress)
+        render_cam(source, path, options.model, progress, options.device)
     except DataError as error:
         logger.warning("the page goes without the activation map: %s", error)
         return None
@@ -208,11 +209,13 @@ def _estimate_curve(source: Path, options: SpeedupOptions, progress: Progress | 
     if options.by != "model":
         return estimate_curve(source, by=options.by, progress=progress)
     if not options.fit:
-        return estimate_curve(source, model=options.model, progress=progress)
+        return estimate_curve(source, model=options.model, device=options.device, progress=progress)
 
     from ssvid.speedup.adaptation import adapt_to_video
 
-    return estimate_curve(source, model=adapt_to_video(source, options.model, progress=progress), progress=progress)
+    return estimate_curve(
+        source, model=adapt_to_video(source, options.model, progress=progress, device=options.device), progress=progress
+    )
 
 
 def _kept(path: Path, identity: str) -> SpeedPlan | None:

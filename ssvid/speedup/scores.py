@@ -17,7 +17,7 @@ from ssvid.data.augment import apply
 from ssvid.data.index import VideoRecord
 from ssvid.data.loader import read_square
 from ssvid.data.sampling import clock, window_starts
-from ssvid.speedup.models import SpeedModel
+from ssvid.speedup.models import SpeedModel, device_of
 from ssvid.video.shots import grey
 
 SPEEDS = (1, 2)
@@ -67,7 +67,7 @@ def score_windows(task: SpeedModel, videos: Sequence[VideoRecord]) -> WindowScor
             params = {name: torch.from_numpy(row)[None] for name, row in task.augment.centre(*pair.shape).items()}
             with torch.inference_mode():
                 clips = apply(torch.from_numpy(frames)[None].clone(), params, size)
-                logits.append(task.logits(clips)[0].numpy())
+                logits.append(task.logits(clips.to(device_of(task)))[0].cpu().numpy())
             motion.append(np.abs(np.diff(grey(frames), axis=1)).mean((1, 2, 3)))
     shape = (len(logits), len(SPEEDS))
     return WindowScores(used, np.array(logits).reshape(shape), np.array(motion).reshape(shape))
