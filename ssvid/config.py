@@ -137,8 +137,8 @@ def check_values(hints: Mapping[str, Any], options: Mapping[str, Any], owner: st
     for name in options:
         if name not in hints:
             close = difflib.get_close_matches(name, [*hints, *PretrainConfig.__dataclass_fields__], 1)
-            hint = f"; did you mean {close[0]}?" if close else "."
-            raise ConfigError(f"{owner} has no option {name!r}{hint} Its options: {', '.join(hints) or 'none'}")
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise ConfigError(f"{owner} has no option {name!r}.{hint} Its options: {', '.join(hints) or 'none'}.")
     return {name: _convert(value, hints[name], f"{owner}.{name}") for name, value in options.items()}
 
 
