@@ -108,8 +108,13 @@ def resume_config(run: str | Path, overrides: Sequence[str] = (), devices: int |
 
 
 def default_out(config: PretrainConfig) -> str:
-    """The run folder when none is named: runs/TASK-BACKBONE-sSEED."""
-    return f"runs/{Path(config.task).stem}-{config.backbone.rpartition(':')[2].replace('/', '-')}-s{config.seed}"
+    """The run folder when none is named: runs/TASK-BACKBONE-sSEED, of paths the last part only."""
+    from ssvid.zoo.names import ModelName  # here, since rooms above import this module
+
+    name = ModelName.parse(config.backbone)
+    encoder, temporal = (part.rpartition(":")[2] if ".py:" in part else part for part in (name.encoder, name.temporal))
+    short = ModelName(encoder, temporal, Path(name.weights).stem)
+    return f"runs/{Path(config.task).stem}-{short.slug}-s{config.seed}"
 
 
 def to_yaml(config: PretrainConfig) -> str:

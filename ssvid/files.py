@@ -24,6 +24,7 @@ CACHE_KINDS = {  # sub-folders of the cache folder; `ssvid cache clear` touches 
     "cells": "results of single table cells, where no output was named",
     "controls": "videos made for the controls of an audit",
     "reencodings": "re-encoded videos for an audit",
+    "geometry": "what was measured of networks from files outside the package",
     "copies": "cropped and re-scaled videos to search for near duplicates",
 }
 

@@ -76,7 +76,7 @@ def test_what_is_no_model_is_said(run, tmp_path):
     shutil.copy(run.path / "backbone.safetensors", tmp_path / "w.safetensors")
     with pytest.raises(DataError, match=r"name it too, as r3d_18@.*w\.safetensors"):
         find_model(tmp_path / "w.safetensors")
-    with pytest.raises(ConfigError, match="Unknown backbone 'resnet81'"):
+    with pytest.raises(ConfigError, match="resnet81 is neither a run folder nor a backbone"):
         open_model("resnet81")
     with pytest.raises(ConfigError, match=r"Unknown temporal head 'lstn'.*Did you mean lstm"):
         open_model("resnet18_tiny+lstn")

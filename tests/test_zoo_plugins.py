@@ -11,7 +11,7 @@ from ssvid.config import PretrainConfig
 from ssvid.errors import ConfigError
 from ssvid.training import fit as loop
 from ssvid.training.run import Run
-from ssvid.zoo import create_model, list_models, model_info
+from ssvid.zoo import create_model, isolated_maps, list_models, model_info
 from ssvid.zoo.geometry import encoder_geometry
 from ssvid.zoo.info import POOLED
 from ssvid.zoo.registry import ENCODERS, find
@@ -68,6 +68,15 @@ def test_a_family_of_a_user_keeps_the_contract(family):
     assert model_info(family, cell=8, width=4).spatial_stride == 8
 
 
+def test_a_network_may_be_shown_a_still_clip_where_kernels_cannot_be_folded(family, tmp_path):
+    (tmp_path / "mine.py").write_text(FAMILY.replace('"licence"', '"isolation": "still", "licence"'))
+    backbone, x = create_model(family).eval(), torch.rand(1, 3, 3, 32, 32)
+    for mode in ("replicate", "static"):
+        contract.check_isolation(family, {}, mode)
+    still = backbone(x[:, :, 1:2].expand(-1, -1, backbone.info.frames, -1, -1)).mean(2)
+    torch.testing.assert_close(isolated_maps(backbone, x)[:, :, 1], still)
+
+
 def test_a_head_of_a_user_keeps_the_contract_on_every_small_encoder(family, head):
     info = model_info(f"r3d_18_tiny+{head}")
     assert (info.dim, info.min_frames, info.temporal_rf) == (5, 1 + 4, 25 + 4)
@@ -83,7 +92,7 @@ def test_a_head_of_a_user_keeps_the_contract_on_every_small_encoder(family, head
 
 def test_measuring_is_done_once_and_again_when_the_file_changes(family, tmp_path):
     model_info(family)
-    (kept,) = (tmp_path / "cache" / "models").iterdir()
+    (kept,) = (tmp_path / "cache" / "geometry").iterdir()
     written = kept.stat().st_mtime_ns
     assert model_info(family).dim == 6
     assert kept.stat().st_mtime_ns == written
