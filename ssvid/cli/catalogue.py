@@ -56,7 +56,7 @@ def _tasks() -> list[dict[str, Any]]:
 
 
 def _models(pattern: str) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in list_models(pattern):
         info = known_info(name)
         if info is None:  # of another package and never used: measuring it would import torch
