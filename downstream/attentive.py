@@ -88,7 +88,7 @@ def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[S
         raise ConfigError(
             f"{protocol}: {heads} heads do not divide the {dim} channels of the backbone; set {protocol}.heads"
         )
-    tokens = [tokens_of(features, dim) for features in features_by_fold(candidate, context, view)]
+    features = list(features_by_fold(candidate, context, view))
     labels = labels_of(context.videos)
 
     def told(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -96,9 +96,9 @@ def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[S
         progress = context.progress
         what = f"{protocol} {candidate.name}, fold {fold + 1} of {len(context.folds)}"
         return attend(
-            tokens[fold][train],
+            tokens_of(features[fold][train], dim),
             labels[train],
-            tokens[fold][test],
+            tokens_of(features[fold][test], dim),
             groups,
             context.seed,
             **options,

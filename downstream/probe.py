@@ -22,7 +22,7 @@ from sklearn.svm import SVC
 
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
-from ssvid.evaluation.folds import accuracy, features_by_fold, groups_of, inner_folds, labels_of
+from ssvid.evaluation.folds import accuracy, groups_of, inner_folds, labels_of, vectors_by_fold
 
 PROTOCOLS = {
     "linear": {
@@ -72,7 +72,7 @@ def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[S
     Raises ConfigError for an unknown option or a value out of range.
     """
     options = find_protocol(protocol).settings(context.options)
-    vectors = [features.mean(1) for features in features_by_fold(candidate, context)]
+    vectors = list(vectors_by_fold(candidate, context))
     if protocol == "few":
         yield from _few(vectors, context, **options)
         return

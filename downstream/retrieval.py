@@ -21,7 +21,7 @@ from ssvid.data.scanning import open_data
 from ssvid.environment import environment
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
-from ssvid.evaluation.folds import features_by_fold, labels_of
+from ssvid.evaluation.folds import features_by_fold, labels_of, vectors_by_fold
 from ssvid.evaluation.metrics import KS, mean_average_precision, recall_at, recall_by_chance
 from ssvid.evaluation.splits import Labelled, name_of, open_labelled
 from ssvid.evaluation.tables.entries import FIXED, SUPERVISED, check_view, line_up, trained_view
@@ -157,8 +157,7 @@ def ranked(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 
 
 def _split(candidate: Candidate, context: EvalContext, *, space: str) -> Iterator[Ranking]:
-    for (train, test), features in zip(context.folds, features_by_fold(candidate, context), strict=True):
-        vectors = features.mean(1)
+    for (train, test), vectors in zip(context.folds, vectors_by_fold(candidate, context), strict=True):
         move = space_of(vectors[train], space)
         yield Ranking(train[ranked(move(vectors[test]), move(vectors[train]))], test)
 
@@ -166,7 +165,7 @@ def _split(candidate: Candidate, context: EvalContext, *, space: str) -> Iterato
 def _others(candidate: Candidate, context: EvalContext, *, space: str, leave_out_group: bool) -> Iterator[Ranking]:
     if candidate.per_fold:
         raise DataError("loo has no folds, so no weights can be trained on their labels")
-    vectors = next(features_by_fold(candidate, context)).mean(1)
+    vectors = next(vectors_by_fold(candidate, context))
     groups = [video.group for video in context.videos]
     if leave_out_group and None in groups:
         raise DataError("loo.leave_out_group: some videos have no group; give a layout or a CSV that has groups")
@@ -184,8 +183,7 @@ def _vcop(candidate: Candidate, context: EvalContext, *, clips: int) -> Iterator
         raise ConfigError("vcop.clips must be 1 or more")
     view = replace(context.view, clips=clips, stride=1, pool="none")
     unpooled = replace(candidate, make=lambda *fold: Unpooled.of(candidate.make(*fold)))
-    for (train, test), features in zip(context.folds, features_by_fold(unpooled, context, view), strict=True):
-        vectors = features.mean(1)
+    for (train, test), vectors in zip(context.folds, vectors_by_fold(unpooled, context, view), strict=True):
         yield Ranking(train[ranked(vectors[test], vectors[train])], test)
 
 
@@ -220,7 +218,8 @@ def _copies(
         raise ConfigError("copy: crop and scale are shares, over 0 and at most 1")
     copied = make_copies(context.videos, cache_folder() / "copies", crop, scale, context.progress)
     clips, asked = (
-        next(features_by_fold(candidate, replace(context, videos=videos))) for videos in (context.videos, copied)
+        next(features_by_fold(candidate, replace(context, videos=videos)))[np.arange(len(videos))]
+        for videos in (context.videos, copied)
     )
     if unit == "sequence":
         clips, asked = clips.reshape(len(clips), 1, -1), asked.reshape(len(asked), 1, -1)
