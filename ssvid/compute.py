@@ -1,4 +1,4 @@
-"""Processes for work that is done side by side: one thread each, and none that outlives the process that started it."""
+"""Where work runs: the device by name, and pools of processes of one thread each, none of which outlives the process that started it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,35 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ssvid.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 GRACE = 30  # seconds in which an orphan may end its step and save
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name as PyTorch spells it (cpu, cuda, cuda:1, mps); "auto" is the first of cuda, mps and cpu that this machine has.
+
+    Raises ConfigError for a name that is no device, and for a device that this machine does not have.
+    """
+    import torch  # a second that only those who need a device should pay
+
+    if name == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"--device {name!r} is no device; use auto, cpu, cuda, cuda:1 or mps") from error
+    found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= found.get(device.type, 0):
+        raise ConfigError(f"--device {name}: this machine has no such device; use auto or cpu")
+    return device
 
 
 @contextmanager

@@ -132,8 +132,8 @@ def check_options(constructor: Callable, options: Mapping[str, Any], owner: str)
     for name in options:
         if name not in schema:
             close = difflib.get_close_matches(name, [*schema, *PretrainConfig.__dataclass_fields__], 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise ConfigError(f"{owner} has no option {name!r}{hint} Its options: {', '.join(schema) or 'none'}")
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise ConfigError(f"{owner} has no option {name!r}.{hint} Its options: {', '.join(schema) or 'none'}.")
     hints = typing.get_type_hints(constructor)
     checked = {}
     for name, value in options.items():
@@ -142,7 +142,10 @@ def check_options(constructor: Callable, options: Mapping[str, Any], owner: str)
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    """One value as its annotation wants it, by OmegaConf's rules; tuples come back as tuples."""
+    """One value as its annotation wants it, by OmegaConf's rules; tuples come back as tuples, one value may stand for several."""
+    open_ended = typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
+    if open_ended and not isinstance(value, list | tuple):
+        value = [value]
     maker = dataclasses.make_dataclass("Option", [("value", hint)])
     try:
         result = OmegaConf.to_object(OmegaConf.structured(maker(value=value)))
@@ -151,7 +154,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     value = result.value  # type: ignore[union-attr]
     if typing.get_origin(hint) is not tuple:
         return value
-    if len(value) != len(typing.get_args(hint)):
+    if open_ended:
+        if not value:
+            raise ConfigError(f"{where}: at least one value is needed")
+    elif len(value) != len(typing.get_args(hint)):
         raise ConfigError(f"{where}: {list(value)} must have {len(typing.get_args(hint))} values")
     return tuple(value)
 

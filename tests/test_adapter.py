@@ -19,7 +19,7 @@ from ssvid.zoo import create_model
 from tests.labelled import clusters, setting_of
 
 FROZEN = sorted(name for name, protocol in protocols().items() if protocol.trains != "all")
-RANKED = {name for name, protocol in protocols().items() if protocol.path.stem == "retrieval"}  # tell no class
+RANKED = {name for name, protocol in protocols().items() if protocol.ranks}  # predict no class
 CLASSIFIERS = [name for name in FROZEN if not name.startswith(("few", "alignment")) and name not in RANKED]
 QUICK = {  # the same protocols, on a few small features
     "linear_sgd": {"epochs": 20, "lr": 0.1},
@@ -81,16 +81,18 @@ def test_listing_imports_neither_torch_nor_an_adapter():
 
 def test_options_are_checked():
     knn = find_protocol("knn")
+    assert knn.settings() == {"neighbours": (1, 2, 5, 10, 20, 50, 100, 200), "temperature": 0.07, "centre": True}
+    assert find_protocol("knn_dino").settings() == knn.settings() | {"neighbours": (10, 20, 100, 200), "centre": False}
     assert knn.settings({"neighbours": [3], "temperature": 1})["neighbours"] == (3,)
     assert knn.settings({"neighbours": 7})["neighbours"] == (7,)
     assert type(knn.settings({"temperature": 1})["temperature"]) is float
     for changes, message in (
         ({"neighbors": 3}, "no option 'neighbors'. Did you mean neighbours"),
-        ({"neighbours": 0.5}, "must be several int"),
-        ({"neighbours": []}, "must be several int"),
-        ({"centre": 1}, "must be bool"),
-        ({"temperature": True}, "must be float"),
-        ({"temperature": "1"}, "must be float"),
+        ({"neighbours": 0.5}, r"\[0.5\] is not tuple"),
+        ({"neighbours": []}, "at least one value"),
+        ({"centre": "maybe"}, "'maybe' is not bool"),
+        ({"temperature": True}, "True is not float"),
+        ({"temperature": "warm"}, "'warm' is not float"),
     ):
         with pytest.raises(ConfigError, match=message):
             knn.settings(changes)

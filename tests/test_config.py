@@ -68,7 +68,7 @@ def test_options_take_the_type_of_the_annotation():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"framse": 3}, "did you mean frames"),
+        ({"framse": 3}, "Did you mean frames"),
         ({"frames": "many"}, "not int"),
         ({"size": [1, 2, 3]}, "2 values"),
         ({"step": 1}, "steps"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Workers = Annotated[int | None, typer.Option(help="Processes; default: one a core.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 
 # how an evaluation looks at videos
 Clips = Annotated[int, typer.Option(min=1, help="Clips a video.")]
@@ -29,7 +29,7 @@ CellWorkers = Annotated[int, typer.Option(help="Decoding processes of each.")]
 
 
 def show(table: Table, as_json: bool) -> None:
-    """A table of results on stdout, as JSON or drawn; drawn, what belongs to it is told on stderr."""
+    """A table of results on stdout, as JSON or drawn; drawn, its protocol and its notes stand on stderr."""
     if as_json:
         typer.echo(table.json(), nl=False)
         return

@@ -27,6 +27,7 @@ MODELS = {
         "sees_time": False,
         "mean": (0.0, 0.0, 0.0),
         "std": (1.0, 1.0, 1.0),
+        "learns": False,
         "source": "here",
         "licence": "Apache-2.0",
     },

@@ -40,6 +40,7 @@ class BackboneInfo:
     std: tuple[float, float, float]
     source: str  # where the network's definition comes from
     licence: str
+    learns: bool = True  # False: a fixed function of the pixels, without a weight to learn
     streams: bool = False  # can be run frame by frame with exactly the clip's result
     options: Mapping[str, Any] = field(default_factory=dict)  # the options and the values in force
     published: tuple[Published, ...] = ()
