@@ -148,13 +148,17 @@ def check_values(hints: Mapping[str, Any], options: Mapping[str, Any], owner: st
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    """One value as its annotation wants it, by OmegaConf's rules; tuples come back as tuples, values of a Literal as they stand."""
+    """One value as its annotation wants it, by OmegaConf's rules; tuples come back as tuples, one value may stand for
+    several, values of a Literal are kept as they stand."""
     if typing.get_origin(hint) is typing.Literal:
         allowed = typing.get_args(hint)
         for one in allowed:
             if type(value) in (type(one), str) and str(value) == str(one):
                 return one
         raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, allowed))}")
+    open_ended = typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
+    if open_ended and not isinstance(value, list | tuple):
+        value = [value]
     maker = dataclasses.make_dataclass("Option", [("value", hint)])
     try:
         result = OmegaConf.to_object(OmegaConf.structured(maker(value=value)))
@@ -163,7 +167,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     value = result.value  # type: ignore[union-attr]
     if typing.get_origin(hint) is not tuple:
         return value
-    if len(value) != len(typing.get_args(hint)):
+    if open_ended:
+        if not value:
+            raise ConfigError(f"{where}: at least one value is needed")
+    elif len(value) != len(typing.get_args(hint)):
         raise ConfigError(f"{where}: {list(value)} must have {len(typing.get_args(hint))} values")
     return tuple(value)
 

@@ -13,6 +13,7 @@ from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import CLASSES, make_world
 from ssvid.evaluation.page import Page
 from ssvid.evaluation.plots import learning_curves, score_figure
+from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.table import Table, write
 from ssvid.evaluation.tables.transfer import transfer
 from ssvid.plugins import load_task
@@ -62,14 +63,17 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
     console.LOG.print("4/4 probing the frozen features for the motion classes")
     with console.counting() as progress:
         table = transfer(
-            [str(run.path)],
-            [str(index.path)],
-            protocols=("linear", "knn"),
-            options=["finetune.epochs=4"],
-            view={"clips": 3, "frames": 16, "stride": 3},
-            seeds=2,
-            out=out / "transfer",
-            progress=progress,
+            TableRequest(
+                [str(run.path)],
+                [str(index.path)],
+                protocols=("linear", "knn"),
+                options=["finetune.epochs=4"],
+                view={"clips": 3, "frames": 16, "stride": 3},
+                seeds=2,
+                out=out / "transfer",
+                command="ssvid demo",
+            ),
+            progress,
         ).table
     table.title = "What the frozen features know of the motion classes (synthetic data)"
     write(table, out / "transfer")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -36,6 +37,7 @@ ul.note { padding-left: 1.1rem; } .note li { margin: .3rem 0; }
 th { font-weight: 600; color: var(--soft); font-size: .88rem; }
 figure { margin: 1rem 0; } figcaption { color: var(--soft); font-size: .9rem; margin-top: .35rem; max-width: 44rem; }
 img, video { max-width: 100%; height: auto; border-radius: 6px; background: #fff; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem; } pre:target { outline: 2px solid var(--accent); }
 code { background: color-mix(in srgb, var(--ink) 8%, transparent); padding: .1em .35em; border-radius: 4px; overflow-wrap: anywhere; }
 """
 
@@ -56,7 +58,7 @@ class Page:
         self.parts.append(f'<p class="note">{_coded(text)}</p>' if note else f"<p>{_coded(text)}</p>")
 
     def table(self, table: Table, links: bool = False) -> None:
-        """A table under its protocol. links: scores lead to the files behind them, which must then lie beside the page."""
+        """A table and its protocol. links: scores lead to the cells behind them, which `records` must then put on the page."""
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header())
         rows = "".join(f"<tr>{_row(table, row, links)}</tr>" for row in table.rows)
         self.parts.append(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
@@ -81,6 +83,15 @@ class Page:
         self.parts.append(
             f'<details><summary>{html.escape(summary)}</summary><div class="pair">{shown}</div></details>'
         )
+
+    def records(self, summary: str, records: Mapping[str, Any]) -> None:
+        """JSON values, each under its name, under a line that opens on a tap, or where a link leads to one of them."""
+        parts = []
+        for name, record in records.items():
+            text = html.escape(name + "\n" + json.dumps(record, ensure_ascii=False))
+            parts.append(f'<pre id="{html.escape(name)}">{text}</pre>')
+        shown = "".join(parts)
+        self.parts.append(f"<details><summary>{html.escape(summary)}</summary>{shown}</details>")
 
     def video(self, path: str | os.PathLike[str], caption: str) -> None:
         """An mp4 that plays and loops without sound."""
@@ -119,8 +130,8 @@ def _row(table: Table, row: Row, links: bool) -> str:
 def _score(row: Row, column: str, best: dict[str, Row], links: bool) -> str:
     text = html.escape(row_score(row, column))
     text = f"<strong>{text}</strong>" if best.get(column) is row else text
-    files = row.links.get(column, []) if links else []
-    return text + "".join(f' <a class="file" href="{html.escape(file)}">{n}</a>' for n, file in enumerate(files, 1))
+    cells = row.cells.get(column, []) if links else []
+    return text + "".join(f' <a class="file" href="#{html.escape(key)}">{n}</a>' for n, key in enumerate(cells, 1))
 
 
 def _image(figure: Figure, caption: str) -> str:
