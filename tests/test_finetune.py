@@ -94,7 +94,7 @@ def test_rates_by_hand():
         ({"average": "votes"}, "average='votes' is not one of logits"),
         ({"lr": 0.0}, "lr must be positive"),
         ({"batch": 1}, "batch must be at least 2"),
-        ({"area": 0.5}, "area takes two values"),
+        ({"area": 0.5}, r"area: 0.5 is not tuple\[float, float\]"),
     ],
 )
 def test_settings_out_of_range_are_told(changes, message):

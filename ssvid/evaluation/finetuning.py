@@ -73,9 +73,6 @@ class Recipe:
                 raise ConfigError(f"{name} must be positive, not {getattr(self, name)}")
         if self.batch < 2:
             raise ConfigError("batch must be at least 2, since batch norm needs something to compare with")
-        for name in ("area", "ratio"):
-            if len(getattr(self, name)) != 2:
-                raise ConfigError(f"{name} takes two values, least and most, not {getattr(self, name)}")
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step (0 .. steps - 1) as a share of the highest."""
