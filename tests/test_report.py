@@ -210,6 +210,6 @@ def test_page_leads_to_files_only_when_they_lie_beside_it(tmp_path):
     page.folded("<i>", [(class_bars(["x"], [1.0], None, "t"), "c")])
     text = page.write(tmp_path / "p.html").read_text()
     assert 'href="t/cells/a0.json"' in text
-    assert 'href="t/cells/&quot;a1&quot;.json"' in text
+    assert 'href="t/cells/&#34;a1&#34;.json"' in text
     assert "<summary>&lt;i&gt;</summary>" in text
     assert "javascript" not in text
