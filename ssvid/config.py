@@ -117,13 +117,13 @@ def to_yaml(config: PretrainConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def option_schema(constructor: Callable) -> dict[str, inspect.Parameter]:
+def option_schema(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Keyword-only parameters of a task's or backbone's constructor: the options a user may set."""
     parameters = inspect.signature(constructor).parameters
     return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def check_options(constructor: Callable, options: Mapping[str, Any], owner: str) -> dict[str, Any]:
+def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """The options as the constructor's annotations want them.
 
     Raises ConfigError naming the closest option for an unknown one and the type for a wrong value.

@@ -38,7 +38,7 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
             size=SIZE,
             seed=seed,
             workers=0,
-            progress=lambda done, total: progress("rendering", done, total),
+            progress=progress,
         )
         console.LOG.print("2/4 indexing them")
         index = Index(out / "world.sqlite", create=True)

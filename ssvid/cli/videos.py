@@ -103,7 +103,7 @@ def make_world(
             davis=davis,
             crf=crf,
             workers=workers or 0,
-            progress=lambda done, total: progress("rendering", done, total),
+            progress=progress,
         )
     if picture is not None:
         from ssvid.data.contact_sheets import animate_classes

@@ -245,7 +245,7 @@ def fingerprint(videos: Iterable[VideoRecord]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _record(row: tuple) -> VideoRecord:
+def _record(row: tuple[Any, ...]) -> VideoRecord:
     id, label, split, group, info_json, times, motion, shots_json, copy_json, _ = row
     info = VideoInfo(times=np.frombuffer(times, np.float64), **json.loads(info_json))
     copy = replace(info, **json.loads(copy_json)) if copy_json else None

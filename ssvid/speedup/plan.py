@@ -109,11 +109,11 @@ def make_plan(
     smooth: float = 1.0,
     objective: str = "exact",
 ) -> SpeedPlan:
-    """SpeedPlan a video.
+    """Plan how fast every frame of a video is played.
 
     Args:
         source: the video.
-        curve: its evidence.
+        curve: how fast each frame may be played.
         speed: overall speed of the result; 2 where neither it nor `duration` is given.
         duration: seconds of the result.
         min_speed: least speed anywhere.
@@ -132,23 +132,15 @@ def make_plan(
         raise ConfigError("--speed and --duration must be above 0, --smooth 0 or more")
     total = float(curve.durations.sum())
     length = duration if duration is not None else total / (2.0 if speed is None else speed)
+    bounds = {"min_speed": min_speed, "max_speed": max_speed}
     if objective == "paper":
-        wanted = np.clip(paper_speed(curve.natural, total / length), min_speed, max_speed)
-        pace = 1 / wanted
+        pace = 1 / np.clip(paper_speed(curve.natural, total / length), min_speed, max_speed)
     elif objective == "exact":
-        pace = plan_pace(
-            curve.natural,
-            curve.durations,
-            length,
-            min_speed=min_speed,
-            max_speed=max_speed,
-            smooth=smooth,
-            cuts=curve.cuts,
-        )
+        pace = plan_pace(curve.natural, curve.durations, length, smooth=smooth, cuts=curve.cuts, **bounds)
     else:
         raise ConfigError(f"there is no objective {objective!r}; there are exact and paper")
-    options = {"seconds": round(length, 6), "min_speed": min_speed, "max_speed": max_speed, "smooth": smooth}
-    return SpeedPlan(os.fspath(source), file_identity(source), curve, pace, {**options, "objective": objective})
+    options = {"seconds": round(length, 6), **bounds, "smooth": smooth, "objective": objective}
+    return SpeedPlan(os.fspath(source), file_identity(source), curve, pace, options)
 
 
 def file_identity(path: str | os.PathLike[str]) -> str:

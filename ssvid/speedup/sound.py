@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -141,7 +141,7 @@ class AudioWriter:
         self._plan, self._mode, self._layout, self._rate = plan, mode, layout, rate
         self._track = AudioReader(plan.source, number, origin, rate, layout)
 
-    def packets(self) -> Iterator[av.Packet]:
+    def packets(self) -> Iterator[av.Packet[Any]]:
         """Encoded packets in order; closes the source at the end."""
         length = round(self._plan.length * self._rate)
         place = 0
