@@ -94,7 +94,7 @@ RESUMABLE = ("workers", "devices", "nodes", "accelerator", "log_every", "save_ev
 
 
 def resume_config(run: str | Path, overrides: Sequence[str] = (), devices: int | None = None) -> PretrainConfig:
-    """The settings of a run that is gone on with; only those that cannot change its result may be overridden.
+    """The settings of a run that is resumed; only those that cannot change its result may be overridden.
 
     Raises ConfigError for others, DataError when there is no run.
     """

@@ -1,6 +1,6 @@
 """Filling an index: scan videos in parallel, write training copies, go on where a killed call stopped.
 
-Every file is decoded once, in a guarded child process: one that crashes or hangs costs its own row and nothing else.
+Every file is decoded once in a guarded child process, so that a decoder that crashes or hangs spoils no other row.
 """
 
 from __future__ import annotations

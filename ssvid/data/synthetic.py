@@ -1,8 +1,8 @@
 """The motion world: labelled videos we make ourselves, in which only time tells the classes apart.
 
 Video number n of every class shows the same scene (background, shapes, colours, places, drift, all drawn from (seed, n)); the class
-decides who moves and how. So no single frame, colour or object count knows the class, and videos of one scene, one `group`, are always on
-the same side of the split. Every video is known to the pixel: masks, centres, the speed of the world clock, the progress of the action.
+decides which objects move and how. So no single frame, colour or object count gives the class away, and videos of one scene (one `group`)
+are always on the same side of the split. Masks, centres, the speed of the world clock and the progress of the action are known exactly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The plan of a speed-up: the pace of every source frame, what it was made from, and a file that a hand can edit."""
+"""The plan of a speed-up: the pace of every source frame, what it was made from, and a file that can be edited by hand."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class SpeedPlan:
 
     Attributes:
         source: path of the video.
-        identity: what tells the file from others, see `file_identity`.
-        curve: the evidence, with the frames' times and cuts.
+        identity: identifies the file, see `file_identity`.
+        curve: how fast each frame may be played, with the frames' times and cuts.
         pace: (T,) float64, output seconds per input second of every source frame; 0: the frame is left out.
         options: what was asked for, to be read by people.
     """
@@ -62,7 +62,7 @@ class SpeedPlan:
 
     def to_source(self, seconds: np.ndarray) -> np.ndarray:
         """Seconds of the source shown at seconds of the result."""
-        # where a stretch is left out two edges fall together, and numpy takes the later: its end is what is shown
+        # where a segment is left out two edges coincide, and numpy takes the later one, which is what is shown
         return np.interp(seconds, self.edges, self.source_edges)
 
     def to_result(self, seconds: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ class SpeedPlan:
     def with_segments(self, segments: Sequence[Sequence[float]]) -> SpeedPlan:
         """The same with other speeds in [start, end) seconds of the source: rows (start, end, speed), speed 0 leaves out.
 
-        Raises ConfigError for a row that is none, and where nothing is left.
+        Raises ConfigError for a row that is no segment, and where nothing is left.
         """
         pace = self.pace.copy()
         for row in segments:
@@ -144,7 +144,7 @@ def make_plan(
 
 
 def file_identity(path: str | os.PathLike[str]) -> str:
-    """What tells a file from others, also when it is moved: its size, and a hash of its first and last mebibyte."""
+    """Identify a file by its content, wherever it lies: its size, and a hash of its first and last mebibyte."""
     size, ends = os.path.getsize(path), 1 << 20
     hashed = hashlib.blake2b(digest_size=12)
     with open(path, "rb") as file:
@@ -173,7 +173,7 @@ def write_plan(plan: SpeedPlan, path: str | os.PathLike[str]) -> None:
 def read_plan(path: str | os.PathLike[str]) -> SpeedPlan:
     """Read what `write_plan` wrote, its "segments" laid over it.
 
-    Raises DataError for a file that is no plan, ConfigError for segments that are none.
+    Raises DataError for a file that is no plan, ConfigError for rows that are no segments.
     """
     stored = read_json_object(path)
     if stored.get("format") != FORMAT:

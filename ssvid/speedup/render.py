@@ -1,4 +1,4 @@
-"""Make the result of a plan: its picture in parts, its sound, its subtitles and chapters, joined in one file."""
+"""Render a plan: the picture in parts, the sound, subtitles and chapters, joined in one file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def render_plan(
         progress: called with (what, done, of how many).
 
     Raises:
-        ConfigError: a container or a mode that there is not, the source itself as result.
+        ConfigError: an unknown container or sound mode, or the source itself as result.
         DataError: the source is another file than was planned, or the result cannot be written.
         VideoError: the source cannot be decoded.
     """

@@ -91,7 +91,7 @@ class AudioReader:
             end = place
 
     def _frames(self) -> Iterator[av.AudioFrame]:
-        """Frames that decode; damaged packets are passed over, and told of once."""
+        """Frames that decode; damaged packets are skipped, with one warning."""
         damaged = 0
         packets = self._container.demux(self._stream)
         while True:
@@ -104,7 +104,7 @@ class AudioReader:
                 damaged += 1
                 if damaged == 1:
                     logger.warning("%s: is damaged (FFmpeg: %s); silence stands in", self._name, error.strerror)
-                if damaged > 1000:  # a demuxer that fails for ever
+                if damaged > 1000:  # some demuxers fail endlessly
                     break
                 continue
             yield from frames
@@ -159,7 +159,7 @@ class AudioWriter:
 
 
 def sound_streams(path: str) -> list[int]:
-    """Numbers of the sound streams that can be decoded; the others are told of."""
+    """Numbers of the sound streams that can be decoded; each of the others gets a warning."""
     found = []
     with open_video(path)[0] as container:
         for number, stream in enumerate(container.streams.audio):

@@ -33,7 +33,7 @@ def subtitles(
     suffix: str,
     origin: float,
 ) -> list[list[av.Packet[Any]]]:
-    """Packets of every subtitle stream, ready to be written to `out`; streams that the container cannot take are told of.
+    """Packets of every subtitle stream, ready to be written to `out`; streams that the container cannot hold are left out with a warning.
 
     origin: seconds, in the source container's time, of the first frame of the video.
     """
