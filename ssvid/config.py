@@ -94,7 +94,7 @@ RESUMABLE = ("workers", "devices", "nodes", "accelerator", "log_every", "save_ev
 
 
 def resume_config(run: str | Path, overrides: Sequence[str] = (), devices: int | None = None) -> PretrainConfig:
-    """The settings of a run that is gone on with; only those that cannot change its result may be overridden.
+    """The settings of a run that is resumed; only those that cannot change its result may be overridden.
 
     Raises ConfigError for others, DataError when there is no run.
     """
@@ -122,7 +122,7 @@ def to_yaml(config: PretrainConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def option_schema(constructor: Callable) -> dict[str, inspect.Parameter]:
+def option_schema(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Keyword-only parameters of a task's or backbone's constructor: the options a user may set."""
     parameters = inspect.signature(constructor).parameters
     return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}

@@ -229,9 +229,9 @@ def test_numbers_on_a_page_lead_to_their_cells(tmp_path):
     page.folded("<i>", [(class_bars(["x"], [1.0], None, "t"), "c")])
     text = page.write(tmp_path / "p.html").read_text()
     links = re.findall('href="#([^"]*)"', text)
-    assert links == ["a0", "&quot;a1&quot;"]
+    assert links == ["a0", "&#34;a1&#34;"]
     assert re.findall('<pre id="([^"]*)">', text) == links
-    assert "{&quot;seed&quot;: 0, &quot;row&quot;: &quot;&lt;a&gt;&quot;}" in text
+    assert "{&#34;seed&#34;: 0, &#34;row&#34;: &#34;&lt;a&gt;&#34;}" in text
     assert "<summary>&lt;i&gt;</summary>" in text
     assert "javascript" not in text
 

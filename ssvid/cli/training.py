@@ -1,4 +1,4 @@
-"""Commands that train tasks and ask what they learnt: pretrain, audit, survey."""
+"""Commands that train tasks and test what they learnt: pretrain, audit, survey."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def pretrain(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine, one a device.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a run that is there.")] = False,
+    resume: Annotated[Path | None, typer.Option(help="Resume this run folder.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing run.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Print the settings and stop.")] = False,
 ) -> None:
     """Pretrain a backbone with one pretext task.
@@ -51,7 +51,7 @@ def pretrain(
         given = {"--data": data, "--backbone": backbone, "-o": out, "--config": config, "the task": task}
         if any(value is not None for value in given.values()):
             raise ConfigError(
-                "--resume goes on with a run as it is; leave out the task, --data, --backbone, -o and --config"
+                "--resume continues a run with its own settings; leave out the task, --data, --backbone, -o and --config"
             )
         chosen = resume_config(resume, words, devices)
     else:
@@ -74,13 +74,13 @@ def audit(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     data: Annotated[list[str] | None, typer.Option(help="Held-out videos; default: the run's test split.")] = None,
     other: Annotated[
-        str | None, typer.Option(help="Videos of another camera and codec, to take the accuracy on too.")
+        str | None, typer.Option(help="Videos of another camera and codec, to measure the accuracy on as well.")
     ] = None,
     videos: Annotated[int, typer.Option(help="Videos of each control.", min=8)] = 128,
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Does the trained task see time, or a shortcut? Writes RUN/audit/; exit code 1 when a control is beaten.
+    """Test whether a trained task sees time or uses a shortcut. Writes RUN/audit/; exit code 1 when it uses a shortcut.
 
     Example:  ssvid audit runs/speednet-s3dg_tiny-s0
     """
@@ -105,9 +105,7 @@ def audit(
 def survey(
     configs: Annotated[
         list[str],
-        typer.Argument(
-            help="YAML files of settings, one a task; and key=value that all of them get, CONFIG.key=value one."
-        ),
+        typer.Argument(help="YAML files of settings, one a task; key=value for all of them, CONFIG.key=value for one."),
     ],
     data: Annotated[str, typer.Option(help="Videos to pretrain on: an index, folder, list or CSV.")],
     labelled: Annotated[str | None, typer.Option(help="Labelled videos to probe on; default: the same.")] = None,
@@ -115,13 +113,13 @@ def survey(
         Path | None, typer.Option("-o", "--out", help="Write OUT.md, OUT.csv, OUT.json and OUT/RUN.json.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs a task.")] = 3,
-    runs: Annotated[Path, typer.Option(help="Folder of the run folders; what is there is not done again.")] = Path(
+    runs: Annotated[Path, typer.Option(help="Folder of the run folders; finished runs are not repeated.")] = Path(
         "runs"
     ),
     jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Compare pretext tasks: does each learn, does it cheat, what are its features worth?
+    """Compare pretext tasks: accuracy on held-out videos, shortcuts, and probes of the features.
 
     Example:  ssvid survey configs/pretrain/*_world.yaml --data world.sqlite --jobs 2 -o results/pretext
     """
