@@ -88,15 +88,15 @@ def attentive(
     if heads < 1 or dim % heads:
         raise ConfigError(f"{name}: {heads} heads do not divide the {dim} channels of the backbone; set {name}.heads")
     view = replace(context.view, clips=clips, pool="none")
-    tokens = [tokens_of(features, dim) for features in features_by_fold(candidate, context, view)]
+    features = list(features_by_fold(candidate, context, view))
     labels = labels_of(context.videos)
 
     def predict(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         what = f"{name} {candidate.name}, fold {fold + 1} of {len(context.folds)}"
         return attend(
-            tokens[fold][train],
+            tokens_of(features[fold][train], dim),
             labels[train],
-            tokens[fold][test],
+            tokens_of(features[fold][test], dim),
             groups_of(context.videos, train),
             context.seed,
             depth=depth,

@@ -22,7 +22,7 @@ from sklearn.svm import SVC
 
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
-from ssvid.evaluation.folds import accuracy, features_by_fold, groups_of, inner_folds, labels_of
+from ssvid.evaluation.folds import accuracy, groups_of, inner_folds, labels_of, vectors_by_fold
 
 PROTOCOLS = {
     "linear": {
@@ -107,8 +107,7 @@ def few(
     if min(shots) < 1 or draws < 1 or strength <= 0:
         raise ConfigError("few: shots, draws and strength must be positive")
     labels, scaled = labels_of(context.videos), []
-    for (train, test), features in zip(context.folds, features_by_fold(candidate, context), strict=True):
-        vectors = features.mean(1)
+    for (train, test), vectors in zip(context.folds, vectors_by_fold(candidate, context), strict=True):
         scale = make_pipeline(*_scaling(vectors[train])).fit(vectors[train])
         scaled.append((scale.transform(vectors[train]), scale.transform(vectors[test])))
 
@@ -173,7 +172,7 @@ def vote_of_nearest(
 
 def _classified(candidate: Candidate, context: EvalContext, classify: Classify) -> Score:
     """Accuracy of a classifier of the mean features of each video."""
-    vectors = [features.mean(1) for features in features_by_fold(candidate, context)]
+    vectors = list(vectors_by_fold(candidate, context))
 
     def predict(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         labels, groups = labels_of(context.videos)[train], groups_of(context.videos, train)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
-from ssvid.evaluation.folds import features_by_fold, labels_of
+from ssvid.evaluation.folds import features_by_fold, labels_of, vectors_by_fold
 from ssvid.evaluation.metrics import KS, mean_average_precision, recall_at, recall_by_chance
 from ssvid.files import cache_folder
 from ssvid.search.ann import exact
@@ -172,7 +172,8 @@ def copy(
         raise ConfigError("copy: crop and scale are shares, over 0 and at most 1")
     copied = make_copies(context.videos, cache_folder() / "copies", crop, scale, context.progress)
     clips, asked = (
-        next(features_by_fold(candidate, replace(context, videos=videos))) for videos in (context.videos, copied)
+        next(features_by_fold(candidate, replace(context, videos=videos)))[np.arange(len(videos))]
+        for videos in (context.videos, copied)
     )
     if unit == "sequence":
         clips, asked = clips.reshape(len(clips), 1, -1), asked.reshape(len(asked), 1, -1)
@@ -185,8 +186,7 @@ def copy(
 
 
 def _split_rankings(candidate: Candidate, context: EvalContext, space: str) -> Iterator[Ranking]:
-    for (train, test), features in zip(context.folds, features_by_fold(candidate, context), strict=True):
-        vectors = features.mean(1)
+    for (train, test), vectors in zip(context.folds, vectors_by_fold(candidate, context), strict=True):
         move = space_of(vectors[train], space)
         yield Ranking(train[ranked(move(vectors[test]), move(vectors[train]))], test)
 
@@ -194,7 +194,7 @@ def _split_rankings(candidate: Candidate, context: EvalContext, space: str) -> I
 def _ranking_of_others(candidate: Candidate, context: EvalContext, space: str, leave_out_group: bool) -> Ranking:
     if candidate.per_fold:
         raise DataError("loo has no folds, so no weights can be trained on their labels")
-    vectors = next(features_by_fold(candidate, context)).mean(1)
+    vectors = next(vectors_by_fold(candidate, context))
     groups = [video.group for video in context.videos]
     if leave_out_group and None in groups:
         raise DataError("loo.leave_out_group: some videos have no group; give a layout or a CSV that has groups")
@@ -210,8 +210,7 @@ def _ranking_of_others(candidate: Candidate, context: EvalContext, space: str, l
 def _unpooled_rankings(candidate: Candidate, context: EvalContext, clips: int) -> Iterator[Ranking]:
     view = replace(context.view, clips=clips, stride=1, pool="none")
     unpooled = replace(candidate, make=lambda *fold: Unpooled.of(candidate.make(*fold)))
-    for (train, test), features in zip(context.folds, features_by_fold(unpooled, context, view), strict=True):
-        vectors = features.mean(1)
+    for (train, test), vectors in zip(context.folds, vectors_by_fold(unpooled, context, view), strict=True):
         yield Ranking(train[ranked(vectors[test], vectors[train])], test)
 
 

@@ -1,27 +1,44 @@
-"""Files that are written whole or not at all, JSON, and the folder for what can be computed again."""
+"""Atomic writes, JSON, and the cache folder."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from ssvid.errors import ConfigError
+
+CACHE_KINDS = {  # sub-folders of the cache folder; `ssvid cache clear` touches no other
+    "indexes": "scans of folders that were named as data",
+    "features": "features of videos under one backbone and view",
+    "frame_cache": "decoded frames of small data sets",
+    "classifiers": "networks trained with labels, as rows to compare with",
+    "cells": "results of single table cells, where no output was named",
+    "models": "what was measured of backbones from files of your own",
+    "controls": "videos made for the controls of an audit",
+    "reencodings": "re-encoded videos for an audit",
+    "copies": "cropped and re-scaled videos to search for near duplicates",
+}
 
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path in the folder of `path`, made if missing; renamed to `path` when the block ends, removed when it fails.
 
-    Readers see the old file or the new one, never a part. The name is the process's own, so that two that write the same file at once do
-    no harm, and keeps the suffix, since some writers choose a format by it.
+    Readers see the old file or the new one, never a part. The temporary name is random, so that two writers of one file do not meet, and
+    it keeps the suffix, because some writers choose a format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
@@ -46,6 +63,46 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def cache_folder() -> Path:
-    """Where indexes of folders, features and all that can be computed again are kept: $SSVID_CACHE, else the user's cache folder."""
+    """Where indexes, features and everything else that can be computed again are kept: $SSVID_CACHE, else the user's cache folder."""
     named = os.environ.get("SSVID_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("ssvid", appauthor=False)
+
+
+@dataclass(frozen=True)
+class CacheUse:
+    """How many files of one kind lie in the cache folder, and their size in bytes."""
+
+    files: int
+    bytes: int
+
+
+def cache_use() -> dict[str, CacheUse]:
+    """What lies in the cache folder, by kind; links count as themselves, not as what they lead to."""
+    return {kind: _use(cache_folder() / kind) for kind in CACHE_KINDS}
+
+
+def clear_cache(kinds: Sequence[str] = ()) -> dict[str, CacheUse]:
+    """Remove some kinds of files from the cache folder, all kinds where none is named; returns what was removed.
+
+    Nothing but the sub-folders of `CACHE_KINDS` is touched, and a link is removed without following it.
+    Raises ConfigError for an unknown kind, before anything is removed.
+    """
+    for kind in kinds:
+        if kind not in CACHE_KINDS:
+            raise ConfigError(f"the cache has no kind {kind!r}; kinds: {', '.join(CACHE_KINDS)}")
+    removed = {}
+    for kind in kinds or CACHE_KINDS:
+        folder = cache_folder() / kind
+        removed[kind] = _use(folder)
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
+    return removed
+
+
+def _use(folder: Path) -> CacheUse:
+    if folder.is_symlink():
+        return CacheUse(1, folder.lstat().st_size)
+    sizes = [Path(parent, name).lstat().st_size for parent, _, names in os.walk(folder) for name in names]
+    return CacheUse(len(sizes), sum(sizes))

@@ -10,19 +10,28 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import inspect
 import logging
+import operator
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
 from ssvid.errors import ConfigError
 
 if TYPE_CHECKING:
     from ssvid.training.task import PretextTask
+
+ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
 
 logger = logging.getLogger(__name__)
 
@@ -57,29 +66,102 @@ def read_literal(path: Path, variable: str) -> Any:
     return None
 
 
+def read_signature(path: Path, function: str) -> dict[str, inspect.Parameter]:
+    """Keyword-only parameters of a module-level function, read from the source without running it: what options it takes.
+
+    Annotations are int, float, bool, str, tuple[...], Literal[...] and unions of them; defaults are plain literals.
+    Raises ConfigError where the file has no such function, and for another annotation or default.
+    """
+    for node in _parse(path).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            found = {}
+            for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+                try:
+                    hint, value = _read_hint(argument.annotation), ast.literal_eval(default or ast.Constant(None))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise ConfigError(
+                        f"{path}, line {argument.lineno}: {argument.arg} of {function} needs a type of int, float, bool, str, "
+                        "tuple and Literal, and a plain default."
+                    ) from error
+                if default is None:
+                    raise ConfigError(f"{path}, line {argument.lineno}: {argument.arg} of {function} needs a default.")
+                found[argument.arg] = inspect.Parameter(
+                    argument.arg, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=hint
+                )
+            return found
+    raise ConfigError(f"{path} has no function {function}(name, *, option: type = default).")
+
+
+def _read_hint(node: ast.expr | None) -> Any:
+    """The type that an annotation means; KeyError, TypeError or ValueError for one that is not in the short list."""
+    if isinstance(node, ast.BinOp):
+        return _read_hint(node.left) | _read_hint(node.right)
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
+        value = ast.literal_eval(node.slice)
+        return Literal[value]
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "tuple":
+        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return tuple[tuple(_read_hint(item) for item in items)]  # type: ignore[misc]
+    names = {"int": int, "float": float, "bool": bool, "str": str, "None": None, "...": Ellipsis}
+    return names[ast.unparse(node) if node else ""]
+
+
+def read_class(path: Path, base: str) -> dict[str, Any]:
+    """Constants in the body of the first class in a file that derives from `base`, and under "options" what its constructor takes.
+
+    Options are its keyword-only parameters, {name: {"type": annotation as text, "default": value}}; a default that is no constant of the
+    file is given as its text. Nothing is run. Raises ConfigError as `read_literal` does.
+    """
+    body = _parse(path).body
+    known = _constants(body, {})
+    for item in body:
+        if isinstance(item, ast.ClassDef) and any(base in ast.unparse(parent) for parent in item.bases):
+            found = _constants(item.body, known)
+            makers = [part for part in item.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+            return found | {"options": _keyword_options(makers[0], {**known, **found}) if makers else {}}
+    return {"options": {}}
+
+
+def _keyword_options(function: ast.FunctionDef, known: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    options: dict[str, dict[str, Any]] = {}
+    for parameter, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
+        option = {"type": ast.unparse(parameter.annotation) if parameter.annotation else "Any"}
+        options[parameter.arg] = option if default is None else option | {"default": _value(default, known)}
+    return options
+
+
+def _constants(body: Sequence[ast.stmt], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Names that a body assigns a constant: a literal, a product, quotient or power of numbers, or a constant known before."""
+    found: dict[str, Any] = {}
+    for node in body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            names, value = (target.elts, node.value) if isinstance(target, ast.Tuple) else ([target], node.value)
+            values = value.elts if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) else [value]
+            for name, part in zip(names, values, strict=False):
+                constant = _value(part, {**known, **found})
+                if isinstance(name, ast.Name) and constant != ast.unparse(part):
+                    found[name.id] = constant
+    return found
+
+
+def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
+    """The value of an expression that needs nothing run, else its text."""
+    if isinstance(node, ast.Name) and node.id in known:
+        return known[node.id]
+    if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
+        left, right = _value(node.left, known), _value(node.right, known)
+        if isinstance(left, int | float) and isinstance(right, int | float):
+            return ARITHMETIC[type(node.op)](left, right)
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
+
+
 def read_summary(path: Path) -> str:
     """First line of the module's docstring, '' where it has none. Raises ConfigError as `read_literal` does."""
     return (ast.get_docstring(_parse(path)) or "").partition("\n")[0].strip()
-
-
-def read_signatures(path: Path) -> dict[str, dict[str, Any]]:
-    """Keyword-only parameters with their defaults of every module-level function in a file, by its name, without running it.
-
-    Raises ConfigError where a default is not a plain Python literal, and as `read_literal` does.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for node in _parse(path).body:
-        if not isinstance(node, ast.FunctionDef):
-            continue
-        pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-        try:
-            found[node.name] = {name.arg: ast.literal_eval(default) for name, default in pairs if default is not None}
-        except ValueError as error:
-            raise ConfigError(
-                f"{path}, line {node.lineno}: defaults of the options of {node.name} must be plain literals, for they are read without "
-                "running the file. Replace calls and names by their values."
-            ) from error
-    return found
 
 
 def locate(module: str) -> Path | None:

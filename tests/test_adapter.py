@@ -75,7 +75,7 @@ def test_listing_imports_neither_torch_nor_an_adapter():
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     listed = {row["name"]: row for row in catalogue("protocols")["protocols"]}
-    assert listed["finetune_vcop"]["options"]["batch"] == 8
+    assert listed["finetune_vcop"]["options"]["batch"]["default"] == 8
     assert listed["finetune_vcop"]["options"]["clips"] == 10  # shared by all
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ssvid.evaluation.features import View, extract
 from ssvid.zoo import clip_vector, count_parameters, create_model, list_models
-from ssvid.zoo.baselines import BINS, GRID, SEGMENTS
+from ssvid.zoo.encoders.baselines import BINS, GRID, SEGMENTS
 
 
 def encode(name: str, pixels: torch.Tensor) -> torch.Tensor:

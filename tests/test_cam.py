@@ -13,7 +13,7 @@ from ssvid.config import PretrainConfig
 from ssvid.data.augment import Augment
 from ssvid.errors import ConfigError, DataError
 from ssvid.plugins import load_task
-from ssvid.speedup.cam import frame_maps, load_mapped, render_cam
+from ssvid.speedup.cam import frame_maps, load_map_model, render_cam
 from ssvid.training.fit import build_task
 from ssvid.training.run import Run
 from ssvid.video.reader import Video
@@ -107,7 +107,7 @@ def test_the_picture_is_red_where_the_map_is_high_and_keeps_its_frames(tmp_path)
     times = uneven_times(24)
     write_video(path, moving(24), times=times)
     told = []
-    render_cam(path, out, Brightness(6), told=lambda *line: told.append(line))
+    render_cam(path, out, Brightness(6), progress=lambda *line: told.append(line))
     result = Video(out)
     assert len(result) == 24
     assert told[-1] == ("drawing", 24, 24)
@@ -135,7 +135,7 @@ def test_a_run_of_another_task_is_used_where_it_has_a_map(tmp_path, name):
     run.save({"task": build_task(config).state_dict(), "optimizer": {}, "step": 1})
     if name != "arrow_of_time":
         with pytest.raises(ConfigError, match="no activation map"):
-            load_mapped(run.path)
+            load_map_model(run.path)
         return
     path = tmp_path / "v.mp4"
     write_video(path, moving(30), fps=30)

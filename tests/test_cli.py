@@ -6,12 +6,17 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from ssvid.cli import app, main
+from ssvid.cli.catalogue import task_facts
 from ssvid.cli.console import log_text
+from ssvid.compute import resolve_device
+from ssvid.errors import ConfigError
+from ssvid.files import CACHE_KINDS
 from tests.test_index import noise
 
 COMMANDS = [
@@ -27,8 +32,10 @@ COMMANDS = [
     "doctor",
     "demo",
     "bench",
+    "cache",
 ]
 runner = CliRunner()
+ROOT = Path(__file__).parents[1]
 
 
 def called(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
@@ -61,6 +68,71 @@ def test_list_and_version_as_data():
         "s3dg_tiny",
     }
     assert runner.invoke(app, ["--version"]).output.startswith("ssvid ")
+
+
+def test_list_gives_options_and_chance_as_values(tmp_path):
+    listed = json.loads(runner.invoke(app, ["list", "--json"]).output)
+    tasks, models, protocols, layouts = ({row["name"]: row for row in rows} for rows in listed.values())
+    assert tasks["clip_order"]["chance"] == pytest.approx(1 / 6)
+    assert tasks["arrow_of_time"]["needs"] == ["time"]
+    assert tasks["arrow_of_time"]["options"]["frames"] == {"type": "int", "default": 16}
+    assert tasks["time_cycle"]["options"]["temperature"] == {"type": "float", "default": 512**-0.5}
+    assert models["s3dg"]["options"]["temporal_stride"] == {"type": "bool", "default": True}
+    assert protocols["knn"]["options"]["centre"] == {"type": "bool", "default": True}
+    assert layouts["ucf101"]["options"]["split"] == {"type": "int", "default": 1}
+
+
+def test_task_facts_of_a_source(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "SIDES = (2, 3)\nclass Mine(PretextTask):\n    chance: float = 1 / 4\n"
+        "    def __init__(self, backbone, *, sides: tuple[int, int] = SIDES, k: int, made=dict(a=1)): ...\n"
+    )
+    assert task_facts(path) == {
+        "chance": 0.25,
+        "needs": [],
+        "options": {
+            "sides": {"type": "tuple[int, int]", "default": (2, 3)},
+            "k": {"type": "int"},
+            "made": {"type": "Any", "default": "dict(a=1)"},
+        },
+    }
+
+
+def test_cache_shows_and_clears_its_kinds_and_nothing_else(tmp_path, monkeypatch, capsys):
+    cache, outside = tmp_path / "cache", tmp_path / "outside"
+    monkeypatch.setenv("SSVID_CACHE", str(cache))
+    outside.mkdir()
+    for place in (cache / "features" / "a", cache / "controls" / "deep" / "b", cache / "notes.txt", outside / "kept"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"12345")
+    (cache / "copies").symlink_to(outside)
+    code, out, _ = called(monkeypatch, capsys, "cache", "--json")
+    shown = json.loads(out)
+    assert (code, shown["folder"]) == (0, str(cache))
+    assert shown["kinds"]["features"] == shown["kinds"]["controls"] == {"files": 1, "bytes": 5}
+    assert called(monkeypatch, capsys, "cache", "clear", "../outside")[0] == 2
+    code, out, _ = called(monkeypatch, capsys, "cache", "clear", "features", "--json")
+    assert json.loads(out)["bytes"] == 5
+    assert not (cache / "features").exists()
+    assert (cache / "controls" / "deep" / "b").exists()
+    assert called(monkeypatch, capsys, "cache", "clear")[0] == 0
+    assert [path.name for path in cache.iterdir()] == ["notes.txt"]
+    assert (outside / "kept").exists()
+
+
+def test_every_folder_in_the_cache_is_a_kind_that_can_be_cleared():
+    sources = [path for folder in ("ssvid", "downstream") for path in (ROOT / folder).rglob("*.py")]
+    named = {name for path in sources for name in re.findall(r'cache_folder\(\) / "(\w+)"', path.read_text())}
+    assert named == set(CACHE_KINDS)
+
+
+def test_devices_by_name():
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type in ("cuda", "mps", "cpu")
+    for name in ("gpu", "cuda:99"):
+        with pytest.raises(ConfigError, match="device"):
+            resolve_device(name)
 
 
 @pytest.mark.parametrize(

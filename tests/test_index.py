@@ -16,7 +16,7 @@ import pytest
 
 from ssvid.data.index import Index, fingerprint
 from ssvid.data.layouts import Entry
-from ssvid.data.scanning import make_copies, open_data, scan_videos
+from ssvid.data.scanning import open_data, scan_videos, write_training_copies
 from ssvid.errors import DataError, VideoError
 from ssvid.video.reader import Video, short_side
 from ssvid.video.writer import write_video
@@ -96,7 +96,7 @@ def test_raw_copies_are_the_decoded_frames_themselves(tmp_path):
     noise(tmp_path / "v" / "uneven.mkv", 24, times=times)
     index = Index(tmp_path / "i.sqlite", create=True)
     scan_videos([tmp_path / "v"], index, workers=1)
-    assert make_copies(index, tmp_path / "copies", raw=True, workers=1) == 2
+    assert write_training_copies(index, tmp_path / "copies", raw=True, workers=1) == 2
     assert sorted(path.suffix for path in (tmp_path / "copies").iterdir()) == [".npy", ".npy"]
     picked = np.array([17, 3, 20, 3])
     for video in index.videos():
@@ -118,8 +118,8 @@ def test_copies_hold_the_same_frames_at_the_same_times(tmp_path):
     noise(tmp_path / "v" / "uneven.mkv", 24, times=times)
     index = Index(tmp_path / "i.sqlite", create=True)
     scan_videos([tmp_path / "v"], index, workers=1)
-    assert make_copies(index, tmp_path / "copies", short_side=32, workers=1) == 2
-    assert make_copies(index, tmp_path / "copies", short_side=32, workers=1) == 0
+    assert write_training_copies(index, tmp_path / "copies", short_side=32, workers=1) == 2
+    assert write_training_copies(index, tmp_path / "copies", short_side=32, workers=1) == 0
     for video in index.videos():
         assert video.source.path != video.path
         assert (video.source.height, video.source.width) == (32, 44)  # even sides, as H.264 wants: 42.7 becomes 44

@@ -169,9 +169,9 @@ def test_what_is_missing_is_said(tmp_path):
         ("bananas", "Known layouts: folder, lists, ucf101"),
         ("ucf101@4", "splits 1, 2 and 3, not 4; write ucf101@2:"),
         ("hmdb51@split=0", "splits 1, 2 and 3, not 0"),
-        ("ucf101@two", "must be a number, not 'two'"),
-        ("ucf101@fold=2", "no option 'fold'; its options: split, lists"),
-        ("ut_interaction@2", "no option '2'; it has none"),
+        ("ucf101@two", "split: 'two' is not int"),
+        ("ucf101@fold=2", "no option 'fold'. Its options: split, lists"),
+        ("ut_interaction@2", "no option '2'. Its options: none"),
     ],
 )
 def test_wrong_names_and_options_are_told(tmp_path, words, message):

@@ -18,7 +18,7 @@ from ssvid.evaluation.features import View
 from ssvid.search.building import build
 from ssvid.search.collection import Collection
 from ssvid.search.encode import open_encoder
-from ssvid.search.page import clock_time, similarity_figure, write_page
+from ssvid.search.page import clock_time, similarity_figure, write_search_page
 from ssvid.search.preview import cut, shown
 from ssvid.video.reader import Video
 from tests.footage import make_footage
@@ -50,7 +50,9 @@ def collection(tmp_path_factory) -> Collection:
 def page(collection, tmp_path_factory) -> Path:
     video = collection.index.videos()[3]
     hits = collection.query(video, k=12)
-    return write_page(tmp_path_factory.mktemp("page") / "page.html", collection, video, None, hits, ["it is <hard>"])
+    return write_search_page(
+        tmp_path_factory.mktemp("page") / "page.html", collection, video, None, hits, ["it is <hard>"]
+    )
 
 
 def test_one_file_holds_all_and_marks_right_and_wrong(page, collection):
@@ -71,7 +73,7 @@ def test_one_file_holds_all_and_marks_right_and_wrong(page, collection):
 
 def test_a_folder_holds_the_clips_beside_the_page(collection, tmp_path):
     video = replace(collection.index.videos()[3], label=None)
-    path = write_page(tmp_path / "answer", collection, video, (0.2, 0.9), collection.query(video, k=3))
+    path = write_search_page(tmp_path / "answer", collection, video, (0.2, 0.9), collection.query(video, k=3))
     text = path.read_text()
     assert path == tmp_path / "answer" / "index.html"
     sources = re.findall(r'data-src="([^"]+)"', text)
@@ -87,7 +89,7 @@ def test_a_folder_holds_the_clips_beside_the_page(collection, tmp_path):
 def test_moments_come_with_their_self_similarity(collection, tmp_path):
     video = collection.index.videos()[0]
     moments = collection.within(video, (0.1, 0.6))
-    text = write_page(tmp_path / "p.html", collection, video, (0.1, 0.6), moments.hits, (), moments).read_text()
+    text = write_search_page(tmp_path / "p.html", collection, video, (0.1, 0.6), moments.hits, (), moments).read_text()
     assert "Self-similarity" in text
     assert "data:image/png" in text
     assert "same class" not in text

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ssvid.cli import app
 from ssvid.errors import ConfigError
-from ssvid.speedup.curve import MAX_RATE, Curve, evidence, motion_speed
+from ssvid.speedup.curve import MAX_RATE, Curve, estimate_curve, motion_speed
 from ssvid.speedup.natural_speed import fastest_natural, fill_gaps, largest_below, spread_over_frames
 from ssvid.speedup.windows import Windows
 from ssvid.video.scan import scan
@@ -102,14 +102,14 @@ def test_a_video_gets_the_speed_that_a_network_knows(tmp_path):
     pace = np.repeat([1.0, 2.0], 60)
     write_video(path, sweep(pace), fps=30)
     told = []
-    curve = evidence(path, model=Speedometer(), told=lambda *line: told.append(line))
+    curve = estimate_curve(path, model=Speedometer(), progress=lambda *line: told.append(line))
     assert curve.by == "model"
     assert curve.faster.shape == (len(curve.rates), 120)
     assert curve.rates[0] == 1
     assert max(curve.rates) <= MAX_RATE
     assert np.median(curve.network[8:45]) == pytest.approx(LIMIT, rel=0.12)
     assert np.median(curve.network[75:112]) == pytest.approx(LIMIT / 2, rel=0.12)
-    motion = evidence(path, by="motion").natural
+    motion = estimate_curve(path, by="motion").natural
     np.testing.assert_allclose(curve.natural, np.sqrt(curve.network * motion))
     assert told[-1] == ("looking", 120, 120)
 
@@ -120,7 +120,7 @@ def test_asking_in_batches_changes_nothing(tmp_path, monkeypatch):
     curves = []
     for batch in (1, 1000):
         monkeypatch.setattr("ssvid.speedup.curve.BATCH", batch)
-        curves.append(evidence(path, model=Speedometer()).faster)
+        curves.append(estimate_curve(path, model=Speedometer()).faster)
     np.testing.assert_allclose(*curves, atol=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_an_uneven_frame_rate_changes_nothing(tmp_path):
     times = uneven_times(90)
     frames = (bar(30 * second) for second in times)
     write_video(path, frames, times=times)
-    curve = evidence(path, model=Speedometer(fps=10.0))
+    curve = estimate_curve(path, model=Speedometer(fps=10.0))
     assert np.median(curve.network) == pytest.approx(LIMIT / 3, rel=0.15)  # 3 px a tick of 1/10 s
     assert curve.durations.sum() == pytest.approx(scan(path)[0].duration)
 
@@ -137,7 +137,7 @@ def test_an_uneven_frame_rate_changes_nothing(tmp_path):
 def test_what_stands_still_may_run(tmp_path):
     path = tmp_path / "v.mp4"
     write_video(path, [bar(40.0)] * 60, fps=30)
-    curve = evidence(path, model=Speedometer())
+    curve = estimate_curve(path, model=Speedometer())
     assert (curve.network > 0.9 * max(curve.rates)).all()
 
 
@@ -147,7 +147,7 @@ def test_shots_are_judged_apart_and_a_short_one_as_the_others(tmp_path):
     slow = [(frame * warm).astype(np.uint8) for frame in sweep(np.full(50, 1.0))]
     fast = [(frame * cold).astype(np.uint8) for frame in sweep(np.full(50, 2.0))]
     write_video(path, [*slow, *[texture(3)[:HEIGHT]] * 5, *fast], fps=30)
-    curve = evidence(path, model=Speedometer())
+    curve = estimate_curve(path, model=Speedometer())
     assert curve.cuts == (50, 55)
     assert curve.network[:50].min() > curve.network[55:].max()
     assert curve.network[55:].min() < curve.network[50:55].mean() < curve.network[:50].max()
@@ -157,11 +157,11 @@ def test_shots_are_judged_apart_and_a_short_one_as_the_others(tmp_path):
 def test_less_than_a_window_is_no_evidence(tmp_path, count):
     path = tmp_path / "v.mp4"
     write_video(path, sweep(np.full(count, 3.0)), fps=30)
-    curve = evidence(path, model=Speedometer())
+    curve = estimate_curve(path, model=Speedometer())
     assert curve.rates == ()
     assert curve.faster.shape == (0, count)
     assert curve.natural.tolist() == [1.0] * count
-    again = evidence(path, by="motion")
+    again = estimate_curve(path, by="motion")
     assert np.isfinite(again.natural).all()
     assert len(again.natural) == count
 
@@ -179,16 +179,16 @@ def test_motion_is_taken_by_the_second_and_not_over_a_cut():
 def test_constant_knows_nothing_and_other_words_are_refused(tmp_path):
     path = tmp_path / "v.mp4"
     write_video(path, sweep(np.full(20, 3.0)), fps=30)
-    assert set(evidence(path, by="constant").natural) == {1.0}
+    assert set(estimate_curve(path, by="constant").natural) == {1.0}
     with pytest.raises(ConfigError, match="model, motion, constant"):
-        evidence(path, by="magic")
+        estimate_curve(path, by="magic")
 
 
 def test_a_curve_survives_json(tmp_path):
     path = tmp_path / "v.mp4"
     write_video(path, sweep(np.full(40, 3.0)), fps=30)
     for by in ("model", "constant"):
-        curve = evidence(path, by=by, model=Speedometer())
+        curve = estimate_curve(path, by=by, model=Speedometer())
         again = Curve.from_dict(json.loads(json.dumps(curve.to_dict())))
         np.testing.assert_allclose(again.times, curve.times, atol=1e-6)
         np.testing.assert_allclose(again.faster, curve.faster, atol=1e-4)

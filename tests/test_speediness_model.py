@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from ssvid.config import PretrainConfig
-from ssvid.data.synthetic import render
+from ssvid.data.synthetic import render_video
 from ssvid.errors import ConfigError, DataError
-from ssvid.speedup.curve import evidence
-from ssvid.speedup.evaluate import agreement, pool_row, report
+from ssvid.speedup.adaptation import adapt_to_video
+from ssvid.speedup.curve import estimate_curve
+from ssvid.speedup.evaluate import agreement, pool_row, write_report
 from ssvid.speedup.export_model import export_model
-from ssvid.speedup.fit import fit
 from ssvid.speedup.models import SHIPPED, WEIGHTS, load_card, load_model, save_model
-from ssvid.speedup.scores import Asked
+from ssvid.speedup.scores import WindowScores
 from ssvid.training.fit import build_task
 from ssvid.training.run import Run
 from ssvid.video.writer import write_video
@@ -28,7 +28,7 @@ SMALL = {"frames": 8, "size": [32, 32], "segment": 2.5}
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("film") / "orbit.mp4"
-    write_video(path, render("orbit", np.random.default_rng(0), frames=60, size=48).frames, fps=30)
+    write_video(path, render_video("orbit", np.random.default_rng(0), frames=60, size=48).frames, fps=30)
     return path
 
 
@@ -49,7 +49,7 @@ def test_the_model_in_the_package_is_small_and_scored():
 
 
 def test_the_model_in_the_package_looks_at_a_video(film):
-    curve = evidence(film)
+    curve = estimate_curve(film)
     assert len(curve.rates)
     assert np.isfinite(curve.faster).all()
     assert (curve.faster >= 0).all()
@@ -76,12 +76,12 @@ def test_what_is_no_speednet_is_refused(tmp_path):
 
 
 def test_fitting_lowers_the_loss_of_a_copy_the_same_every_time(film, monkeypatch):
-    monkeypatch.setattr("ssvid.speedup.fit.RATE", 3e-3)  # this one starts from nothing
+    monkeypatch.setattr("ssvid.speedup.adaptation.RATE", 3e-3)  # this one starts from nothing
     task, _ = fresh()
     before = {name: value.clone() for name, value in task.state_dict().items()}
     told: list[tuple[str, int, int]] = []
     losses: list[float] = []
-    fitted = fit(film, task, steps=30, told=lambda *line: told.append(line), losses=losses)
+    fitted = adapt_to_video(film, task, steps=30, progress=lambda *line: told.append(line), losses=losses)
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.02
     assert told[-1] == ("fitting", 30, 30)
     assert all(torch.equal(value, before[name]) for name, value in task.state_dict().items())
@@ -89,7 +89,7 @@ def test_fitting_lowers_the_loss_of_a_copy_the_same_every_time(film, monkeypatch
     assert not fitted.training
     runs: list[list[float]] = [[], []]
     for run in runs:
-        fit(film, task, steps=2, losses=run)
+        adapt_to_video(film, task, steps=2, losses=run)
     assert runs[0] == runs[1]
 
 
@@ -97,11 +97,13 @@ def test_nothing_to_fit_to_is_told(tmp_path):
     path = tmp_path / "short.mp4"
     write_video(path, sweep(np.full(10, 2.0)), fps=30)
     with pytest.raises(DataError, match="go on without --fit"):
-        fit(path, fresh()[0], steps=1)
+        adapt_to_video(path, fresh()[0], steps=1)
 
 
 def test_scores_of_windows_by_hand():
-    asked = Asked(1, np.array([[-1.0, 2.0], [1.0, 3.0], [-2.0, -3.0]]), np.array([[1.0, 2.0], [3.0, 6.0], [1.0, 5.0]]))
+    asked = WindowScores(
+        1, np.array([[-1.0, 2.0], [1.0, 3.0], [-2.0, -3.0]]), np.array([[1.0, 2.0], [3.0, 6.0], [1.0, 5.0]])
+    )
     threshold = asked.best_threshold()
     assert threshold == 1.0  # right on two normal and three sped-up windows
     found = asked.scores(threshold)
@@ -114,8 +116,8 @@ def test_scores_of_windows_by_hand():
 def test_the_report_is_written_by_one_call(tmp_path, monkeypatch):
     monkeypatch.setattr("ssvid.speedup.evaluate.FRAMES", 60)
     monkeypatch.setattr("ssvid.speedup.evaluate.SIZE", 48)
-    monkeypatch.setattr("ssvid.speedup.evaluate.load_model", lambda source: Speedometer())
-    text = report(tmp_path / "r" / "speedup", None, 2, 1, None, lambda what, done, total: None)
+    monkeypatch.setattr("ssvid.speedup.evaluate.load_model", lambda source, device: Speedometer())
+    text = write_report(tmp_path / "r" / "speedup", None, 2, 1, None, lambda what, done, total: None)
     assert (tmp_path / "r" / "speedup.md").read_text() == text
     facts = json.loads((tmp_path / "r" / "speedup.json").read_text())
     assert len(facts["world"]) == 2

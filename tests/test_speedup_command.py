@@ -65,24 +65,24 @@ def test_bare_segments_are_rendered(film, tmp_path, monkeypatch, capsys):
 
 def test_evidence_is_computed_once_and_edits_are_kept(film, tmp_path, monkeypatch):
     out, asked = tmp_path / "o.mp4", []
-    evidence = pipeline.evidence
+    estimate = pipeline.estimate_curve
     monkeypatch.setattr(
-        pipeline, "evidence", lambda *arguments, **named: asked.append(1) or evidence(*arguments, **named)
+        pipeline, "estimate_curve", lambda *arguments, **named: asked.append(1) or estimate(*arguments, **named)
     )
-    first = pipeline.planned(film, out, pipeline.SpeedupOptions(by="motion"))
-    again = pipeline.planned(film, out, pipeline.SpeedupOptions(by="motion"))
+    first = pipeline.plan_speedup(film, out, pipeline.SpeedupOptions(by="motion"))
+    again = pipeline.plan_speedup(film, out, pipeline.SpeedupOptions(by="motion"))
     assert len(asked) == 1
     assert again.edges.tobytes() == first.edges.tobytes()
-    other = pipeline.planned(film, out, pipeline.SpeedupOptions(by="motion", speed=3))
+    other = pipeline.plan_speedup(film, out, pipeline.SpeedupOptions(by="motion", speed=3))
     assert len(asked) == 1, "another speed needs no new evidence"
     assert other.length == pytest.approx(2 / 3)
     stored = json.loads(pipeline.plan_file(out).read_text())
     pipeline.plan_file(out).write_text(json.dumps(stored | {"segments": [[0, 1, 1]]}))
-    assert pipeline.planned(film, out, pipeline.SpeedupOptions(by="motion", speed=3)).speed[0] == 1
-    pipeline.planned(film, out, pipeline.SpeedupOptions(by="constant", speed=3))
+    assert pipeline.plan_speedup(film, out, pipeline.SpeedupOptions(by="motion", speed=3)).speed[0] == 1
+    pipeline.plan_speedup(film, out, pipeline.SpeedupOptions(by="constant", speed=3))
     assert len(asked) == 2
     write_film(film, frames=30)
-    assert len(pipeline.planned(film, out, pipeline.SpeedupOptions(by="constant", speed=3)).pace) == 30, (
+    assert len(pipeline.plan_speedup(film, out, pipeline.SpeedupOptions(by="constant", speed=3)).pace) == 30, (
         "another file is planned anew"
     )
 
@@ -98,7 +98,7 @@ def test_dry_run_renders_nothing_and_an_interruption_is_no_error(film, tmp_path,
     def stopped(*arguments, **named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "render", stopped)
+    monkeypatch.setattr(pipeline, "render_plan", stopped)
     code, _, told = called(monkeypatch, capsys, *arguments)
     assert code == 130
     assert "goes on" in told
@@ -124,11 +124,11 @@ def test_results_never_fall_on_one_another(tmp_path):
     for name in ("a.mp4", "a.avi"):
         (tmp_path / name).write_text("")
     with pytest.raises(ConfigError, match="both become"):
-        pipeline.targets([tmp_path], tmp_path / "out")
-    assert pipeline.targets([tmp_path / "a.avi"], None) == [(tmp_path / "a.avi", tmp_path / "a.fast.mp4")]
+        pipeline.result_paths([tmp_path], tmp_path / "out")
+    assert pipeline.result_paths([tmp_path / "a.avi"], None) == [(tmp_path / "a.avi", tmp_path / "a.fast.mp4")]
     (tmp_path / "a.fast.mp4").write_text("")
     (tmp_path / "a.avi").unlink()
-    assert [source.name for source, _ in pipeline.targets([tmp_path], tmp_path / "out")] == ["a.mp4"]
+    assert [source.name for source, _ in pipeline.result_paths([tmp_path], tmp_path / "out")] == ["a.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,6 @@ def test_results_never_fall_on_one_another(tmp_path):
     [
         (["nowhere.mp4"], 3, "no such file"),
         (["a.mp4", "--speed", "50"], 2, "ask for"),
-        (["a.mp4", "--cfr", "25", "--vfr"], 2, "contradict"),
         (["a.mp4", "--by", "magic"], 2, "not one of"),
         (["a.mp4", "--by", "motion", "--fit"], 2, "belong to --by model"),
         (["a.mp4", "-o", "o.avi"], 2, "cannot write this kind"),
@@ -157,12 +156,12 @@ def test_evidence_of_a_model_that_was_trained_further_is_not_taken(film, tmp_pat
     run, asked = tmp_path / "run", []
     run.mkdir()
     (run / "weights").write_text("first")
-    constant = pipeline.evidence(film, by="constant")
-    monkeypatch.setattr(pipeline, "evidence", lambda *arguments, **named: asked.append(1) or constant)
+    constant = pipeline.estimate_curve(film, by="constant")
+    monkeypatch.setattr(pipeline, "estimate_curve", lambda *arguments, **named: asked.append(1) or constant)
     options = pipeline.SpeedupOptions(model=str(run))
     for count in (1, 1):
-        pipeline.planned(film, tmp_path / "o.mp4", options)
+        pipeline.plan_speedup(film, tmp_path / "o.mp4", options)
         assert len(asked) == count
     os.utime(run / "weights", (2e9, 2e9))
-    pipeline.planned(film, tmp_path / "o.mp4", options)
+    pipeline.plan_speedup(film, tmp_path / "o.mp4", options)
     assert len(asked) == 2

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from ssvid.speedup import page as module
-from ssvid.speedup.page import write_page
+from ssvid.speedup.page import write_speedup_page
 from ssvid.speedup.plan import make_plan
-from ssvid.speedup.render import render
+from ssvid.speedup.render import render_plan
 from ssvid.video.writer import write_video
 from tests.speedups import curve_of, tone, uneven, write_film
 from tests.videos import numbers
@@ -39,12 +39,12 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     source = write_film(folder / "a film <b> & #1.mp4", frames=180, sounds=[tone(6)], size=(90, 160))
     plan = make_plan(source, explained(180), speed=2, smooth=0.3)
-    return plan, render(plan, folder / "o.mp4"), folder
+    return plan, render_plan(plan, folder / "o.mp4"), folder
 
 
 def test_page_is_one_file_with_all_it_needs(made):
     plan, result, folder = made
-    text = write_page(plan, result, folder / "p.html", cam=result).read_text()
+    text = write_speedup_page(plan, result, folder / "p.html", cam=result).read_text()
     assert text.count("data:video/mp4;base64,") == 3
     assert not re.search(r'(src|href)="(?!data:)', text), "nothing is fetched from elsewhere"
     assert text.count('class="cut"') == 1
@@ -59,7 +59,7 @@ def test_page_is_one_file_with_all_it_needs(made):
 def test_large_videos_are_linked_to_relatively(made, monkeypatch):
     plan, result, folder = made
     monkeypatch.setattr(module, "EMBEDDED", 0)
-    text = write_page(plan, result, folder / "sub" / "p.html").read_text()
+    text = write_speedup_page(plan, result, folder / "sub" / "p.html").read_text()
     assert 'src="../o.mp4"' in text
     assert 'src="../a%20film%20%3Cb%3E%20%26%20%231.mp4"' in text
 
@@ -67,8 +67,8 @@ def test_large_videos_are_linked_to_relatively(made, monkeypatch):
 def test_what_browsers_do_not_play_is_copied(tmp_path):
     write_video(tmp_path / "a.avi", numbers(20), codec="mpeg4")
     plan = make_plan(tmp_path / "a.avi", curve_of(np.arange(20) / 30), speed=2)
-    result = render(plan, tmp_path / "o.mp4")
-    write_page(plan, result, tmp_path / "p.html")
+    result = render_plan(plan, tmp_path / "o.mp4")
+    write_speedup_page(plan, result, tmp_path / "p.html")
     assert (tmp_path / "o.original.mp4").exists()
 
 
@@ -76,7 +76,7 @@ def test_what_browsers_do_not_play_is_copied(tmp_path):
 def test_the_shortest_videos_have_a_page(tmp_path, frames):
     source = write_film(tmp_path / "a.mp4", frames=frames)
     plan = make_plan(source, curve_of(np.arange(frames) / 30), speed=2)
-    assert "nan" not in write_page(plan, render(plan, tmp_path / "o.mp4"), tmp_path / "p.html").read_text()
+    assert "nan" not in write_speedup_page(plan, render_plan(plan, tmp_path / "o.mp4"), tmp_path / "p.html").read_text()
 
 
 def told_by(page, profile) -> dict:
@@ -109,7 +109,7 @@ def told_by(page, profile) -> dict:
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_in_a_browser_the_original_follows_and_the_page_fits_a_phone(made, tmp_path):
     plan, result, folder = made
-    text = write_page(plan, result, folder / "p.html", cam=result).read_text()
+    text = write_speedup_page(plan, result, folder / "p.html", cam=result).read_text()
     # seeks by a click in the middle of the curves and by a key, and waits until all three videos stand there; then plays
     check = """<script>
     const errors = []; addEventListener('error', event => errors.push(event.message));

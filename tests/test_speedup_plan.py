@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssvid.errors import ConfigError, DataError
-from ssvid.speedup.plan import fingerprint, make_plan, read_plan, write_plan
+from ssvid.speedup.plan import file_identity, make_plan, read_plan, write_plan
 from ssvid.speedup.schedule import schedule
 from ssvid.speedup.timeline import CUT, average_rate, chunks, segments, write_timeline
 from tests.speedups import curve_of, uneven, uneven_plan
@@ -75,7 +75,7 @@ def test_file_and_back(video, tmp_path):
     plan = uneven_plan(video, 300)
     write_plan(plan, tmp_path / "p.json")
     back = read_plan(tmp_path / "p.json")
-    assert back.identity == fingerprint(video)
+    assert back.identity == file_identity(video)
     assert back.edges == pytest.approx(plan.edges, abs=1e-6)
     write_plan(back, tmp_path / "q.json")
     assert read_plan(tmp_path / "q.json").edges.tobytes() == back.edges.tobytes(), "a second reading changes nothing"

@@ -13,7 +13,7 @@ from ssvid.errors import ConfigError, DataError, VideoError
 from ssvid.speedup import segment_encoder as parts_module
 from ssvid.speedup import subtitles as subtitles_module
 from ssvid.speedup.plan import make_plan
-from ssvid.speedup.render import parts_folder, render
+from ssvid.speedup.render import parts_folder, render_plan
 from ssvid.video.reader import Video, probe
 from ssvid.video.writer import write_video
 from tests.speedups import curve_of, shown, tone, uneven, uneven_plan, write_film
@@ -28,7 +28,7 @@ def film(tmp_path):
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_every_frame_is_shown_at_its_planned_time(film, tmp_path, suffix):
     plan = uneven_plan(film, 90)
-    out = render(plan, tmp_path / f"o{suffix}")
+    out = render_plan(plan, tmp_path / f"o{suffix}")
     seen = shown(out)
     assert [number for _, number in seen] == list(range(90))
     assert [time for time, _ in seen] == pytest.approx(plan.edges[:-1], abs=0.001)
@@ -39,7 +39,7 @@ def test_every_frame_is_shown_at_its_planned_time(film, tmp_path, suffix):
 
 def test_constant_rate(film, tmp_path):
     plan = uneven_plan(film, 90)
-    out = render(plan, tmp_path / "o.mp4", fps=25)
+    out = render_plan(plan, tmp_path / "o.mp4", fps=25)
     info = probe(out)
     assert not info.variable
     assert info.fps == 25
@@ -54,7 +54,7 @@ def test_variable_rate_source_is_planned_in_seconds(tmp_path):
     write_video(tmp_path / "a.mp4", numbers(80), times=times)
     plan = make_plan(tmp_path / "a.mp4", curve_of(times), speed=2)
     assert np.allclose(plan.speed, 2)
-    seen = shown(render(plan, tmp_path / "o.mp4"))
+    seen = shown(render_plan(plan, tmp_path / "o.mp4"))
     assert [time for time, _ in seen] == pytest.approx(times / 2, abs=1e-4)
 
 
@@ -65,7 +65,7 @@ def test_rotated_and_odd_sized_sources_stand_upright(tmp_path, turn, suffix):
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.video[0].width == 161
     source = Video(tmp_path / "a.mp4")
-    out = Video(render(uneven_plan(tmp_path / "a.mp4", 12), tmp_path / f"o{suffix}"))
+    out = Video(render_plan(uneven_plan(tmp_path / "a.mp4", 12), tmp_path / f"o{suffix}"))
     assert (out.info.height, out.info.width) == (source.info.height + 1, source.info.width + 1)
     assert out.info.rotation == 0
     before, after = source.frames(range(12)), out.frames(range(12))[:, : source.info.height, : source.info.width]
@@ -89,7 +89,7 @@ def test_colour_tags_are_kept(tmp_path, full):
             frame.pts, frame.color_range = number, 2 if full else 1
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    result = render(uneven_plan(tmp_path / "a.mp4", 10), tmp_path / "o.mp4")
+    result = render_plan(uneven_plan(tmp_path / "a.mp4", 10), tmp_path / "o.mp4")
     with av.open(str(result)) as container:
         stream = container.streams.video[0]
         frame = next(container.decode(stream))
@@ -112,7 +112,7 @@ def test_title_and_chapters_go_along(tmp_path):
                 packet.stream = streams[packet.stream_index]
                 marked.mux(packet)
     plan = uneven_plan(tmp_path / "b.mkv", 90)
-    with av.open(str(render(plan, tmp_path / "o.mkv"))) as container:
+    with av.open(str(render_plan(plan, tmp_path / "o.mkv"))) as container:
         assert container.metadata["title"] == "A film"
         (chapter,) = container.chapters()
         times = [float(chapter[end] * chapter["time_base"]) for end in ("start", "end")]
@@ -127,7 +127,7 @@ def test_subtitles_go_along_into_every_container(tmp_path, suffix, kind):
     words = [(0.5, 1.0, "first"), (2.0, 2.5, "second")]
     source = write_film(tmp_path / "a.mkv", frames=90, subtitles=words)
     plan = uneven_plan(source, 90)
-    with av.open(str(render(plan, tmp_path / f"o{suffix}"))) as container:
+    with av.open(str(render_plan(plan, tmp_path / f"o{suffix}"))) as container:
         assert container.streams.subtitles[0].codec_context.codec.canonical_name == kind
         packets = [packet for packet in container.demux(subtitles=0) if packet.size > 2]
     for packet, (start, stop, said) in zip(packets, words, strict=True):
@@ -140,7 +140,7 @@ def test_subtitles_go_along_into_every_container(tmp_path, suffix, kind):
 def test_subtitles_that_do_not_fit_are_told_of(tmp_path, caplog, monkeypatch):
     source = write_film(tmp_path / "a.mkv", frames=30, subtitles=[(0.1, 0.5, "word")])
     monkeypatch.setattr(subtitles_module, "READABLE", ())  # as if they were pictures
-    render(uneven_plan(source, 30), tmp_path / "o.mp4")
+    render_plan(uneven_plan(source, 30), tmp_path / "o.mp4")
     assert "left out" in caplog.text
 
 
@@ -149,7 +149,7 @@ def test_the_shortest_videos(tmp_path, frames, speed):
     source = write_film(tmp_path / "a.mp4", frames=frames, sounds=[tone(frames / 30)])
     plan = make_plan(source, uneven(frames), speed=speed)
     for suffix in (".mp4", ".mkv"):
-        seen = shown(render(plan, tmp_path / f"o{suffix}"))
+        seen = shown(render_plan(plan, tmp_path / f"o{suffix}"))
         assert [number for _, number in seen] == list(range(frames))
 
 
@@ -168,21 +168,21 @@ def test_sources_of_other_kinds(tmp_path, suffix, codec, pix_fmt):
     source = tmp_path / f"a{suffix}"
     write_video(source, numbers(24), fps=25, codec=codec, pix_fmt=pix_fmt)
     info = probe(source)
-    seen = shown(render(make_plan(source, curve_of(info.times), speed=2), tmp_path / "o.mp4"))
+    seen = shown(render_plan(make_plan(source, curve_of(info.times), speed=2), tmp_path / "o.mp4"))
     assert [number for _, number in seen] == list(range(24))
 
 
 def test_a_stopped_rendering_goes_on(film, tmp_path, monkeypatch):
     monkeypatch.setattr(parts_module, "PART", 0.4)
     plan = uneven_plan(film, 90)
-    whole = render(plan, tmp_path / "whole.mp4")
+    whole = render_plan(plan, tmp_path / "whole.mp4")
 
     def stop(what, done, total):
         if done == 50:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        render(plan, tmp_path / "o.mp4", told=stop)
+        render_plan(plan, tmp_path / "o.mp4", progress=stop)
     assert not (tmp_path / "o.mp4").exists()
     kept = sorted(parts_folder(tmp_path / "o.mp4").glob("0*.mp4"))
     assert len(kept) >= 1
@@ -194,7 +194,7 @@ def test_a_stopped_rendering_goes_on(film, tmp_path, monkeypatch):
         if done == total:
             assert [path.stat().st_mtime_ns for path in kept] == made, "what was there is not made again"
 
-    out = render(plan, tmp_path / "o.mp4", told=again)
+    out = render_plan(plan, tmp_path / "o.mp4", progress=again)
     assert counts[0] > 1
     assert shown(out) == shown(whole)
     assert not parts_folder(out).exists()
@@ -208,23 +208,23 @@ def test_parts_of_another_plan_are_not_taken(film, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        render(uneven_plan(film, 90), tmp_path / "o.mp4", told=stop)
+        render_plan(uneven_plan(film, 90), tmp_path / "o.mp4", progress=stop)
     plan = uneven_plan(film, 90, speed=3)
-    seen = shown(render(plan, tmp_path / "o.mp4"))
+    seen = shown(render_plan(plan, tmp_path / "o.mp4"))
     assert [time for time, _ in seen] == pytest.approx(plan.edges[:-1], abs=0.001)
 
 
 def test_wrong_wishes_and_changed_sources_are_told(film, tmp_path):
     plan = uneven_plan(film, 90)
     with pytest.raises(ConfigError, match="source itself"):
-        render(plan, film)
+        render_plan(plan, film)
     with pytest.raises(ConfigError, match=r"\.webm"):
-        render(plan, tmp_path / "o.avi")
+        render_plan(plan, tmp_path / "o.avi")
     with pytest.raises(ConfigError, match="no sound mode"):
-        render(plan, tmp_path / "o.mp4", audio="loud")
+        render_plan(plan, tmp_path / "o.mp4", audio="loud")
     with pytest.raises(VideoError, match="ends after 90 frames"):
-        render(uneven_plan(film, 120), tmp_path / "o.mp4")
+        render_plan(uneven_plan(film, 120), tmp_path / "o.mp4")
     with open(film, "ab") as file:
         file.write(b"x")
     with pytest.raises(DataError, match="has changed"):
-        render(plan, tmp_path / "o.mp4")
+        render_plan(plan, tmp_path / "o.mp4")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ssvid.speedup.render import render
+from ssvid.speedup.render import render_plan
 from ssvid.speedup.sound import AudioReader
 from ssvid.speedup.time_stretch import as_tape, keep_pitch
 from tests.speedups import RATE, clicks, heard, onsets, pitch_of, tone, uneven_plan, write_film
@@ -72,7 +72,7 @@ def test_a_click_track_stays_in_sync_over_a_changing_speed(tmp_path, suffix):
     source = write_film(tmp_path / "a.mkv", frames=600, sounds=[clicks(20)], rate=RATE, size=(32, 40))
     plan = uneven_plan(source, 600)
     assert plan.speed.max() / plan.speed.min() > 2
-    out = render(plan, tmp_path / f"o{suffix}")
+    out = render_plan(plan, tmp_path / f"o{suffix}")
     samples, rate, start = heard(out)
     found = onsets(samples[0], rate) + start
     expected = plan.to_result(np.arange(0.5, 19.9, 0.5))
@@ -85,7 +85,7 @@ def test_a_click_track_stays_in_sync_over_a_changing_speed(tmp_path, suffix):
 def test_every_stream_is_kept_with_its_language_and_starts_where_it_did(tmp_path):
     sounds = [tone(4), tone(4, 660)]
     source = write_film(tmp_path / "a.mp4", frames=150, sounds=sounds, offset=0.5)
-    out = render(uneven_plan(source, 150), tmp_path / "o.mp4")
+    out = render_plan(uneven_plan(source, 150), tmp_path / "o.mp4")
     plan = uneven_plan(source, 150)
     import av
 
@@ -105,7 +105,7 @@ def test_channels_are_kept(tmp_path, layout, channels, kept):
     source = write_film(
         tmp_path / "a.mp4", frames=40, sounds=[tone(1.3, 440, 48000, channels)], rate=48000, layout=layout
     )
-    out = render(uneven_plan(source, 40), tmp_path / "o.mp4")
+    out = render_plan(uneven_plan(source, 40), tmp_path / "o.mp4")
     import av
 
     with av.open(str(out)) as container:
@@ -116,7 +116,7 @@ def test_channels_are_kept(tmp_path, layout, channels, kept):
 @pytest.mark.parametrize("seconds", [0.7, 4.0])
 def test_sound_lasts_as_long_as_the_picture(tmp_path, seconds):
     source = write_film(tmp_path / "a.mp4", frames=60, sounds=[tone(seconds)])
-    out = render(uneven_plan(source, 60), tmp_path / "o.mp4")
+    out = render_plan(uneven_plan(source, 60), tmp_path / "o.mp4")
     samples, rate, _ = heard(out)
     assert samples.shape[1] / rate == pytest.approx(1.0, abs=0.1)
     assert (np.abs(samples[0, int(0.8 * rate) : int(0.95 * rate)]).max() > 0.1) == (seconds > 1)

@@ -22,7 +22,8 @@ from ssvid.errors import ConfigError
 from ssvid.evaluation.splits import open_labelled
 from ssvid.evaluation.tables.cells import CellFile
 from ssvid.training.fit import Interrupted, pretrain
-from ssvid.training.run import Run, load
+from ssvid.training.models import load
+from ssvid.training.run import Run
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"
 SETTINGS = "steps: 4\nbatch: 4\nlog_every: 1\nsave_every: 1\n"

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from ssvid.data import synthetic
 from ssvid.data.contact_sheets import contact_sheet, moving_grid, save_animation
 from ssvid.data.motions import BODIES, PEBBLES
-from ssvid.data.synthetic import CLASSES, IRREVERSIBLE, SyntheticVideo, make_world, render
+from ssvid.data.synthetic import CLASSES, IRREVERSIBLE, SyntheticVideo, make_world, render_video
 from ssvid.errors import ConfigError
 from ssvid.video.writer import write_video
 
@@ -34,7 +34,7 @@ def rng(*seed: int) -> np.random.Generator:
 @pytest.fixture(scope="module")
 def many() -> tuple[list[SyntheticVideo], np.ndarray, np.ndarray]:
     """SCENES scenes played by every class, with class and scene numbers."""
-    videos = [render(label, rng(5, scene), size=32, frames=64) for scene in range(SCENES) for label in CLASSES]
+    videos = [render_video(label, rng(5, scene), size=32, frames=64) for scene in range(SCENES) for label in CLASSES]
     return videos, np.tile(np.arange(len(CLASSES)), SCENES), np.repeat(np.arange(SCENES), len(CLASSES))
 
 
@@ -104,7 +104,7 @@ def test_time_does_tell_the_class(many: tuple[list[SyntheticVideo], np.ndarray, 
 
 
 def test_one_scene_for_all_classes() -> None:
-    first = {label: render(label, rng(3), frames=2, size=64) for label in CLASSES}
+    first = {label: render_video(label, rng(3), frames=2, size=64) for label in CLASSES}
     still = np.median([v.frames[0] for v in first.values()], axis=0)
     for video in first.values():
         assert np.mean(np.abs(video.frames[0] - still).max(axis=-1) < 8) > 0.6
@@ -113,7 +113,7 @@ def test_one_scene_for_all_classes() -> None:
 @pytest.mark.parametrize("label", CLASSES)
 def test_render_is_deterministic_and_well_formed(label: str) -> None:
     for size in (32, 49, 128):
-        video = render(label, rng(1, 2), frames=5, size=size)
+        video = render_video(label, rng(1, 2), frames=5, size=size)
         objects = video.centres.shape[1]
         assert video.frames.shape == (5, size, size, 3)
         assert video.frames.dtype == video.masks.dtype == np.uint8
@@ -123,16 +123,16 @@ def test_render_is_deterministic_and_well_formed(label: str) -> None:
         assert video.phase.min() >= 0
         assert video.phase.max() <= 1
         assert len({f.tobytes() for f in video.frames}) == 5
-    again = render(label, rng(1, 2), frames=5, size=128)
+    again = render_video(label, rng(1, 2), frames=5, size=128)
     assert all(
         np.array_equal(getattr(video, k), getattr(again, k), equal_nan=k == "centres")
         for k in ("frames", "masks", "centres", "phase")
     )
-    assert not np.array_equal(video.frames, render(label, rng(1, 3), frames=5, size=128).frames)
+    assert not np.array_equal(video.frames, render_video(label, rng(1, 3), frames=5, size=128).frames)
 
 
 def test_size_does_not_change_the_scene_or_the_motion() -> None:
-    small, large = (render("orbit", rng(8), frames=20, size=size) for size in (48, 96))
+    small, large = (render_video("orbit", rng(8), frames=20, size=size) for size in (48, 96))
     shown = ~np.isnan(small.centres[..., 0]) & ~np.isnan(large.centres[..., 0])
     np.testing.assert_allclose((small.centres[shown] + 0.5) * 2, large.centres[shown] + 0.5, atol=1e-3)
     shrunk = large.frames.reshape(20, 48, 2, 48, 2, 3).mean(axis=(2, 4))
@@ -141,7 +141,7 @@ def test_size_does_not_change_the_scene_or_the_motion() -> None:
 
 @pytest.mark.parametrize("label", CLASSES)
 def test_masks_agree_with_centres(label: str) -> None:
-    video = render(label, rng(4), size=128, frames=24)
+    video = render_video(label, rng(4), size=128, frames=24)
     y, x = np.mgrid[:128, :128]
     checked = 0
     for mask, centres in zip(video.masks, video.centres, strict=True):
@@ -161,14 +161,14 @@ def test_masks_agree_with_centres(label: str) -> None:
 
 
 def test_blinking_objects_have_no_centre_while_off() -> None:
-    video = render("blink", rng(0), size=64)
+    video = render_video("blink", rng(0), size=64)
     hidden = np.isnan(video.centres[:, :BODIES, 0]).mean(axis=0)
     assert 0.25 < hidden.max() < 0.75
 
 
 @pytest.mark.parametrize("label", CLASSES)
 def test_phase_is_the_integral_of_speed(label: str) -> None:
-    video = render(label, rng(6), size=16, frames=60, varying_speed=True)
+    video = render_video(label, rng(6), size=16, frames=60, varying_speed=True)
     assert video.speed.min() >= 0.499
     assert video.speed.max() <= 2.501
     assert np.ptp(video.speed) > 0.1
@@ -178,11 +178,11 @@ def test_phase_is_the_integral_of_speed(label: str) -> None:
     rate = steps[moving] / video.speed[:-1][moving]
     np.testing.assert_allclose(rate, rate.mean(), rtol=1e-3)
     assert (steps >= 0).all()
-    assert (render(label, rng(6), size=16, frames=4).speed == 1).all()
+    assert (render_video(label, rng(6), size=16, frames=4).speed == 1).all()
 
 
 def test_world_clock_drives_the_motion() -> None:
-    video = render("translate", rng(6), size=64, frames=60, varying_speed=True)
+    video = render_video("translate", rng(6), size=64, frames=60, varying_speed=True)
     step = np.linalg.norm(np.diff(video.centres, axis=0), axis=-1)
     mover = int(np.nanargmax(np.nanmedian(step, axis=0)))
     shown = ~np.isnan(step[:, mover]) & (step[:, mover] < 10)
@@ -193,7 +193,7 @@ def test_world_clock_drives_the_motion() -> None:
 def test_rotation_has_the_named_direction(label: str, turn: int) -> None:
     # the direction of a lengthy shape, from its second moments, turns by less than 90 degrees between frames
     for scene in range(40):
-        video = render(label, rng(9, scene), size=96, frames=8)
+        video = render_video(label, rng(9, scene), size=96, frames=8)
         turns = [_lean(video.masks[t], k) for t in (0, 7) for k in (1, 2)]
         for before, after in ((turns[0], turns[2]), (turns[1], turns[3])):
             moved = (after[0] - before[0] + np.pi / 2) % np.pi - np.pi / 2
@@ -217,7 +217,7 @@ def _lean(mask: np.ndarray, number: int) -> tuple[float, float]:
 def test_the_heap_only_ever_spreads(label: str) -> None:
     assert label in IRREVERSIBLE
     for scene in range(6):
-        heap = render(label, rng(2, scene), size=32).centres[:, -PEBBLES:]
+        heap = render_video(label, rng(2, scene), size=32).centres[:, -PEBBLES:]
         seen = ~np.isnan(heap[[0, -1], :, 0]).any(axis=0)
         before, after = (np.std(heap[t][seen], axis=0).sum() for t in (0, -1))
         assert after > 1.15 * before
@@ -225,11 +225,11 @@ def test_the_heap_only_ever_spreads(label: str) -> None:
 
 def test_bad_requests_are_refused() -> None:
     with pytest.raises(ConfigError, match="pendulum"):
-        render("pendulums", rng(0))
+        render_video("pendulums", rng(0))
     wrong: dict[str, Any]
     for wrong in ({"frames": 0}, {"size": 8}, {"fps": 0.0}):
         with pytest.raises(ConfigError, match="cannot render"):
-            render("orbit", rng(0), **wrong)
+            render_video("orbit", rng(0), **wrong)
 
 
 def count_frames(path: Path) -> int:
@@ -362,7 +362,7 @@ def test_world_made_before_crf_could_be_chosen_goes_on(tmp_path: Path) -> None:
 
 
 def test_gallery(tmp_path: Path) -> None:
-    videos = [render(label, rng(1), frames=8, size=32) for label in CLASSES]
+    videos = [render_video(label, rng(1), frames=8, size=32) for label in CLASSES]
     sheet = contact_sheet(videos, columns=2, frames_shown=4, tile=40)
     assert sheet.dtype == np.uint8
     assert sheet.shape[0] >= 7 * 40

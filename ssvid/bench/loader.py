@@ -11,7 +11,7 @@ import numpy as np
 from ssvid.bench.timing import frame_cache, rates, row, steady
 from ssvid.data.index import Index, VideoRecord
 from ssvid.data.loader import SamplePlan, load
-from ssvid.data.scanning import make_copies, scan_videos
+from ssvid.data.scanning import scan_videos, write_training_copies
 from ssvid.video.writer import write_video
 
 CLIP, SIDE, CLIPS = 16, 112, 96  # frames, px and number of the loader's clips
@@ -24,7 +24,7 @@ def bench_loader(folder: Path, rounds: int) -> list[dict[str, Any]]:
         write_video(folder / "v" / f"{number}.mp4", frame_cache(number, 600), fps=30, gop=250, bframes=2, crf=23)
     scan_videos([folder / "v"], index)
     originals = index.videos()
-    make_copies(index, folder / "copies")
+    write_training_copies(index, folder / "copies")
     copies = index.videos()
     rng = np.random.default_rng(0)
     plans = [_window(number % len(originals), originals, rng) for number in range(CLIPS)]

@@ -26,19 +26,19 @@ MEMORY, PLAN_TARGET = 1.2, 1.0
 JOB = """
 import json, resource, sys, time
 from pathlib import Path
-from ssvid.speedup.pipeline import SpeedupOptions, planned
-from ssvid.speedup.render import render
+from ssvid.speedup.pipeline import SpeedupOptions, plan_speedup
+from ssvid.speedup.render import render_plan
 source, out, by = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 spent, last = {}, [time.perf_counter()]
-def told(what, done, total):
+def report(what, done, total):
     now = time.perf_counter()
     spent[what] = spent.get(what, 0.0) + now - last[0]
     last[0] = now
 began = last[0]
-plan = planned(source, out, SpeedupOptions(by=by), told)
+plan = plan_speedup(source, out, SpeedupOptions(by=by), report)
 evidence = time.perf_counter() - began
 last[0] = time.perf_counter()
-render(plan, out, told=told)
+render_plan(plan, out, progress=report)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 print(json.dumps({"all": time.perf_counter() - began, "evidence and plan": evidence, "peak": peak,
                   "picture": spent.get("rendering", 0.0), "sound and joining": spent.get("joining with sound", 0.0)}))

@@ -31,7 +31,7 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
     began = time.perf_counter()
     chance = load_task(TASK).chance
     console.LOG.print(f"1/4 making {PER_CLASS * len(CLASSES)} videos of the motion world in {out / 'world'}")
-    with console.counting() as told:
+    with console.counting() as progress:
         listing = make_world(
             out / "world",
             per_class=PER_CLASS,
@@ -39,11 +39,11 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
             size=SIZE,
             seed=seed,
             workers=0,
-            progress=lambda done, total: told("rendering", done, total),
+            progress=lambda done, total: progress("rendering", done, total),
         )
         console.LOG.print("2/4 indexing them")
         index = Index(out / "world.sqlite", create=True)
-        scan_videos([listing], index, progress=told)
+        scan_videos([listing], index, progress=progress)
     config = PretrainConfig(
         task=TASK,
         backbone=BACKBONE,
@@ -61,7 +61,7 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
         run = pretrain(config, overwrite=True, report=report)
     held_out = validate(run, index.videos("test"))
     console.LOG.print("4/4 probing the frozen features for the motion classes")
-    with console.counting() as told:
+    with console.counting() as progress:
         table = transfer(
             TableRequest(
                 [str(run.path)],
@@ -73,15 +73,15 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
                 out=out / "transfer",
                 command="ssvid demo",
             ),
-            told,
+            progress,
         ).table
     table.title = "What the frozen features know of the motion classes (synthetic data)"
     write(table, out / "transfer")
-    page = write_page(out, run, table, held_out, chance, time.perf_counter() - began)
+    page = write_demo_page(out, run, table, held_out, chance, time.perf_counter() - began)
     return page, table
 
 
-def write_page(
+def write_demo_page(
     out: Path, run: Run, table: Table, held_out: dict[str, tuple[float, float]], chance: float, seconds: float
 ) -> Path:
     """The page: what the data is, how training went, what came of it, and how to go on."""

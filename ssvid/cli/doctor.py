@@ -26,7 +26,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def examine() -> dict[str, Any]:
+def check_installation() -> dict[str, Any]:
     """What was found, by name; "problems" lists what does not work, empty when all is well."""
     import torch
 

@@ -25,14 +25,14 @@ def list_(
 
     Example:  ssvid list models '*_tiny'
     """
-    from ssvid.cli.catalogue import HEADERS, catalogue
+    from ssvid.cli.catalogue import HEADERS, catalogue, cell_text
 
     listed = catalogue(kind, pattern)
     if as_json:
         typer.echo(json.dumps(listed, indent=2))
         return
     for name, rows in listed.items():
-        console.show_table(name, HEADERS[name], [[str(row[column]) for column in HEADERS[name]] for row in rows])
+        console.show_table(name, HEADERS[name], [[cell_text(row[column]) for column in HEADERS[name]] for row in rows])
 
 
 @app.command()
@@ -41,9 +41,9 @@ def doctor(as_json: Json = False) -> None:
 
     Example:  ssvid doctor --json
     """
-    from ssvid.cli.doctor import examine
+    from ssvid.cli.doctor import check_installation
 
-    report = examine()
+    report = check_installation()
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:
@@ -81,10 +81,11 @@ def bench(
     Example:  ssvid bench loader
     """
     from ssvid.bench import run_bench, to_markdown
+    from ssvid.files import write_text
 
     rows = run_bench(what, rounds)
     if out is not None:
-        out.write_text(to_markdown(what, rounds, rows))
+        write_text(out, to_markdown(what, rounds, rows))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:

@@ -144,7 +144,7 @@ def query(
     """
     from ssvid.search.collection import Collection
     from ssvid.search.encode import remarks
-    from ssvid.search.page import clock_time, similarity_figure, write_page
+    from ssvid.search.page import clock_time, similarity_figure, write_search_page
 
     if matrix is not None and not within:
         raise ConfigError("--matrix is the self-similarity of one video; it goes with --within")
@@ -158,7 +158,7 @@ def query(
     hard = remarks(video, collection.encoder.view, span)
     if matrix is not None and moments is not None:
         similarity_figure(moments, span).savefig(matrix, dpi=150)
-    written = write_page(page, collection, video, span, hits, hard, moments) if page is not None else None
+    written = write_search_page(page, collection, video, span, hits, hard, moments) if page is not None else None
     if as_json:
         found = {
             "query": video.path,

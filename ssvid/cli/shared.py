@@ -1,4 +1,4 @@
-"""What several commands have: options, and how a table of results is shown."""
+"""What several commands share: options, and how a table of results is printed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Workers = Annotated[int | None, typer.Option(help="Processes; default: one a core.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
-# how an evaluation looks at videos
+# the view under which an evaluation sees videos
 Clips = Annotated[int, typer.Option(min=1, help="Clips a video.")]
 Frames = Annotated[int | None, typer.Option(help="Frames a clip; default: as the first run was trained.")]
-Stride = Annotated[int | None, typer.Option(help="Frames from one to the next; default: as trained.")]
+Stride = Annotated[int | None, typer.Option(help="Frames from one frame of a clip to the next; default: as trained.")]
 Size = Annotated[int | None, typer.Option(help="Side, px; default: as trained.")]
-Fps = Annotated[float | None, typer.Option(help="Clock that stride counts on; default: as trained.")]
+Fps = Annotated[
+    float | None, typer.Option(help="Frames a second of the clock that stride counts in; default: as trained.")
+]
 Pool = Annotated[str | None, typer.Option(help="mean, max_space_mean_time or mean_std.")]
 
-# how its cells are computed
-Jobs = Annotated[int, typer.Option(min=1, help="Processes of one thread, each with cells of its own.")]
-CellWorkers = Annotated[int, typer.Option(help="Decoding processes of each.")]
+# how the cells of a table are computed
+Jobs = Annotated[int, typer.Option(min=1, help="Processes of one thread that compute cells side by side.")]
+CellWorkers = Annotated[int, typer.Option(help="Decoding processes of each of them.")]
 
 
 def show(table: Table, as_json: bool) -> None:
-    """A table of results on stdout, as JSON or drawn; drawn, its protocol and its notes stand on stderr."""
+    """Print a table of results on stdout, as JSON or drawn; the notes of a drawn table go to stderr."""
     if as_json:
         typer.echo(table.json(), nl=False)
         return

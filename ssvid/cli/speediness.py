@@ -9,77 +9,85 @@ from typing import Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import Json
+from ssvid.cli.shared import Device, Json
 
 app = typer.Typer()
 
-Input = Annotated[Path, typer.Argument(metavar="IN", help="Video.")]
-Model = Annotated[Path | None, typer.Option(help="Run folder of speednet; default: the model in the package.")]
+InputVideo = Annotated[Path, typer.Argument(metavar="IN", help="Video.")]
+ModelFolder = Annotated[
+    Path | None, typer.Option(help="Run folder of speednet; default: the model that comes with the package.")
+]
 
 
 @app.command()
 def speediness(
-    video: Input,
-    model: Model = None,
+    video: InputVideo,
+    model: ModelFolder = None,
     by: Annotated[str, typer.Option(help="model, motion (the slower the faster) or constant.")] = "model",
-    fit: Annotated[bool, typer.Option("--fit", help="Adapt the model to the video first; needs no labels.")] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Train the model on the video itself first; this needs no labels.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the curve into a picture (.png, .svg, .pdf).")] = None,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """How fast may every moment of a video play and still look natural? Prints the curve, ten lines a second at most.
+    """Print how fast every moment of a video may play and still look natural, in at most ten lines a second.
 
     Example:  ssvid speediness IN.mp4 --plot curve.png
     """
-    from ssvid.speedup.curve import evidence
-    from ssvid.speedup.fit import fit as fit_model
-    from ssvid.speedup.plots import draw_curve, rows
+    from ssvid.speedup.adaptation import adapt_to_video
+    from ssvid.speedup.curve import estimate_curve
+    from ssvid.speedup.plots import curve_rows, draw_curve
 
-    with console.counting() as told:
-        chosen = fit_model(video, model, told=told) if fit and by == "model" else model
-        curve = evidence(video, by=by, model=chosen, told=told)
+    with console.counting() as progress:
+        adapted = adapt_to_video(video, model, progress=progress, device=device) if fit and by == "model" else model
+        curve = estimate_curve(video, by=by, model=adapted, device=device, progress=progress)
     if plot is not None:
         draw_curve(curve, plot, video.name)
     if as_json:
         typer.echo(json.dumps(curve.to_dict()))
     else:
-        console.show_table(f"how fast {video.name} may play, by {by}", ("seconds", "speed", ""), rows(curve))
+        console.show_table(f"how fast {video.name} may play, by {by}", ("seconds", "speed", ""), curve_rows(curve))
 
 
 @app.command()
 def cam(
-    video: Input,
+    video: InputVideo,
     out: Annotated[Path, typer.Option("-o", "--out", help="Video to write.")],
     model: Annotated[
-        Path | None, typer.Option(help="Run folder of speednet or arrow_of_time; default: the model in the package.")
+        Path | None,
+        typer.Option(help="Run folder of speednet or arrow_of_time; default: the model that comes with the package."),
     ] = None,
+    device: Device = "auto",
 ) -> None:
-    """Draw over a video where the decision comes from: red pushes to "sped up" (or "backward"), blue against it.
+    """Draw a model's activation map over a video: red speaks for "sped up" (or "backward"), blue against it.
 
     Example:  ssvid cam IN.mp4 --model runs/speednet-s3dg_tiny-s0 -o OUT.mp4
     """
     from ssvid.speedup.cam import render_cam
 
-    with console.counting() as told:
-        render_cam(video, out, model, told)
+    with console.counting() as progress:
+        render_cam(video, out, model, progress, device)
     console.LOG.print(f"done: {out}", soft_wrap=True)
 
 
 @app.command("speedup-report")
 def speedup_report(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Writes OUT.md and OUT.json.")] = Path("results/speedup"),
-    model: Model = None,
-    videos: Annotated[int, typer.Option(help="Videos of the motion world with a changing speed.", min=2)] = 20,
-    seed: Annotated[int, typer.Option(help="Of that world; one that the model was not trained on.")] = 9002,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Write OUT.md and OUT.json.")] = Path("results/speedup"),
+    model: ModelFolder = None,
+    videos: Annotated[int, typer.Option(help="Motion-world videos with a changing speed.", min=2)] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of that world; take one that the model was not trained on.")] = 9002,
     clips: Annotated[
         Path | None, typer.Option(help="Folder of the SpeedNet authors' clip `pool` and its published speed curve.")
     ] = None,
+    device: Device = "auto",
 ) -> None:
-    """Does the planned speed follow the true one, and the published one? Against mean motion.
+    """Measure how well planned speeds follow true and published ones, beside mean motion alone.
 
     Example:  ssvid speedup-report -o results/speedup --clips speed/
     """
-    from ssvid.speedup.evaluate import report
+    from ssvid.speedup.evaluate import write_report
 
-    with console.counting() as told:
-        text = report(out, model, videos, seed, clips, told)
+    with console.counting() as progress:
+        text = write_report(out, model, videos, seed, clips, progress, device)
     typer.echo(text, nl=False)

@@ -64,8 +64,8 @@ def pretrain(
     from ssvid.plugins import load_task
     from ssvid.training.fit import pretrain as run_it
 
-    with console.training(chosen.steps, load_task(chosen.task).chance) as told:
-        run = run_it(chosen, resume=resume is not None, overwrite=overwrite, report=told)
+    with console.training(chosen.steps, load_task(chosen.task).chance) as progress:
+        run = run_it(chosen, resume=resume is not None, overwrite=overwrite, report=progress)
     console.LOG.print(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)", soft_wrap=True)
 
 
@@ -88,8 +88,8 @@ def audit(
     from ssvid.audit.report import HEADER, facts, rows, write
     from ssvid.training.run import Run
 
-    with console.counting() as told:
-        found = run_it(Run(run), data, other, videos=videos, workers=workers, progress=told)
+    with console.counting() as progress:
+        found = run_it(Run(run), data, other, videos=videos, workers=workers, progress=progress)
     write(found, run / "audit")
     if as_json:
         typer.echo(json.dumps(facts(found), indent=2))

@@ -37,16 +37,18 @@ def index(
     Example:  ssvid index videos/ -o videos.sqlite --transcode copies/
     """
     from ssvid.data.index import Index
-    from ssvid.data.scanning import make_copies, scan_videos
+    from ssvid.data.scanning import scan_videos, write_training_copies
 
     if raw and transcode is None:
         raise ConfigError("--raw says what --transcode DIR writes; name a folder with --transcode")
     opened = Index(out, create=True)
-    with console.counting() as told:
-        found = scan_videos(paths, opened, root=root, workers=workers, limit=limit, progress=told)
+    with console.counting() as progress:
+        found = scan_videos(paths, opened, root=root, workers=workers, limit=limit, progress=progress)
         copies = 0
         if transcode is not None:
-            copies = make_copies(opened, transcode, short_side=short_side, raw=raw, workers=workers, progress=told)
+            copies = write_training_copies(
+                opened, transcode, short_side=short_side, raw=raw, workers=workers, progress=progress
+            )
     bad = opened.bad()
     if as_json:
         report = {"index": str(out), "usable": found.usable, "scanned": found.scanned, "copies": copies}
@@ -88,7 +90,7 @@ def make_world(
     """
     from ssvid.data.synthetic import make_world as make
 
-    with console.counting() as told:
+    with console.counting() as progress:
         written = make(
             folder,
             per_class=per_class,
@@ -101,7 +103,7 @@ def make_world(
             davis=davis,
             crf=crf,
             workers=workers or 0,
-            progress=lambda done, total: told("rendering", done, total),
+            progress=lambda done, total: progress("rendering", done, total),
         )
     if picture is not None:
         from ssvid.data.contact_sheets import animate_classes

@@ -11,8 +11,9 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ssvid.data.synthetic import CLASSES, SyntheticVideo, render
+from ssvid.data.synthetic import CLASSES, SyntheticVideo, render_video
 from ssvid.errors import ConfigError
+from ssvid.files import atomic
 
 PAPER, INK = (255, 255, 255), (40, 40, 44)
 
@@ -50,7 +51,7 @@ def contact_sheet(
 def one_of_each(seed: int = 0, frames: int = 64, size: int = 128) -> list[SyntheticVideo]:
     """One video of every class of the motion world, each in a scene of its own."""
     return [
-        render(label, np.random.default_rng([seed, number]), frames=frames, size=size)
+        render_video(label, np.random.default_rng([seed, number]), frames=frames, size=size)
         for number, label in enumerate(CLASSES)
     ]
 
@@ -94,7 +95,8 @@ def save_animation(path: str | os.PathLike[str], frames: np.ndarray, fps: float 
         raise ConfigError(f"{path}: animations are written as .webp or .gif")
     for data in _encodings(path.suffix, [Image.fromarray(frame) for frame in frames], 1000 / fps):
         if len(data) <= limit:
-            path.write_bytes(data)
+            with atomic(path) as temporary:
+                temporary.write_bytes(data)
             return len(data)
     raise ConfigError(
         f"{path}: {len(frames)} frames do not fit into {limit} bytes; use fewer or smaller frames, or raise the limit"

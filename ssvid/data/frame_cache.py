@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.loader import Batch, SamplePlan, collate, load
 from ssvid.errors import VideoError
-from ssvid.files import cache_folder
+from ssvid.files import atomic, cache_folder
 
 LIMIT = 2 << 30  # bytes of frames up to which a data set is kept; larger ones are decoded for every clip
 
@@ -68,13 +67,8 @@ class FrameCache:
         name = hashlib.sha256(f"{fingerprint(self.videos)} {shape}".encode()).hexdigest()[:24]
         path = cache_folder() / "frame_cache" / f"{name}.npy"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_name(f".{name}.{os.getpid()}")
-            try:
-                self._decode(fresh, shape, progress)
-                fresh.replace(path)
-            finally:
-                fresh.unlink(missing_ok=True)
+            with atomic(path) as temporary:
+                self._decode(temporary, shape, progress)
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
     def _decode(self, path: Path, shape: tuple[int, ...], progress: Callable[[int, int], None] | None) -> None:

@@ -29,7 +29,7 @@ class SyntheticVideo:
     name: str
 
 
-def render(
+def render_video(
     label: str,
     rng: np.random.Generator,
     *,

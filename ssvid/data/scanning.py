@@ -55,7 +55,7 @@ def scan_videos(
     return _scan_todo(index, workers, limit, progress)
 
 
-def make_copies(
+def write_training_copies(
     index: Index,
     folder: str | os.PathLike[str],
     *,

@@ -22,7 +22,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Look:
+class ObjectStyle:
     """What one object looks like: outline (TABLE,) with mean square 1, its slope factor (TABLE,) (cosine of the angle between the
     outline's normal and the ray), surface pattern with its frequency, and two colours (2,3) RGB 0..255.
     """
@@ -40,7 +40,7 @@ class Scene:
 
     tile: Array
     drift: Array
-    looks: tuple[Look, ...]
+    looks: tuple[ObjectStyle, ...]
     order: Array
 
 
@@ -68,9 +68,9 @@ def make_scene(rng: np.random.Generator, size: int, bodies: int, pebbles: int) -
     hue = rng.uniform(0, 2 * np.pi)
     tile = _background(rng, TILE * size, base, hue)
     accent = hue + rng.choice([1.0, -1.0]) * rng.uniform(0.6 * np.pi, 1.1 * np.pi)
-    looks = [_look(rng, base, accent + rng.normal(0, 0.5), False) for _ in range(bodies)]
+    looks = [_object_style(rng, base, accent + rng.normal(0, 0.5), False) for _ in range(bodies)]
     stone = accent + rng.normal(0, 0.8)
-    looks += [_look(rng, base, stone + rng.normal(0, 0.25), True) for _ in range(pebbles)]
+    looks += [_object_style(rng, base, stone + rng.normal(0, 0.25), True) for _ in range(pebbles)]
     turn, speed = rng.uniform(0, 2 * np.pi), 0.01 * 8 ** rng.uniform()
     drift = speed * np.array([np.cos(turn), np.sin(turn)])
     return Scene(tile, drift, tuple(looks), rng.permutation(bodies + pebbles))
@@ -116,7 +116,7 @@ def _background(rng: np.random.Generator, side: int, base: float, hue: float) ->
     return oklch(shade + grain, chroma, hue + 0.9 * (mix - 0.5) + 0.15 * soft)
 
 
-def _look(rng: np.random.Generator, base: float, hue: float, pebble: bool) -> Look:
+def _object_style(rng: np.random.Generator, base: float, hue: float, pebble: bool) -> ObjectStyle:
     outline = np.ones(TABLE) if pebble else _outline(str(rng.choice(OUTLINES)))
     slope = 1 / np.sqrt(1 + (np.gradient(np.pad(outline, 1, mode="wrap"))[1:-1] * TABLE / (2 * np.pi) / outline) ** 2)
     pattern = "plain" if pebble else str(rng.choice(PATTERNS))
@@ -126,7 +126,7 @@ def _look(rng: np.random.Generator, base: float, hue: float, pebble: bool) -> Lo
     second = np.clip(lightness + rng.choice([-1.0, 1.0]) * rng.uniform(0.14, 0.22), 0.28, 0.97)
     chroma = rng.uniform(0.08, 0.15, 2)
     colours = oklch(np.array([lightness, second]), chroma, hue + np.array([0.0, rng.normal(0, 0.5)]))
-    return Look(outline.astype(np.float32), slope.astype(np.float32), pattern, rng.uniform(4.0, 6.5), colours)
+    return ObjectStyle(outline.astype(np.float32), slope.astype(np.float32), pattern, rng.uniform(4.0, 6.5), colours)
 
 
 def _outline(kind: str) -> Array:
@@ -176,7 +176,7 @@ class Sprite:
     shadow: Array
 
 
-def draw_sprite(look: Look, x: float, y: float, radius: float, angle: float, size: int) -> Sprite:
+def draw_sprite(look: ObjectStyle, x: float, y: float, radius: float, angle: float, size: int) -> Sprite:
     """Rasterise one object; x, y, radius in pixels (the centre of the first pixel is 0), angle in radians, for frames of `size` px."""
     blur = 0.035 * size + 0.5
     reach = radius * float(look.outline.max()) + blur + 1
@@ -200,7 +200,7 @@ def draw_sprite(look: Look, x: float, y: float, radius: float, angle: float, siz
     return Sprite(left, top, cover, np.clip(colour, 0, 255), shadow)
 
 
-def _surface(look: Look, rho: Array, turn: Array, radius: float) -> Array:
+def _surface(look: ObjectStyle, rho: Array, turn: Array, radius: float) -> Array:
     """Share of the second colour (h,w) 0..1 at polar places of the shape's own frame; edges about one pixel soft."""
     if look.pattern == "plain":
         return np.clip(0.25 * rho, 0, 1)

@@ -24,11 +24,12 @@ from PIL import Image
 
 from ssvid.compute import process_pool
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
-from ssvid.data.rendering import SyntheticVideo, render
+from ssvid.data.rendering import SyntheticVideo, render_video
 from ssvid.errors import ConfigError
+from ssvid.files import read_json, write_json, write_text
 from ssvid.video.writer import write_video
 
-__all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render"]
+__all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render_video"]
 
 VERSION = 1  # goes up whenever the same seed gives other pixels
 DAVIS_SMALLEST = 0.005  # share of the first frame an object needs to count as an object of the DAVIS layout
@@ -52,7 +53,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Item:
+class WorldItem:
     """One video of a world: its class and its number in the class."""
 
     label: str
@@ -95,7 +96,7 @@ def make_world(
     Args:
         folder: where to; made if missing.
         per_class: videos a class; may be raised in a later call.
-        frames, size, fps: of every video, as in `render`.
+        frames, size, fps: of every video, as in `render_video`.
         seed: the scenes are drawn from (seed, number).
         test_share: share of the scenes in the test split.
         varying_speed: share 0..1 of the scenes whose world clock changes its speed. The default 0 keeps "normal speed" true for all
@@ -116,7 +117,7 @@ def make_world(
         )
     folder = Path(folder)
     _claim(folder, world)
-    items = [Item(label, number) for label in CLASSES for number in range(per_class)]
+    items = [WorldItem(label, number) for label in CLASSES for number in range(per_class)]
     missing = [item for item in items if not _finished(folder, item)]
     done = len(items) - len(missing)
     for _ in _map(partial(_make_video, folder, world), missing, workers):
@@ -126,7 +127,7 @@ def make_world(
     return _write_lists(folder, world, items)
 
 
-def _map(work: Callable[[Item], None], items: list[Item], workers: int) -> Iterator[None]:
+def _map(work: Callable[[WorldItem], None], items: list[WorldItem], workers: int) -> Iterator[None]:
     workers = workers or min(os.cpu_count() or 1, -(-len(items) // 24))
     if workers <= 1:
         yield from map(work, items)
@@ -140,7 +141,7 @@ def _claim(folder: Path, world: World) -> None:
     note = folder / "world.json"
     if note.exists():
         try:
-            old = json.loads(note.read_text())["options"]
+            old = read_json(note)["options"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{note} is damaged; remove {folder} or choose another folder") from error
         old = {"crf": World.crf, **old}
@@ -155,22 +156,22 @@ def _claim(folder: Path, world: World) -> None:
             )
     elif folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty and holds no motion world; choose another folder")
-    _write_text(note, json.dumps({"options": asdict(world)}, indent=1))
+    write_json(note, {"options": asdict(world)})
 
 
-def _finished(folder: Path, item: Item) -> bool:
+def _finished(folder: Path, item: WorldItem) -> bool:
     # the annotation is written last
     return (folder / "annotations" / f"{item.name}.json").exists() and _mp4(folder, item).exists()
 
 
-def _mp4(folder: Path, item: Item) -> Path:
+def _mp4(folder: Path, item: WorldItem) -> Path:
     return folder / "videos" / item.label / f"{item.name}.mp4"
 
 
-def _make_video(folder: Path, world: World, item: Item) -> None:
+def _make_video(folder: Path, world: World, item: WorldItem) -> None:
     rng = np.random.default_rng([world.seed, item.number])
     varying = bool(rng.random() < world.varying_speed)
-    video = render(item.label, rng, frames=world.frames, size=world.size, fps=world.fps, varying_speed=varying)
+    video = render_video(item.label, rng, frames=world.frames, size=world.size, fps=world.fps, varying_speed=varying)
     video = replace(video, name=item.name)
     # one thread: the encoder's output must not depend on the machine
     write_video(_mp4(folder, item), video.frames, world.fps, codec="libx264", crf=world.crf, options={"threads": "1"})
@@ -194,14 +195,14 @@ def _make_video(folder: Path, world: World, item: Item) -> None:
             [None if np.isnan(x) else [round(float(x), 2), round(float(y), 2)] for x, y in row] for row in video.centres
         ],
     }
-    _write_text(folder / "annotations" / f"{item.name}.json", json.dumps(annotation))
+    write_text(folder / "annotations" / f"{item.name}.json", json.dumps(annotation))
 
 
-def _group(world: World, item: Item) -> str:
+def _group(world: World, item: WorldItem) -> str:
     return f"scene_{world.seed}_{item.number:04d}"
 
 
-def _write_lists(folder: Path, world: World, items: list[Item]) -> Path:
+def _write_lists(folder: Path, world: World, items: list[WorldItem]) -> Path:
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["path", "label", "split", "group"])
@@ -209,22 +210,19 @@ def _write_lists(folder: Path, world: World, items: list[Item]) -> Path:
         rows.writerow(
             [_mp4(folder, item).relative_to(folder).as_posix(), item.label, item.split(world), _group(world, item)]
         )
-    _write_text(folder / "videos.csv", table.getvalue())
+    write_text(folder / "videos.csv", table.getvalue())
     splits = [item.split(world) for item in items]
     if world.davis:
         for split, file in (("train", "train.txt"), ("test", "val.txt")):
             names = [item.name for item, s in zip(items, splits, strict=True) if s == split]
-            _write_text(folder / "davis" / "ImageSets" / "2017" / file, "".join(f"{name}\n" for name in names))
+            write_text(folder / "davis" / "ImageSets" / "2017" / file, "".join(f"{name}\n" for name in names))
     counts = {
         "videos": len(items),
         "classes": len(CLASSES),
         "train": splits.count("train"),
         "test": splits.count("test"),
     }
-    _write_text(
-        folder / "world.json",
-        json.dumps({"options": asdict(world), "counts": counts, "classes": list(CLASSES)}, indent=1),
-    )
+    write_json(folder / "world.json", {"options": asdict(world), "counts": counts, "classes": list(CLASSES)})
     return folder / "videos.csv"
 
 
@@ -270,10 +268,3 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text)
-    new.replace(path)

@@ -15,7 +15,6 @@ index yet are searched exactly beside it.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,6 +25,7 @@ import torch  # noqa: F401  before faiss
 import faiss as _faiss  # isort: skip
 
 from ssvid.errors import ConfigError
+from ssvid.files import atomic
 from ssvid.progress import Progress
 from ssvid.search.store import Vectors
 
@@ -237,9 +237,8 @@ def _shards(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _write(index: faiss.Index, path: Path) -> None:
-    fresh = path.with_name(path.name + ".tmp")
-    faiss.write_index(index, str(fresh))
-    os.replace(fresh, path)
+    with atomic(path) as temporary:
+        faiss.write_index(index, str(temporary))
 
 
 def _silent(what: str, done: int, total: int) -> None:

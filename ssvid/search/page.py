@@ -63,7 +63,7 @@ clips.forEach((clip, place) => {
 </script>"""
 
 
-def write_page(
+def write_search_page(
     out: str | os.PathLike[str],
     collection: Collection,
     video: VideoRecord,

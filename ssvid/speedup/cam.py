@@ -19,19 +19,20 @@ import torch.nn.functional as F
 from matplotlib import colormaps
 from torch import Tensor, nn
 
+from ssvid.compute import resolve_device
 from ssvid.data.augment import Augment
 from ssvid.errors import ConfigError, DataError
-from ssvid.progress import Progress
-from ssvid.speedup.models import load_model
-from ssvid.speedup.windows import Windows, durations_of, side_of, small_tensors
+from ssvid.progress import Progress, silent
+from ssvid.speedup.models import device_of, load_model
+from ssvid.speedup.windows import Windows, durations_of, evaluation_size, small_tensors
 from ssvid.training.run import Run
 from ssvid.training.validate import trained_task
 from ssvid.video.info import VideoInfo
 from ssvid.video.scan import scan
 from ssvid.video.shots import Shots
-from ssvid.video.transcode import upright
+from ssvid.video.transcode import upright_frames
 from ssvid.video.writer import write_video
-from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.backbone import Backbone, to_device
 
 COLORS = "coolwarm"
 OPAQUE = 0.65  # of the strongest places
@@ -40,7 +41,7 @@ FULL = (
 )
 
 
-class Mapped(Protocol):
+class ActivationMapModel(Protocol):
     """A task with a map: clips (B,V,C,T,h,w) -> (B,V,t,h',w'), of T frames `stride` ticks of its clock apart."""
 
     window_length: int
@@ -56,8 +57,9 @@ class Mapped(Protocol):
 def render_cam(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    model: str | os.PathLike[str] | Mapped | None = None,
-    told: Progress | None = None,
+    model: str | os.PathLike[str] | ActivationMapModel | None = None,
+    progress: Progress | None = None,
+    device: str = "auto",
 ) -> None:
     """Write `path` with its activation map over it to `out`, same frames at the same times, without sound.
 
@@ -65,25 +67,29 @@ def render_cam(
     a window is left plain.
     Raises VideoError for a file that cannot be used, ConfigError for a task without a map, DataError where every shot is too short.
     """
-    told = told or (lambda what, done, total: None)
-    task = cast(Mapped, model) if isinstance(model, nn.Module) else load_mapped(cast("str | None", model))
+    progress = progress or silent
+    task = (
+        cast(ActivationMapModel, model)
+        if isinstance(model, nn.Module)
+        else load_map_model(cast("str | None", model), device)
+    )
     info, shots = scan(path)
-    maps = frame_maps(task, info, replace(shots, bars=(0, 0, 0, 0)), told)
+    maps = frame_maps(task, info, replace(shots, bars=(0, 0, 0, 0)), progress)
     timing = {"times": info.times} if info.variable else {"fps": info.fps}
-    write_video(out, overlaid(info, maps, told), **timing)
+    write_video(out, overlaid(info, maps, progress), **timing)
 
 
-def load_mapped(source: str | os.PathLike[str] | None) -> Mapped:
+def load_map_model(source: str | os.PathLike[str] | None, device: str = "auto") -> ActivationMapModel:
     """The trained task of a run that has a map; the shipped SpeedNet for None. Raises ConfigError for a task without one."""
     if source is None or not (Path(source) / "config.yaml").is_file():
-        return cast(Mapped, load_model(source))
+        return cast(ActivationMapModel, load_model(source, device))
     task = trained_task(Run(source))
     if not hasattr(task, "cam"):
         raise ConfigError(f"{type(task).__name__} has no activation map; name a run of speednet or arrow_of_time")
-    return cast(Mapped, task)
+    return cast(ActivationMapModel, to_device(task, resolve_device(device)))
 
 
-def frame_maps(task: Mapped, info: VideoInfo, shots: Shots, told: Progress) -> np.ndarray:
+def frame_maps(task: ActivationMapModel, info: VideoInfo, shots: Shots, progress: Progress) -> np.ndarray:
     """The map (T,h,w) of every frame: the mean over the half-overlapping windows it lies in, NaN where there is none."""
     durations = durations_of(info)
     clock = min(task.fps or info.fps, info.fps) / getattr(task, "stride", 1)
@@ -94,9 +100,10 @@ def frame_maps(task: Mapped, info: VideoInfo, shots: Shots, told: Progress) -> n
     )
     cutter: Windows[Tensor] = Windows(info.times, durations, shots.cuts, [1.0], clock, length, max(1, length // 2))
     total, count = np.zeros(0), np.zeros(info.frames)
-    for window in cutter.cut(small_tensors(info, shots, side_of(task.augment), told)):
+    for window in cutter.cut(small_tensors(info, shots, evaluation_size(task.augment), progress)):
         with torch.inference_mode():
-            seen = task.cam(torch.stack(window.frames, 1)[None, None])[0, 0].float().numpy()  # (t,h,w)
+            clip = torch.stack(window.frames, 1)[None, None].to(device_of(task))
+            seen = task.cam(clip)[0, 0].float().cpu().numpy()  # (t,h,w)
         if not len(total):
             total = np.zeros((info.frames, *seen.shape[1:]))
         numbers = np.arange(window.numbers[0], window.numbers[-1] + 1)
@@ -117,14 +124,14 @@ def _held(maps: np.ndarray, starts: tuple[int, ...]) -> np.ndarray:
     return maps
 
 
-def overlaid(info: VideoInfo, maps: np.ndarray, told: Progress) -> Iterator[np.ndarray]:
+def overlaid(info: VideoInfo, maps: np.ndarray, progress: Progress) -> Iterator[np.ndarray]:
     """Every frame of a video, uint8 (H,W,3), with its map (h,w) in colours over it."""
     strength = np.abs(maps[np.isfinite(maps)])
     scale = max(float(np.quantile(strength, FULL)), 1e-6)
     palette = colormaps[COLORS]
-    frames = upright(info.path, info.height, info.width, info.frames)
+    frames = upright_frames(info.path, info.height, info.width, info.frames)
     for number, (frame, field) in enumerate(zip(frames, maps, strict=True), 1):
-        told("drawing", number, info.frames)
+        progress("drawing", number, info.frames)
         if np.isnan(field).any():
             yield frame
             continue

@@ -22,10 +22,10 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from ssvid.errors import ConfigError
-from ssvid.progress import Progress
-from ssvid.speedup.models import SpeedModel, load_model
+from ssvid.progress import Progress, silent
+from ssvid.speedup.models import SpeedModel, device_of, load_model
 from ssvid.speedup.natural_speed import fastest_natural, fill_gaps, spread_over_frames
-from ssvid.speedup.windows import Window, Windows, durations_of, side_of, small_tensors
+from ssvid.speedup.windows import Window, Windows, durations_of, evaluation_size, small_tensors
 from ssvid.video.info import VideoInfo
 from ssvid.video.scan import scan
 from ssvid.video.shots import STILL, Shots
@@ -78,18 +78,20 @@ class Curve:
         return cls(times, durations, tuple(plain["cuts"]), tuple(plain["rates"]), faster, natural, str(plain["by"]))
 
 
-def evidence(
+def estimate_curve(
     path: str | os.PathLike[str],
     *,
     by: str = "model",
     model: str | os.PathLike[str] | SpeedModel | None = None,
-    told: Progress | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
     scanned: Scanned | None = None,
 ) -> Curve:
     """How fast every frame of a video may be played.
 
     by: "model", SpeedNet's answers and motion together; "motion", the slower the motion the faster; "constant", every frame alike.
-    model: a SpeedNet run or task, None the one that comes with the package. told: progress. scanned: what a scan found, if there was one.
+    model: a SpeedNet run or task, None the one that comes with the package. scanned: what a scan found, if there was one.
+    device: where a model named by a folder runs.
     Raises VideoError for a file that cannot be used, ConfigError for an unknown `by`, DataError for a model that is none.
     """
     if by not in KINDS:
@@ -101,7 +103,7 @@ def evidence(
     if by == "motion":
         natural = motion_speed(shots.motion, durations, shots.cuts)
     elif by == "model":
-        rates, faster = looks_faster(load_model(model), info, shots, told)
+        rates, faster = sped_up_probability(load_model(model, device), info, shots, progress)
         if rates:
             network = fastest_natural(faster, np.array(rates))
             moving = motion_speed(shots.motion, durations, shots.cuts)
@@ -124,8 +126,8 @@ def motion_speed(motion: np.ndarray, durations: np.ndarray, cuts: Sequence[int])
     return np.clip(np.quantile(speed, 0.9) / speed, 1, MAX_RATE)
 
 
-def looks_faster(
-    task: SpeedModel, info: VideoInfo, shots: Shots, told: Progress | None = None, hop: int = HOP
+def sped_up_probability(
+    task: SpeedModel, info: VideoInfo, shots: Shots, progress: Progress | None = None, hop: int = HOP
 ) -> tuple[tuple[float, ...], np.ndarray]:
     """Playback rates (R,) and the probability (R,T) that each frame looks sped up at them; none for a video shorter than a window.
 
@@ -143,18 +145,18 @@ def looks_faster(
     if not rates:
         return (), np.zeros((0, info.frames))
     cutter: Windows[Tensor] = Windows(info.times, durations, shots.cuts, rates, clock, task.frames, hop)
-    told = told or (lambda what, done, total: None)
-    frames = small_tensors(info, shots, side_of(task.augment), told)
+    progress = progress or silent
+    frames = small_tensors(info, shots, evaluation_size(task.augment), progress)
     centres: list[list[list[float]]] = [[[] for _ in starts] for _ in rates]
     said: list[list[list[float]]] = [[[] for _ in starts] for _ in rates]
-    for window, logit in answers(task, cutter.cut(frames), shots.motion):
+    for window, logit in window_logits(task, cutter.cut(frames), shots.motion):
         centres[window.rate][window.shot].append(window.centre)
         said[window.rate][window.shot].append(logit)
     logits = fill_gaps(spread_over_frames(centres, said, info.times, starts))
     return rates, 1 / (1 + np.exp(-logits))
 
 
-def answers(
+def window_logits(
     task: SpeedModel, windows: Iterator[Window[Tensor]], motion: np.ndarray
 ) -> Iterator[tuple[Window[Tensor], float]]:
     """Every window with the logit of its being sped up, asked in batches; those without motion are not asked about."""
@@ -166,14 +168,14 @@ def answers(
             continue
         waiting.append(window)
         if len(waiting) == BATCH:
-            yield from _asked(task, waiting)
+            yield from _score_batch(task, waiting)
             waiting = []
     if waiting:
-        yield from _asked(task, waiting)
+        yield from _score_batch(task, waiting)
 
 
-def _asked(task: SpeedModel, windows: Sequence[Window[Tensor]]) -> Iterator[tuple[Window[Tensor], float]]:
-    clips = torch.stack([torch.stack(window.frames, 1) for window in windows])  # (B,3,T,h,w)
+def _score_batch(task: SpeedModel, windows: Sequence[Window[Tensor]]) -> Iterator[tuple[Window[Tensor], float]]:
+    clips = torch.stack([torch.stack(window.frames, 1) for window in windows]).to(device_of(task))  # (B,3,T,h,w)
     with torch.inference_mode():
         logits = task.logits(clips.unsqueeze(1))[:, 0]
     yield from zip(windows, logits.tolist(), strict=True)

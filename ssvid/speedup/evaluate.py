@@ -18,12 +18,12 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.stats import spearmanr
 
-from ssvid.data.synthetic import CLASSES, render
+from ssvid.data.synthetic import CLASSES, render_video
 from ssvid.environment import environment
 from ssvid.errors import DataError
 from ssvid.files import write_json, write_text
 from ssvid.progress import Progress
-from ssvid.speedup.curve import Curve, Scanned, evidence
+from ssvid.speedup.curve import Curve, Scanned, estimate_curve
 from ssvid.speedup.models import SpeedModel, load_model
 from ssvid.speedup.solver import plan_pace
 from ssvid.video.scan import scan
@@ -44,39 +44,39 @@ POOL, POOL_CURVE = "speednet_pool-orig.mp4", "pool_authors_speed_curve.csv"
 BAR = 0.7
 
 
-def report(
+def write_report(
     out: str | os.PathLike[str],
     model: str | os.PathLike[str] | None,
     videos: int,
     seed: int,
     clips: str | os.PathLike[str] | None,
-    told: Progress,
+    progress: Progress,
+    device: str = "auto",
 ) -> str:
     """Write OUT.md and OUT.json and return the former. clips: the folder with the authors' clip, where it is there.
 
     Raises DataError where that folder does not hold it.
     """
-    task = load_model(model)
-    rows = world_rows(task, videos, seed, told)
+    task = load_model(model, device)
+    rows = world_rows(task, videos, seed, progress)
     pool = None if clips is None else pool_row(task, Path(clips))
     name = "shipped" if model is None else Path(model).name
     facts = {"model": name, "seed": seed, "world": rows, "pool": pool}
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out.with_suffix(".json"), facts | {"environment": environment()})
-    text = markdown(rows, pool, name, seed)
+    text = agreement_markdown(rows, pool, name, seed)
     write_text(out.with_suffix(".md"), text)
     return text
 
 
-def world_rows(task: SpeedModel, videos: int, seed: int, told: Progress) -> list[dict[str, Any]]:
+def world_rows(task: SpeedModel, videos: int, seed: int, progress: Progress) -> list[dict[str, Any]]:
     """One row a video of the motion world with a changing speed: class, and by model and by motion how V and the plan follow the truth."""
     rows = []
     for number in range(videos):
-        told("motion world", number, videos)
+        progress("motion world", number, videos)
         label = MOVING[number % len(MOVING)]
         rng = np.random.default_rng([seed, number])
-        video = render(label, rng, frames=FRAMES, size=SIZE, fps=RATE, varying_speed=True)
+        video = render_video(label, rng, frames=FRAMES, size=SIZE, fps=RATE, varying_speed=True)
         row: dict[str, Any] = {"video": number, "class": label}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "video.mp4"
@@ -86,14 +86,14 @@ def world_rows(task: SpeedModel, videos: int, seed: int, told: Progress) -> list
                 row[f"{by} V"] = agreement(curve.natural, 1 / video.speed)
                 row[f"{by} plan"] = agreement(planned_speed(curve), 1 / video.speed)
         rows.append(row)
-    told("motion world", videos, videos)
+    progress("motion world", videos, videos)
     return rows
 
 
 def three_curves(path: Path, task: SpeedModel, scanned: Scanned) -> dict[str, Curve]:
     """The curve by both, which is the default, by the network alone and by motion alone."""
-    both = evidence(path, model=task, scanned=scanned)
-    motion = evidence(path, by="motion", scanned=scanned)
+    both = estimate_curve(path, model=task, scanned=scanned)
+    motion = estimate_curve(path, by="motion", scanned=scanned)
     return {"both": both, "network": replace(both, natural=both.network), "motion": motion}
 
 
@@ -125,7 +125,7 @@ def pool_row(task: SpeedModel, folder: Path) -> dict[str, float]:
     }
 
 
-def markdown(rows: Sequence[dict[str, Any]], pool: dict[str, float] | None, model: str, seed: int) -> str:
+def agreement_markdown(rows: Sequence[dict[str, Any]], pool: dict[str, float] | None, model: str, seed: int) -> str:
     """The results as a page."""
     names = [f"{by} {what}" for by in ("both", "network", "motion") for what in ("V", "plan")]
     means = {name: float(np.mean([row[name] for row in rows])) for name in names}

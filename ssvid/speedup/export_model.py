@@ -17,7 +17,7 @@ from ssvid.data.index import Index
 from ssvid.errors import ConfigError
 from ssvid.files import read_json
 from ssvid.speedup.models import SHIPPED, load_model, save_model
-from ssvid.speedup.scores import Asked, ask
+from ssvid.speedup.scores import WindowScores, score_windows
 from ssvid.training.run import Run
 from ssvid.training.validate import trained_task
 
@@ -32,9 +32,9 @@ def export_model(run: Run, trained: Path, held_out: dict[str, Path], out: Path) 
         raise ConfigError(f"{run.path} was not audited; do so first: ssvid audit {run.path}")
     audit = read_json(report)
     model = load_model(run.path)
-    threshold = ask(model, Index(trained).videos("train")).best_threshold()
-    asked = {name: ask(model, Index(path).videos()) for name, path in held_out.items()}
-    asked["all"] = Asked.together(list(asked.values()))
+    threshold = score_windows(model, Index(trained).videos("train")).best_threshold()
+    asked = {name: score_windows(model, Index(path).videos()) for name, path in held_out.items()}
+    asked["all"] = WindowScores.concat(list(asked.values()))
     scores = {name: answers.scores(threshold) for name, answers in asked.items()}
     facts = {
         "steps": run.config.steps,

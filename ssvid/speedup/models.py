@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ssvid.compute import resolve_device
 from ssvid.config import PretrainConfig
 from ssvid.data.augment import Augment
 from ssvid.errors import DataError
@@ -43,18 +44,27 @@ class SpeedModel(Protocol):
         ...
 
 
-def load_model(source: str | os.PathLike[str] | SpeedModel | None = None) -> SpeedModel:
-    """A trained SpeedNet in eval mode: of a run folder, of a folder that `save_model` wrote, or the shipped one for None; a task is itself.
+def load_model(source: str | os.PathLike[str] | SpeedModel | None = None, device: str = "auto") -> SpeedModel:
+    """A trained SpeedNet in eval mode on a device.
 
-    Raises DataError for anything else.
+    source: a run folder, a folder that `save_model` wrote, or None for the model that comes with the package; a task is returned as it is,
+    on the device where it lies. device: as `ssvid.compute.resolve_device` takes it.
+    Raises DataError for a source that holds no SpeedNet, ConfigError for a device that is not there.
     """
     if isinstance(source, nn.Module):
         return cast(SpeedModel, source.eval())
+    place = resolve_device(device)
     folder = SHIPPED if source is None else Path(cast(str, source))
     task = trained_task(Run(folder)) if (folder / "config.yaml").is_file() else _kept_model(folder)
     if not isinstance(task, load_task("speednet")):
         raise DataError(f"{folder} holds {type(task).__name__}, and speed is judged by SpeedNet; name a speednet run")
-    return cast(SpeedModel, task)
+    return cast(SpeedModel, to_device(task, place))
+
+
+def device_of(model: object) -> torch.device:
+    """The device that a model's parameters lie on; the CPU for a model without any."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))
 
 
 def load_card(folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:

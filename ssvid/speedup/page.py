@@ -16,8 +16,8 @@ from PIL import Image
 from ssvid.progress import Progress
 from ssvid.speedup.page_parts import SCRIPT, STYLE
 from ssvid.speedup.plan import SpeedPlan, make_plan
-from ssvid.speedup.render import render
-from ssvid.video.decode import in_order, open_video, shown_size
+from ssvid.speedup.render import render_plan
+from ssvid.video.decode import decode_in_order, open_video, shown_size
 
 EMBEDDED = 6_000_000  # bytes of videos up to which the page holds them itself
 PLAYED = {"mp4": ("h264", "av1", "vp9"), "matroska,webm": ("vp8", "vp9", "av1")}  # what browsers play
@@ -34,8 +34,8 @@ BY = {
 }
 
 
-def write_page(
-    plan: SpeedPlan, result: Path, path: Path, *, cam: Path | None = None, told: Progress | None = None
+def write_speedup_page(
+    plan: SpeedPlan, result: Path, path: Path, *, cam: Path | None = None, progress: Progress | None = None
 ) -> Path:
     """Write the page: both videos in step, speediness and speed under a moving cursor, cuts, the activation map where there is one.
 
@@ -47,11 +47,11 @@ def write_page(
         result: the video rendered from it.
         path: page to write.
         cam: video of the activation map, frame by frame that of the source.
-        told: progress of the copy.
+        progress: progress of the copy.
     """
     original = Path(plan.source)
     if not _played(original):
-        original = _copy(plan, result.with_name(f"{result.stem}.original.mp4"), told)
+        original = _copy(plan, result.with_name(f"{result.stem}.original.mp4"), progress)
     files = [original, result, *([cam] if cam else [])]
     embedded = sum(file.stat().st_size for file in files) <= EMBEDDED
     links = [_embed(file) if embedded else _link(file, path.parent) for file in files]
@@ -92,9 +92,9 @@ def _figure(name: str, clock: str, videos: str) -> str:
     return f'<figure><div class="screen">{videos}</div><figcaption><b>{name}</b><span id="{clock}"></span></figcaption></figure>'
 
 
-def _video(name: str, link: str, told: str) -> str:
+def _video(name: str, link: str, progress: str) -> str:
     muted, over = ("" if name == "result" else " muted"), (' class="over"' if name == "map" else "")
-    return f'<video id="{name}"{over} src="{link}" data-name="{markup.escape(told)}" preload="auto" playsinline{muted}></video>'
+    return f'<video id="{name}"{over} src="{link}" data-name="{markup.escape(progress)}" preload="auto" playsinline{muted}></video>'
 
 
 def _thinned(length: int, points: int) -> np.ndarray:
@@ -193,9 +193,9 @@ def _played(path: Path) -> bool:
         )
 
 
-def _copy(plan: SpeedPlan, path: Path, told: Progress | None) -> Path:
+def _copy(plan: SpeedPlan, path: Path, progress: Progress | None) -> Path:
     """The original as browsers play it, every frame at its own time, silent."""
-    render(make_plan(plan.source, plan.curve, speed=1), path, audio="mute", told=told)
+    render_plan(make_plan(plan.source, plan.curve, speed=1), path, audio="mute", progress=progress)
     return path
 
 
@@ -203,7 +203,7 @@ def _look(path: Path) -> tuple[bool, bool]:
     """Whether a video is wider than high, and whether it is silent."""
     container, stream = open_video(str(path))
     with container:
-        frame = next(in_order(container, stream))
+        frame = next(decode_in_order(container, stream))
         height, width = shown_size(frame)
         return width > height, not container.streams.audio
 

@@ -129,7 +129,7 @@ addEventListener('keydown', event => {
 for (const video of [result, ...followers]) video.addEventListener('error', () => {
   const told = document.createElement('div'); told.className = 'broken';
   told.textContent = 'This browser cannot play ' + (video.dataset.name || 'this file') + '.';
-  video.parentNode.append(told);
+  video.parentNode.append(progress);
 });
 draw(0); follow(0); requestAnimationFrame(frame);
 """

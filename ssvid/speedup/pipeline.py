@@ -12,10 +12,10 @@ from typing import Any
 from ssvid.data.layouts.entries import VIDEO_SUFFIXES
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.progress import Progress
-from ssvid.speedup.curve import Curve, evidence
+from ssvid.speedup.curve import Curve, estimate_curve
 from ssvid.speedup.models import SHIPPED
-from ssvid.speedup.plan import FORMAT, SpeedPlan, fingerprint, make_plan, read_json, read_plan, write_plan
-from ssvid.speedup.render import render
+from ssvid.speedup.plan import FORMAT, SpeedPlan, file_identity, make_plan, read_json_object, read_plan, write_plan
+from ssvid.speedup.render import render_plan
 from ssvid.speedup.schedule import TICKS
 from ssvid.speedup.timeline import average_rate, is_timeline, segments, write_timeline
 from ssvid.video.decode import check_file
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SpeedupOptions:
-    """What the user asks for; see `make_plan` and `render` for what the parts mean."""
+    """What the user asks for; see `make_plan` and `render_plan` for what the parts mean."""
 
     speed: float | None = None
     duration: float | None = None
@@ -38,16 +38,17 @@ class SpeedupOptions:
     fit: bool = False
     audio: str = "keep-pitch"
     fps: float | None = None
+    device: str = "auto"
     plan: Path | None = None  # read instead of planning: ours, a list of segments, or a v1 timeline
 
-    def evidence(self) -> dict[str, Any]:
+    def curve_options(self) -> dict[str, Any]:
         """What the curve depends on."""
         return {"by": self.by, "model": _model_mark(self.model) if self.by == "model" else None, "fit": self.fit}
 
-    def wanted(self) -> dict[str, Any]:
+    def plan_options(self) -> dict[str, Any]:
         """What the plan depends on."""
         names = ("speed", "duration", "min_speed", "max_speed", "smooth", "objective")
-        return {**self.evidence(), **{name: getattr(self, name) for name in names}}
+        return {**self.curve_options(), **{name: getattr(self, name) for name in names}}
 
 
 def plan_file(out: Path) -> Path:
@@ -55,8 +56,8 @@ def plan_file(out: Path) -> Path:
     return out.with_name(f"{out.name}.plan.json")
 
 
-def planned(
-    source: Path, out: Path, options: SpeedupOptions, told: Progress | None = None, *, export: Path | None = None
+def plan_speedup(
+    source: Path, out: Path, options: SpeedupOptions, progress: Progress | None = None, *, export: Path | None = None
 ) -> SpeedPlan:
     """The plan of a video, kept in OUT.plan.json.
 
@@ -64,7 +65,7 @@ def planned(
     evidence is taken, which is what takes time. export: a v1 timeline to write.
     Raises VideoError for a video that cannot be used, ConfigError and DataError for a options or a plan file that cannot be met or read.
     """
-    plan = _planned(source, out, options, told)
+    plan = _make_or_read_plan(source, out, options, progress)
     if export is not None:
         write_timeline(plan, export)
     return plan
@@ -74,28 +75,30 @@ def speed_up(
     source: Path,
     out: Path,
     options: SpeedupOptions,
-    told: Progress | None = None,
+    progress: Progress | None = None,
     *,
     export: Path | None = None,
     html: Path | None = None,
     cam: bool = False,
 ) -> SpeedPlan:
-    """The whole job: plan, render, export a timeline, write the page. Returns the plan; raises as `planned` and `render` do.
+    """The whole job: plan, render, export a timeline, write the page. Returns the plan; raises as `planned` and `render_plan` do.
 
     export: a v1 timeline to write. html: a page to write. cam: for the page, also render the activation map, to NAME.cam.mp4.
     """
     if out.suffix.lower() not in TICKS:
         raise ConfigError(f"{out}: cannot write this kind of file; name one of {', '.join(TICKS)}")
-    plan = planned(source, out, options, told, export=export)
-    render(plan, out, fps=options.fps, audio=options.audio, told=told)
+    plan = plan_speedup(source, out, options, progress, export=export)
+    render_plan(plan, out, fps=options.fps, audio=options.audio, progress=progress)
     if html is not None:
-        from ssvid.speedup.page import write_page
+        from ssvid.speedup.page import write_speedup_page
 
-        write_page(plan, out, html, cam=_map(source, out, options, told) if cam else None, told=told)
+        write_speedup_page(
+            plan, out, html, cam=_map(source, out, options, progress) if cam else None, progress=progress
+        )
     return plan
 
 
-def one_by_one(
+def process_each(
     pairs: Sequence[tuple[Path, Path]], act: Callable[[Path, Path], SpeedPlan]
 ) -> Iterator[tuple[Path, Path, SpeedPlan | Exception]]:
     """`act` on every (source, result); what goes wrong with one is given out in place of its plan, and the next one begins."""
@@ -106,7 +109,7 @@ def one_by_one(
             yield source, out, error
 
 
-def targets(inputs: Sequence[Path], out: Path | None) -> list[tuple[Path, Path]]:
+def result_paths(inputs: Sequence[Path], out: Path | None) -> list[tuple[Path, Path]]:
     """(source, result) of every video: folders stand for the videos in them.
 
     out: the result of a single file; a folder for several, where results keep the names of the sources. None: NAME.fast.mp4 beside them.
@@ -136,21 +139,23 @@ def targets(inputs: Sequence[Path], out: Path | None) -> list[tuple[Path, Path]]
     return pairs
 
 
-def beside(path: Path | None, out: Path, several: bool, suffix: str) -> Path | None:
+def companion_path(path: Path | None, out: Path, several: bool, suffix: str) -> Path | None:
     """A by-product's file: the path given; of several videos, a file named as the result in the folder given."""
     return path / f"{out.stem}{suffix}" if path is not None and several else path
 
 
-def _planned(source: Path, out: Path, options: SpeedupOptions, told: Progress | None) -> SpeedPlan:
+def _make_or_read_plan(source: Path, out: Path, options: SpeedupOptions, progress: Progress | None) -> SpeedPlan:
     identity = _identity(source)
     if options.plan is not None:
         plan = _given(options.plan, source, identity)
         write_plan(plan, plan_file(out))
         return read_plan(plan_file(out))
     kept = _kept(plan_file(out), identity)
-    if kept is not None and kept.options.get("options") == options.wanted():
+    if kept is not None and kept.options.get("options") == options.plan_options():
         return replace(kept, source=os.fspath(source))
-    curve = kept.curve if kept is not None and _same_evidence(kept, options) else _evidence(source, options, told)
+    curve = (
+        kept.curve if kept is not None and _same_curve(kept, options) else _estimate_curve(source, options, progress)
+    )
     plan = make_plan(
         source,
         curve,
@@ -161,17 +166,17 @@ def _planned(source: Path, out: Path, options: SpeedupOptions, told: Progress | 
         smooth=options.smooth,
         objective=options.objective,
     )
-    write_plan(replace(plan, options={"options": options.wanted(), **plan.options}), plan_file(out))
+    write_plan(replace(plan, options={"options": options.plan_options(), **plan.options}), plan_file(out))
     return read_plan(plan_file(out))  # as a later call will find it: the parts of a rendering are known by every digit
 
 
-def _map(source: Path, out: Path, options: SpeedupOptions, told: Progress | None) -> Path | None:
+def _map(source: Path, out: Path, options: SpeedupOptions, progress: Progress | None) -> Path | None:
     """The activation map as a video; None, with the reason told, where the model has nothing to say of the video."""
     from ssvid.speedup.cam import render_cam
 
     path = out.with_name(f"{out.stem}.cam.mp4")
     try:
-        render_cam(source, path, options.model, told)
+        render_cam(source, path, options.model, progress, options.device)
     except DataError as error:
         logger.warning("the page goes without the activation map: %s", error)
         return None
@@ -197,17 +202,20 @@ def _model_mark(model: str | None) -> str:
 
 
 def _identity(source: Path) -> str:
-    return fingerprint(check_file(source))
+    return file_identity(check_file(source))
 
 
-def _evidence(source: Path, options: SpeedupOptions, told: Progress | None) -> Curve:
+def _estimate_curve(source: Path, options: SpeedupOptions, progress: Progress | None) -> Curve:
     if options.by != "model":
-        return evidence(source, by=options.by, told=told)
+        return estimate_curve(source, by=options.by, progress=progress)
     if not options.fit:
-        return evidence(source, model=options.model, told=told)
-    from ssvid.speedup.fit import fit
+        return estimate_curve(source, model=options.model, device=options.device, progress=progress)
 
-    return evidence(source, model=fit(source, options.model, told=told), told=told)
+    from ssvid.speedup.adaptation import adapt_to_video
+
+    return estimate_curve(
+        source, model=adapt_to_video(source, options.model, progress=progress, device=options.device), progress=progress
+    )
 
 
 def _kept(path: Path, identity: str) -> SpeedPlan | None:
@@ -219,14 +227,14 @@ def _kept(path: Path, identity: str) -> SpeedPlan | None:
     return plan if plan.identity == identity else None
 
 
-def _same_evidence(kept: SpeedPlan, options: SpeedupOptions) -> bool:
+def _same_curve(kept: SpeedPlan, options: SpeedupOptions) -> bool:
     before = kept.options.get("options", {})
-    return all(before.get(name, "?") == value for name, value in options.evidence().items())
+    return all(before.get(name, "?") == value for name, value in options.curve_options().items())
 
 
 def _given(path: Path, source: Path, identity: str) -> SpeedPlan:
     """A plan from a file of the user's: ours, a bare {"segments": [[start_s, end_s, speed], ...]}, or a v1 timeline."""
-    stored = read_json(path)
+    stored = read_json_object(path)
     if stored.get("format") == FORMAT:
         plan = read_plan(path)
         if plan.identity != identity:
@@ -236,6 +244,6 @@ def _given(path: Path, source: Path, identity: str) -> SpeedPlan:
         return replace(plan, source=os.fspath(source))
     if not is_timeline(stored) and "segments" not in stored:
         raise DataError(f'{path}: holds no plan; needed are "segments", a plan of ours or a v1 timeline')
-    plain = make_plan(source, evidence(source, by="constant"), speed=1)
+    plain = make_plan(source, estimate_curve(source, by="constant"), speed=1)
     rows = segments(stored, average_rate(plain.source_edges), str(path)) if is_timeline(stored) else stored["segments"]
     return replace(plain.with_segments(rows), options={"plan": os.fspath(path)})

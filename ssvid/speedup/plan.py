@@ -8,12 +8,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssvid.errors import ConfigError, DataError
+from ssvid.files import read_json, write_text
 from ssvid.speedup.curve import Curve
 from ssvid.speedup.solver import paper_speed, plan_pace
 
@@ -27,7 +27,7 @@ class SpeedPlan:
 
     Attributes:
         source: path of the video.
-        identity: what tells the file from others, see `fingerprint`.
+        identity: what tells the file from others, see `file_identity`.
         curve: the evidence, with the frames' times and cuts.
         pace: (T,) float64, output seconds per input second of every source frame; 0: the frame is left out.
         options: what was asked for, to be read by people.
@@ -148,10 +148,10 @@ def make_plan(
     else:
         raise ConfigError(f"there is no objective {objective!r}; there are exact and paper")
     options = {"seconds": round(length, 6), "min_speed": min_speed, "max_speed": max_speed, "smooth": smooth}
-    return SpeedPlan(os.fspath(source), fingerprint(source), curve, pace, {**options, "objective": objective})
+    return SpeedPlan(os.fspath(source), file_identity(source), curve, pace, {**options, "objective": objective})
 
 
-def fingerprint(path: str | os.PathLike[str]) -> str:
+def file_identity(path: str | os.PathLike[str]) -> str:
     """What tells a file from others, also when it is moved: its size, and a hash of its first and last mebibyte."""
     size, ends = os.path.getsize(path), 1 << 20
     hashed = hashlib.blake2b(digest_size=12)
@@ -175,11 +175,7 @@ def write_plan(plan: SpeedPlan, path: str | os.PathLike[str]) -> None:
         "curve": plan.curve.to_dict(),
     }
     lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in stored.items())
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(f"{{\n{lines}\n}}\n")
-    os.replace(temporary, path)
+    write_text(path, f"{{\n{lines}\n}}\n")
 
 
 def read_plan(path: str | os.PathLike[str]) -> SpeedPlan:
@@ -187,7 +183,7 @@ def read_plan(path: str | os.PathLike[str]) -> SpeedPlan:
 
     Raises DataError for a file that is no plan, ConfigError for segments that are none.
     """
-    stored = read_json(path)
+    stored = read_json_object(path)
     if stored.get("format") != FORMAT:
         raise DataError(f"{path}: is no plan of ssvid speedup ({FORMAT!r} is missing)")
     try:
@@ -201,10 +197,10 @@ def read_plan(path: str | os.PathLike[str]) -> SpeedPlan:
     return plan.with_segments(stored.get("segments") or [])
 
 
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A JSON object from a file. Raises DataError where there is none."""
     try:
-        stored = json.loads(Path(path).read_text())
+        stored = read_json(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

@@ -14,7 +14,7 @@ LINES_A_SECOND, MOST_LINES, BAR = 10, 60, 40
 INK, ACCENT, SOFT = "#1b2733", "#b4552d", "#8a97a3"
 
 
-def rows(curve: Curve) -> list[tuple[str, str, str]]:
+def curve_rows(curve: Curve) -> list[tuple[str, str, str]]:
     """Seconds, natural speed and a bar, at most ten lines a second and sixty in all."""
     end = float(curve.times[-1] + curve.durations[-1])
     count = max(1, min(len(curve.times), MOST_LINES, round(end * LINES_A_SECOND)))

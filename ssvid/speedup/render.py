@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import uuid
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,13 +13,14 @@ import av
 import numpy as np
 
 from ssvid.errors import ConfigError, DataError
-from ssvid.progress import Progress
-from ssvid.speedup.plan import SpeedPlan, fingerprint
+from ssvid.files import atomic
+from ssvid.progress import Progress, silent
+from ssvid.speedup.plan import SpeedPlan, file_identity
 from ssvid.speedup.schedule import schedule
 from ssvid.speedup.segment_encoder import FORMATS, SegmentEncoder
 from ssvid.speedup.sound import MODES, OPUS, AudioWriter, sound_streams
 from ssvid.speedup.subtitles import MILLISECOND, subtitles
-from ssvid.video.decode import in_order, open_video
+from ssvid.video.decode import decode_in_order, open_video
 
 AUDIO = (*MODES, "mute")
 OWN_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
@@ -31,13 +31,13 @@ def parts_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.parts")
 
 
-def render(
+def render_plan(
     plan: SpeedPlan,
     out: str | os.PathLike[str],
     *,
     fps: float | None = None,
     audio: str = "keep-pitch",
-    told: Progress | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Render a plan; the file appears under its name when it is complete.
 
@@ -48,41 +48,37 @@ def render(
         out: result; .mp4, .mov and .mkv hold H.264 and AAC, .webm VP9 and Opus.
         fps: constant rate, frames a second; None: every frame of the source, at a variable rate.
         audio: keep-pitch, pitch (it rises with the speed) or mute. Sound lasts as long as the picture.
-        told: called with (what, done, of how many).
+        progress: called with (what, done, of how many).
 
     Raises:
         ConfigError: a container or a mode that there is not, the source itself as result.
         DataError: the source is another file than was planned, or the result cannot be written.
         VideoError: the source cannot be decoded.
     """
-    out, told = Path(out), told or (lambda what, done, total: None)
+    out, progress = Path(out), progress or silent
     if audio not in AUDIO:
         raise ConfigError(f"there is no sound mode {audio!r}; there are {', '.join(AUDIO)}")
     if out.exists() and os.path.exists(plan.source) and out.samefile(plan.source):
         raise ConfigError(f"{out}: is the source itself; name another file with -o")
     suffix = out.suffix.lower()
     frames = schedule(plan, suffix, fps)
-    if fingerprint(plan.source) != plan.identity:
+    if file_identity(plan.source) != plan.identity:
         raise DataError(f"{plan.source}: has changed since it was planned; plan it again, without --plan")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         parts = SegmentEncoder(parts_folder(out), plan.source, plan.identity, frames, suffix)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}") from error
-    parts.encode(lambda done, total: told("rendering", done, total))
-    temporary = out.with_name(f".{uuid.uuid4().hex}{suffix}")
+    parts.encode(lambda done, total: progress("rendering", done, total))
     try:
-        _join(plan, parts, temporary, suffix, audio, told)
-        os.replace(temporary, out)
+        with atomic(out) as temporary:
+            _join(plan, parts, temporary, suffix, audio, progress)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     parts.remove()
     return out
 
 
-def _join(plan: SpeedPlan, parts: SegmentEncoder, path: Path, suffix: str, audio: str, told: Progress) -> None:
+def _join(plan: SpeedPlan, parts: SegmentEncoder, path: Path, suffix: str, audio: str, progress: Progress) -> None:
     options = {"movflags": "faststart"} if suffix in (".mp4", ".mov") else {}
     with (
         av.open(str(path), "w", format=FORMATS[suffix], options=options) as out,
@@ -97,16 +93,16 @@ def _join(plan: SpeedPlan, parts: SegmentEncoder, path: Path, suffix: str, audio
         voices = [AudioWriter(plan, number, origin, audio, out, codec) for number in numbers]
         words = subtitles(plan, source, out, suffix, origin)
         _describe(plan, source, out, video, origin)
-        pictures = _counted(parts, video, told)
+        pictures = _counted(parts, video, progress)
         for packet in heapq.merge(pictures, *(voice.packets() for voice in voices), *words, key=_moment):
             out.mux(packet)
 
 
-def _counted(parts: SegmentEncoder, video: av.VideoStream, told: Progress) -> Iterator[av.Packet]:
+def _counted(parts: SegmentEncoder, video: av.VideoStream, progress: Progress) -> Iterator[av.Packet]:
     total = len(parts.plan.frames)
     for done, packet in enumerate(parts.packets(video), start=1):
         yield packet
-        told("joining with sound", done, total)
+        progress("joining with sound", done, total)
 
 
 def _moment(packet: av.Packet) -> Fraction:
@@ -118,7 +114,7 @@ def _origin(path: str) -> float:
     """Seconds, in the container's time, of the first frame that decodes: zero of the plan."""
     container, stream = open_video(path)
     with container:
-        frame = next(in_order(container, stream), None)
+        frame = next(decode_in_order(container, stream), None)
         return 0.0 if frame is None or frame.time is None else frame.time
 
 

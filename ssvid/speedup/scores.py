@@ -17,7 +17,7 @@ from ssvid.data.augment import apply
 from ssvid.data.index import VideoRecord
 from ssvid.data.loader import read_square
 from ssvid.data.sampling import clock, window_starts
-from ssvid.speedup.models import SpeedModel
+from ssvid.speedup.models import SpeedModel, device_of
 from ssvid.video.shots import grey
 
 SPEEDS = (1, 2)
@@ -25,7 +25,7 @@ LEAST_MOTION = 0.2  # of a window, 0..255: a still one has no speed
 
 
 @dataclass(frozen=True)
-class Asked:
+class WindowScores:
     """What was said of the windows (W,2) of some videos, normal and twice as fast: logits of the model, mean motion of the pixels."""
 
     videos: int
@@ -43,7 +43,7 @@ class Asked:
         return {name: round(float(value), 1) for name, value in found.items()}
 
     @classmethod
-    def together(cls, parts: Sequence[Asked]) -> Asked:
+    def concat(cls, parts: Sequence[WindowScores]) -> WindowScores:
         """The windows of several sets as one."""
         logits, motion = (np.concatenate([getattr(part, name) for part in parts]) for name in ("logits", "motion"))
         return cls(sum(part.videos for part in parts), logits, motion)
@@ -55,7 +55,7 @@ class Asked:
         return float(candidates[int(np.argmax(right))])
 
 
-def ask(task: SpeedModel, videos: Sequence[VideoRecord]) -> Asked:
+def score_windows(task: SpeedModel, videos: Sequence[VideoRecord]) -> WindowScores:
     """Ask a model about every window of some videos; those too short, too slow or still are passed over."""
     size = task.augment.size if isinstance(task.augment.size, int) else task.augment.size[1]
     logits, motion, used = [], [], 0
@@ -67,10 +67,10 @@ def ask(task: SpeedModel, videos: Sequence[VideoRecord]) -> Asked:
             params = {name: torch.from_numpy(row)[None] for name, row in task.augment.centre(*pair.shape).items()}
             with torch.inference_mode():
                 clips = apply(torch.from_numpy(frames)[None].clone(), params, size)
-                logits.append(task.logits(clips)[0].numpy())
+                logits.append(task.logits(clips.to(device_of(task)))[0].cpu().numpy())
             motion.append(np.abs(np.diff(grey(frames), axis=1)).mean((1, 2, 3)))
     shape = (len(logits), len(SPEEDS))
-    return Asked(used, np.array(logits).reshape(shape), np.array(motion).reshape(shape))
+    return WindowScores(used, np.array(logits).reshape(shape), np.array(motion).reshape(shape))
 
 
 def windows_of(task: SpeedModel, video: VideoRecord) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import cast
@@ -13,9 +12,10 @@ import av
 import numpy as np
 
 from ssvid.errors import DataError, VideoError
+from ssvid.files import atomic, write_text
 from ssvid.speedup.frame_format import FrameFormat
 from ssvid.speedup.schedule import Schedule
-from ssvid.video.decode import in_order, open_video
+from ssvid.video.decode import decode_in_order, open_video
 
 PART = 20.0  # seconds of a part: little is lost when one is broken off, and little to key frames between them
 QUALITY = {
@@ -48,7 +48,7 @@ class SegmentEncoder:
         if folder.exists() and not (mark.exists() and mark.read_text() == key):
             self.remove()
         folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(key)
+        write_text(mark, key)
 
     def path(self, number: int) -> Path:
         """File of a part."""
@@ -62,32 +62,32 @@ class SegmentEncoder:
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def encode(self, told: Callable[[int, int], None]) -> None:
-        """Encode what is missing, decoding the source once. told: called with the frames done, and of how many.
+    def encode(self, progress: Callable[[int, int], None]) -> None:
+        """Encode what is missing, decoding the source once. progress: called with the frames done, and of how many.
 
         Raises VideoError where the source gives fewer frames than planned, DataError where a part cannot be written.
         """
         done = next((number for number in range(len(self.ranges)) if not self.path(number).exists()), len(self.ranges))
         if done == len(self.ranges):
             return
-        frames = self._frames(self.ranges[done][0], told)
+        frames = self._frames(self.ranges[done][0], progress)
         for number, (first, last) in enumerate(self.ranges[done:], start=done):
             self._encode(number, first, itertools.islice(frames, last - first))
         frames.close()
 
-    def _frames(self, first: int, told: Callable[[int, int], None]) -> Generator[tuple[FrameFormat, av.VideoFrame]]:
+    def _frames(self, first: int, progress: Callable[[int, int], None]) -> Generator[tuple[FrameFormat, av.VideoFrame]]:
         """The frames of the schedule from a place on, with the look of all."""
         wanted, place, source = self.plan.frames, first, -1
         container, stream = open_video(self.source)
         look: FrameFormat | None = None
         with container:
             try:
-                for source, frame in enumerate(in_order(container, stream)):
+                for source, frame in enumerate(decode_in_order(container, stream)):
                     look = look or FrameFormat.of(frame, stream)
                     while place < len(wanted) and wanted[place] == source:
                         yield look, frame
                         place += 1
-                        told(place, len(wanted))
+                        progress(place, len(wanted))
             except av.error.FFmpegError as error:
                 reason = f"frame {source + 1} cannot be decoded (FFmpeg: {error.strerror})"
                 if place < len(wanted):
@@ -98,10 +98,9 @@ class SegmentEncoder:
 
     def _encode(self, number: int, first: int, frames: Iterator[tuple[FrameFormat, av.VideoFrame]]) -> None:
         path = self.path(number)
-        temporary = path.with_name(f".{path.name}")
         ticks, tick, codec = self.plan.ticks, self.plan.tick, self.plan.codec
         try:
-            with av.open(str(temporary), "w", format=FORMATS[self.suffix]) as out:
+            with atomic(path) as temporary, av.open(str(temporary), "w", format=FORMATS[self.suffix]) as out:
                 stream = cast(av.VideoStream, out.add_stream(codec, rate=self.plan.rate))
                 context = stream.codec_context
                 context.time_base, context.options = tick, dict(QUALITY[codec])
@@ -113,13 +112,10 @@ class SegmentEncoder:
                     picture.duration = int(ticks[place + 1] - ticks[place])
                     out.mux(stream.encode(picture))
                 out.mux(stream.encode(None))
-            os.replace(temporary, path)
         except OSError as error:  # a full disk; FFmpeg's errors are such too
             if isinstance(error, VideoError):
                 raise
             raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def packets(self, stream: av.VideoStream) -> Iterator[av.Packet]:
         """Encoded frames of all parts in decoding order, stamped anew: the parts know the order, the schedule the times."""

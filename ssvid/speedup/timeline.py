@@ -6,15 +6,14 @@ gaps from 0, in units of one frame at the source's average rate; speed 0 or 9999
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ssvid.errors import DataError
+from ssvid.files import write_json
 from ssvid.speedup.plan import SpeedPlan
 
 CUT = 99999
@@ -25,9 +24,7 @@ DIGITS = 6
 def write_timeline(plan: SpeedPlan, path: str | os.PathLike[str]) -> None:
     """Write a plan as a v1 timeline; frames of about one speed become one chunk, which lasts as long as they do."""
     timeline = {"version": "1", "source": os.path.abspath(plan.source), "chunks": chunks(plan)}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(timeline, indent=1) + "\n")
+    write_json(path, timeline)
 
 
 def chunks(plan: SpeedPlan) -> list[list[float]]:

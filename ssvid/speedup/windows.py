@@ -18,7 +18,7 @@ from ssvid.data.augment import Augment
 from ssvid.progress import Progress
 from ssvid.video.info import VideoInfo, short_side
 from ssvid.video.shots import Shots
-from ssvid.video.transcode import upright
+from ssvid.video.transcode import upright_frames
 
 Frame = TypeVar("Frame")
 SLACK = 1e-6  # seconds; a tick that rounding puts just before a frame's time means that frame
@@ -105,17 +105,17 @@ def small_frames(info: VideoInfo, shots: Shots, side: int) -> Iterator[np.ndarra
     height, width = (max(side, 2 * round(full * scale / 2)) for full in (info.height, info.width))
     h, w = short_side(*inner, side)
     y, x = min(round(top * scale), height - min(h, height)), min(round(left * scale), width - min(w, width))
-    for frame in upright(info.path, height, width, info.frames):
+    for frame in upright_frames(info.path, height, width, info.frames):
         yield np.ascontiguousarray(frame[y : y + h, x : x + w])
 
 
-def small_tensors(info: VideoInfo, shots: Shots, side: int, told: Progress) -> Iterator[Tensor]:
+def small_tensors(info: VideoInfo, shots: Shots, side: int, progress: Progress) -> Iterator[Tensor]:
     """The same frames as colours, float (3,h,w) on 0..1."""
     for number, frame in enumerate(small_frames(info, shots, side), 1):
         yield torch.from_numpy(frame).permute(2, 0, 1).float() / 255
-        told("looking", number, info.frames)
+        progress("looking", number, info.frames)
 
 
-def side_of(augment: Augment) -> int:
+def evaluation_size(augment: Augment) -> int:
     """Short side in px at which a task's tests look: the largest it was trained on."""
     return augment.size if isinstance(augment.size, int) else augment.size[1]

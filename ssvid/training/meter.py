@@ -11,7 +11,7 @@ from lightly.utils.debug import std_of_l2_normalized
 from lightning_fabric import Fabric
 from torch import nn
 
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 
 class Meter:
@@ -27,7 +27,7 @@ class Meter:
         self.waited = 0.0
         self.since = time.perf_counter()
 
-    def waiting(self, batches: Iterator[Item]) -> Iterator[Item]:
+    def waiting(self, batches: Iterator[T]) -> Iterator[T]:
         """The same batches, with the time it takes to get each one counted."""
         while True:
             began = time.perf_counter()

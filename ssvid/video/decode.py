@@ -126,7 +126,7 @@ class Demuxed:
     reached: float = 0.0
 
 
-def in_order(
+def decode_in_order(
     container: av.container.InputContainer, stream: av.VideoStream, demuxed: Demuxed | None = None
 ) -> Iterator[av.VideoFrame]:
     """Every frame in order of presentation; `demuxed` is kept up to date on the way.

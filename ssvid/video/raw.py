@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from ssvid.errors import VideoError
+from ssvid.files import atomic
 from ssvid.video.info import VideoInfo, short_side
-from ssvid.video.transcode import upright
+from ssvid.video.transcode import upright_frames
 
 CODEC = "raw"  # as `VideoInfo.codec` names such a copy
 
@@ -25,16 +25,11 @@ def keep_raw(path: str | os.PathLike[str], target: str | os.PathLike[str], info:
     Raises VideoError when the video does not decode as `info` says.
     """
     height, width = short_side(info.height, info.width, min(size, info.height, info.width))
-    target = Path(target)
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        kept = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (info.frames, height, width, 3))
-        for number, frame in enumerate(upright(os.fspath(path), height, width, info.frames)):
+    with atomic(target) as temporary:
+        kept = np.lib.format.open_memmap(temporary, "w+", np.uint8, (info.frames, height, width, 3))
+        for number, frame in enumerate(upright_frames(os.fspath(path), height, width, info.frames)):
             kept[number] = frame
         kept.flush()
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return replace(
         info,
         path=str(target),

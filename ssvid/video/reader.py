@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from ssvid.errors import VideoError
-from ssvid.video.decode import Scaler, at_random, check_file, in_order, open_video
+from ssvid.video.decode import Scaler, at_random, check_file, decode_in_order, open_video
 from ssvid.video.guard import Guard
 from ssvid.video.info import VideoInfo, short_side
 from ssvid.video.raw import CODEC, read_raw
@@ -145,7 +145,7 @@ def _read_in_order(path: str, wanted: list[int], scaler: Scaler) -> np.ndarray:
     container, stream = open_video(path)
     with container:
         try:
-            for number, frame in enumerate(in_order(container, stream)):
+            for number, frame in enumerate(decode_in_order(container, stream)):
                 if number == wanted[slot]:
                     out[slot] = scaler(frame)
                     slot += 1

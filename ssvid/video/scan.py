@@ -27,7 +27,7 @@ from ssvid.video.decode import (
     Scaler,
     at_random,
     check_file,
-    in_order,
+    decode_in_order,
     open_video,
     rotation_of,
     shown_size,
@@ -126,7 +126,7 @@ def _decode(path: str) -> _Pass:
     tick, rate = float(stream.time_base or 0), float(stream.average_rate or 0)
     with container:
         try:
-            for frame in in_order(container, stream, demuxed):
+            for frame in decode_in_order(container, stream, demuxed):
                 scaler = scaler or _small_scaler(frame)
                 small = scaler(frame)
                 prints.append(_print(detector.add(small)))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ssvid.errors import VideoError
-from ssvid.video.decode import Scaler, in_order, open_video, rotation_of
+from ssvid.video.decode import Scaler, decode_in_order, open_video, rotation_of
 from ssvid.video.guard import heartbeat
 from ssvid.video.info import VideoInfo, short_side
 from ssvid.video.writer import write_video
@@ -25,20 +25,20 @@ def transcode(path: str | os.PathLike[str], target: str | os.PathLike[str], info
     Raises VideoError when the video does not decode as `info` says.
     """
     height, width = short_side(info.height, info.width, min(size, info.height, info.width))
-    frames = upright(os.fspath(path), height + height % 2, width + width % 2, info.frames)
+    frames = upright_frames(os.fspath(path), height + height % 2, width + width % 2, info.frames)
     timing = {"times": info.times} if info.variable else {"fps": info.fps}
     # without CABAC and deblocking a file is a tenth larger and decodes a fifth quicker
     options = {"preset": "veryfast", "tune": "fastdecode", "threads": "1"}
     write_video(target, frames, crf=CRF, gop=GOP, bframes=0, options=options, **timing)
 
 
-def upright(path: str, height: int, width: int, count: int) -> Iterator[np.ndarray]:
+def upright_frames(path: str, height: int, width: int, count: int) -> Iterator[np.ndarray]:
     """The first `count` frames in order, turned upright and scaled, uint8 (H,W,3). Raises VideoError where there are fewer."""
     container, stream = open_video(path)
     with container:
         scaler, number = None, 0
         for frame in itertools.islice(
-            in_order(container, stream), count
+            decode_in_order(container, stream), count
         ):  # damage after the last verified frame is not reached
             if scaler is None:
                 scaler = Scaler(height, width, rotation_of(frame))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +13,7 @@ import av
 import numpy as np
 
 from ssvid.errors import ConfigError, DataError
+from ssvid.files import atomic
 
 # Variable-rate times are rounded to this tick. It divides the common rates (24, 25, 30, 60 and their 1000/1001 kin)
 # and is below the 65535 that MPEG-4 allows.
@@ -68,10 +67,8 @@ def write_video(
     if first is None:
         raise DataError(f"{path}: no frames to write")
     codec = codec or DEFAULT_CODEC.get(path.suffix.lower(), "libx264")
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _open(str(temporary)) as container:
+        with atomic(path) as temporary, _open(str(temporary)) as container:
             stream = _add_stream(container, codec, rate, first, "rgb8" if codec == "gif" else pix_fmt)
             context = stream.codec_context
             context.time_base = 1 / rate if ticks is None else TICK
@@ -83,7 +80,6 @@ def write_video(
             if rotation:
                 _set_rotation(stream, rotation)
             _encode(container, stream, itertools.chain([first], checked), ticks)
-        os.replace(temporary, path)
     except OSError as error:  # a full disk, a folder without permission; some of FFmpeg's errors are such too
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
     except av.error.FFmpegError as error:
@@ -92,9 +88,6 @@ def write_video(
             f"{path}: cannot write codec {codec} ({pix_fmt}) into {kind}: {error.strerror}; "
             "name another codec or extension, as libx264 in .mp4"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _rate(fps: float | Fraction) -> Fraction:

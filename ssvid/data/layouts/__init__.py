@@ -8,7 +8,6 @@ ucf101@2:FOLDER or, by name, ucf101@split=2,lists=LISTS:FOLDER. `LAYOUTS` names 
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import re
 from collections.abc import Callable
@@ -86,24 +85,17 @@ def _parse(source: str) -> tuple[str, str, str]:
 
 
 def _options(name: str, text: str) -> dict[str, Any]:
-    """Keyword arguments of a layout; a value without a name is the first option's."""
-    signature = inspect.signature(LAYOUTS[name]).parameters.values()
-    known = {option.name: option.default for option in signature if option.kind is option.KEYWORD_ONLY}
-    given: dict[str, Any] = {}
+    """Keyword arguments of a layout, checked against its signature; a value without a name is the first option's."""
+    if not text:
+        return {}
+    from ssvid.config import check_options, option_schema  # OmegaConf, which a listing without options does not need
+
+    known = option_schema(LAYOUTS[name])
+    given: dict[str, str] = {}
     for word in filter(None, text.split(",")):
         key, equals, value = word.partition("=")
-        if not equals:
-            key, value = next(iter(known), key), word
-        if key not in known:
-            there = f"its options: {', '.join(known)}" if known else "it has none"
-            raise ConfigError(f"layout {name} has no option {key!r}; {there}")
-        try:
-            given[key] = type(known[key])(value)
-        except ValueError as error:
-            raise ConfigError(
-                f"option {key} of layout {name} must be a number, not {value!r}: {name}@1:FOLDER"
-            ) from error
-    return given
+        given.update({key: value} if equals else {next(iter(known), word): word})
+    return check_options(LAYOUTS[name], given, f"layout {name}")
 
 
 def _close(name: str, known: dict[str, Callable[..., Listing]]) -> str:

@@ -15,8 +15,8 @@ from ssvid.config import PretrainConfig
 from ssvid.data.index import VideoRecord
 from ssvid.data.loader import load
 from ssvid.errors import DataError
-from ssvid.progress import Progress
-from ssvid.speedup.models import SpeedModel, load_model
+from ssvid.progress import Progress, silent
+from ssvid.speedup.models import SpeedModel, device_of, load_model
 from ssvid.training.fit import learning_rate, make_optimizer
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask
@@ -31,12 +31,13 @@ STEPS, BATCH, RATE = (
 MOST_KEPT = 20_000  # frames up to which the video is decoded once and kept small on disk while fitting, half a gigabyte
 
 
-def fit(
+def adapt_to_video(
     path: str | os.PathLike[str],
     model: str | os.PathLike[str] | SpeedModel | None = None,
     steps: int = STEPS,
-    told: Progress | None = None,
+    progress: Progress | None = None,
     *,
+    device: str = "auto",
     seed: int = 0,
     losses: list[float] | None = None,
 ) -> SpeedModel:
@@ -44,7 +45,7 @@ def fit(
 
     losses: gets the loss of every step. Raises VideoError for a file that cannot be used, DataError for one without a window to learn from.
     """
-    task = cast(PretextTask, copy.deepcopy(load_model(model))).train()
+    task = cast(PretextTask, copy.deepcopy(load_model(model, device))).train()
     info, shots = scan(path)
     record = VideoRecord(0, info, shots)
     reason = task.why_unusable(record)
@@ -54,20 +55,31 @@ def fit(
         if info.frames <= MOST_KEPT:
             kept = keep_raw(info.path, Path(folder) / "frames.npy", info, task.augment.decode_size)
             record = VideoRecord(0, info, shots, copy=kept)
-        train(task, [record], steps, seed, told or (lambda what, done, total: None), losses)
+        _train(task, [record], steps, seed, progress or silent, losses)
     return cast(SpeedModel, task.eval())
 
 
-def train(
-    task: PretextTask, videos: Sequence[VideoRecord], steps: int, seed: int, told: Progress, losses: list[float] | None
+def _train(
+    task: PretextTask,
+    videos: Sequence[VideoRecord],
+    steps: int,
+    seed: int,
+    progress: Progress,
+    losses: list[float] | None,
 ) -> None:
-    """The loop: `steps` steps of the task, in place."""
+    """Train the task in place for some steps.
+
+    The loop is written out here, not shared with pretraining, because it has no run folder, checkpoints, log, signals or processes;
+    the sampler, the optimiser and its schedule are those of pretraining.
+    """
+    device = device_of(task)
     config = PretrainConfig(steps=steps, batch=BATCH, lr=RATE, seed=seed)
     optimizer = make_optimizer(task, config)
-    batches = load(videos, PlanSampler(task, videos, config), task.augment.decode_size, augment=True)
+    batches = load(videos, PlanSampler(task, videos, config), task.augment.decode_size, device=device, augment=True)
     for step, batch in enumerate(batches, 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config)
+        batch = batch.to(device).augmented()
         loss = task(batch.clips, batch.target)["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -75,4 +87,4 @@ def train(
         optimizer.step()
         if losses is not None:
             losses.append(loss.item())
-        told("fitting", step, steps)
+        progress("fitting", step, steps)
