@@ -46,8 +46,8 @@ def linear_sgd(
 
     def predict(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         classes, codes = np.unique(labels[train], return_inverse=True)
-        clips = features[fold][train]
-        samples, answers = _samples(clips), torch.from_numpy(codes).repeat_interleave(clips.shape[1])
+        samples, answers = _samples(features[fold][train]), torch.from_numpy(codes)
+        answers = answers.repeat_interleave(len(samples) // len(train))
         head, generator = _fresh_head(samples.shape[1], len(classes), context.seed)
         optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
         fit(head, optimizer, samples, answers, generator, epochs=epochs, batch=batch, drops=drops)

@@ -108,8 +108,13 @@ def resume_config(run: str | Path, overrides: Sequence[str] = (), devices: int |
 
 
 def default_out(config: PretrainConfig) -> str:
-    """The run folder when none is named: runs/TASK-BACKBONE-sSEED."""
-    return f"runs/{Path(config.task).stem}-{config.backbone.rpartition(':')[2].replace('/', '-')}-s{config.seed}"
+    """The run folder when none is named: runs/TASK-BACKBONE-sSEED, of paths the last part only."""
+    from ssvid.zoo.names import ModelName  # here, since rooms above import this module
+
+    name = ModelName.parse(config.backbone)
+    encoder, temporal = (part.rpartition(":")[2] if ".py:" in part else part for part in (name.encoder, name.temporal))
+    short = ModelName(encoder, temporal, Path(name.weights).stem)
+    return f"runs/{Path(config.task).stem}-{short.slug}-s{config.seed}"
 
 
 def to_yaml(config: PretrainConfig) -> str:
@@ -143,16 +148,17 @@ def check_values(hints: Mapping[str, Any], options: Mapping[str, Any], owner: st
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    """One value as its annotation wants it, by OmegaConf's rules; one value may stand for `tuple[X, ...]`, and a Literal stays as it is."""
-    open_ended = typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
-    if open_ended and not isinstance(value, list | tuple):
-        value = [value]
+    """One value as its annotation wants it, by OmegaConf's rules; tuples come back as tuples, one value may stand for
+    several, values of a Literal are kept as they stand."""
     if typing.get_origin(hint) is typing.Literal:
         allowed = typing.get_args(hint)
         for one in allowed:
             if type(value) in (type(one), str) and str(value) == str(one):
                 return one
         raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, allowed))}")
+    open_ended = typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
+    if open_ended and not isinstance(value, list | tuple):
+        value = [value]
     maker = dataclasses.make_dataclass("Option", [("value", hint)])
     try:
         result = OmegaConf.to_object(OmegaConf.structured(maker(value=value)))

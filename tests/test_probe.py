@@ -14,11 +14,7 @@ from torch import nn
 
 from downstream import probe
 from downstream.linear_sgd import class_shares, fit
-from ssvid.data.augment import Augment
-from ssvid.data.loader import read_square
 from ssvid.errors import ConfigError
-from ssvid.evaluation.features import View, extract
-from ssvid.zoo import create_model
 from tests.labelled import clusters, setting_of
 from tests.test_adapter import made_up, scores
 
@@ -155,50 +151,3 @@ def test_linear_sgd_knows_only_directions(monkeypatch):
     features[24:] *= 50
     context = setting_of(labels, 24, options={"epochs": 30, "lr": 0.1})
     assert scores("linear_sgd", made_up(monkeypatch, features), context)["linear_sgd"].value == 100
-
-
-VIEW = View(clips=2, frames=8, stride=2, size=32)
-
-
-def test_frozen_features_are_cached_by_their_weights(world_index, tmp_path):
-    videos = world_index.videos("test")[:6]
-    torch.manual_seed(0)
-    backbone = create_model("s3dg_tiny").train()
-    told = []
-    first = extract(backbone, videos, VIEW, workers=0, cache=tmp_path, progress=lambda *seen: told.append(seen))
-    assert first.shape == (6, 2, backbone.info.dim)
-    assert told[-1] == (6, 6)
-    again = extract(backbone, videos, VIEW, workers=0, cache=tmp_path, progress=lambda *seen: told.append(seen))
-    assert len(told) == 1  # nothing was computed again
-    np.testing.assert_array_equal(first, again)
-    next(iter(backbone.parameters())).data.add_(1)
-    assert not np.allclose(extract(backbone, videos, VIEW, workers=0, cache=tmp_path), first)
-
-
-def test_an_option_that_changes_no_weight_still_changes_the_features(world_index, tmp_path):
-    features = []
-    for stride in (True, False):
-        torch.manual_seed(0)
-        backbone = create_model("s3dg_tiny", temporal_stride=stride)
-        features.append(extract(backbone, world_index.videos()[:1], View(1, 16, 2, 32), workers=0, cache=tmp_path))
-    assert not np.array_equal(*features)
-
-
-def test_a_feature_does_not_depend_on_its_neighbours_in_the_batch(world_index, tmp_path):
-    videos = world_index.videos("test")[:5]
-    backbone = create_model("r3d_18_tiny")
-    one = extract(backbone, videos, VIEW, batch=1, workers=0, cache=tmp_path / "1")
-    many = extract(backbone, videos, VIEW, batch=5, workers=0, cache=tmp_path / "5")
-    np.testing.assert_allclose(one, many, atol=1e-4)
-
-
-def test_feature_is_that_of_the_clips_by_hand(world_index, tmp_path):
-    video = world_index.videos("test")[0]
-    backbone = create_model("r3d_18_tiny").eval()
-    feature = extract(backbone, [video], VIEW, workers=0, cache=tmp_path)[0]
-    for clip, indices in enumerate(VIEW.indices(video)):
-        frames = torch.from_numpy(read_square(video, indices[None], 32)[0]).permute(3, 0, 1, 2).float() / 255
-        with torch.no_grad():
-            expected = backbone(frames[None]).mean((2, 3, 4))[0].numpy()
-        np.testing.assert_allclose(feature[clip], expected, atol=1e-4)
-    assert Augment(size=32).centre(1, 1)["box"].tolist() == [[[0, 0, 1, 1]]]
