@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from ssvid.data.index import Index
     from ssvid.search.collection import Collection
-    from ssvid.training.run import Run, load
+    from ssvid.training.models import load
+    from ssvid.training.run import Run
     from ssvid.video.reader import Video
     from ssvid.zoo import create_model, list_models, model_info
 
@@ -30,7 +31,7 @@ _HOMES = {
     "Video": "ssvid.video.reader",
     "create_model": "ssvid.zoo",
     "list_models": "ssvid.zoo",
-    "load": "ssvid.training.run",
+    "load": "ssvid.training.models",
     "model_info": "ssvid.zoo",
 }
 

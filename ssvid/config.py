@@ -28,7 +28,7 @@ class PretrainConfig:
     warmup: share of the steps with rising rate. clip_grad: largest gradient norm, 0 for none.
     precision: as Fabric names it (32-true, bf16-mixed, 16-mixed). workers: decoding processes a device, -1 chooses.
     split: which rows of the index to train on; "auto" takes train where there is one, else all.
-    options: of the task. backbone_options: of the backbone. init: a run or weights file to start the backbone from.
+    options: of the task. backbone_options: of the backbone. init: weights to start the backbone from: a name, a run folder or a file.
     log: extra loggers, of tensorboard and wandb.
     """
 
@@ -109,7 +109,7 @@ def resume_config(run: str | Path, overrides: Sequence[str] = (), devices: int |
 
 def default_out(config: PretrainConfig) -> str:
     """The run folder when none is named: runs/TASK-BACKBONE-sSEED."""
-    return f"runs/{Path(config.task).stem}-{config.backbone.rpartition(':')[2]}-s{config.seed}"
+    return f"runs/{Path(config.task).stem}-{config.backbone.rpartition(':')[2].replace('/', '-')}-s{config.seed}"
 
 
 def to_yaml(config: PretrainConfig) -> str:
@@ -128,21 +128,32 @@ def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], o
 
     Raises ConfigError naming the closest option for an unknown one and the type for a wrong value.
     """
-    schema = option_schema(constructor)
-    for name in options:
-        if name not in schema:
-            close = difflib.get_close_matches(name, [*schema, *PretrainConfig.__dataclass_fields__], 1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            raise ConfigError(f"{owner} has no option {name!r}.{hint} Its options: {', '.join(schema) or 'none'}.")
     hints = typing.get_type_hints(constructor)
-    checked = {}
-    for name, value in options.items():
-        checked[name] = _convert(value, hints.get(name, Any), f"{owner}.{name}")
-    return checked
+    return check_values({name: hints.get(name, Any) for name in option_schema(constructor)}, options, owner)
+
+
+def check_values(hints: Mapping[str, Any], options: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """The options as `hints`, option -> type, wants them. Raises as `check_options`."""
+    for name in options:
+        if name not in hints:
+            close = difflib.get_close_matches(name, [*hints, *PretrainConfig.__dataclass_fields__], 1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise ConfigError(f"{owner} has no option {name!r}.{hint} Its options: {', '.join(hints) or 'none'}.")
+    return {name: _convert(value, hints[name], f"{owner}.{name}") for name, value in options.items()}
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    """One value as its annotation wants it, by OmegaConf's rules; tuples come back as tuples."""
+    """One value as its annotation wants it, by OmegaConf's rules; tuples come back as tuples, one value may stand for
+    several, values of a Literal are kept as they stand."""
+    if typing.get_origin(hint) is typing.Literal:
+        allowed = typing.get_args(hint)
+        for one in allowed:
+            if type(value) in (type(one), str) and str(value) == str(one):
+                return one
+        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, allowed))}")
+    open_ended = typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
+    if open_ended and not isinstance(value, list | tuple):
+        value = [value]
     maker = dataclasses.make_dataclass("Option", [("value", hint)])
     try:
         result = OmegaConf.to_object(OmegaConf.structured(maker(value=value)))
@@ -151,7 +162,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     value = result.value  # type: ignore[union-attr]
     if typing.get_origin(hint) is not tuple:
         return value
-    if len(value) != len(typing.get_args(hint)):
+    if open_ended:
+        if not value:
+            raise ConfigError(f"{where}: at least one value is needed")
+    elif len(value) != len(typing.get_args(hint)):
         raise ConfigError(f"{where}: {list(value)} must have {len(typing.get_args(hint))} values")
     return tuple(value)
 

@@ -10,6 +10,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import inspect
 import logging
 import operator
 import sys
@@ -18,7 +19,7 @@ from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
 from ssvid.errors import ConfigError
@@ -63,6 +64,46 @@ def read_literal(path: Path, variable: str) -> Any:
                     "dicts), for it is read without running the file. Replace calls and names by their values."
                 ) from error
     return None
+
+
+def read_signature(path: Path, function: str) -> dict[str, inspect.Parameter]:
+    """Keyword-only parameters of a module-level function, read from the source without running it: what options it takes.
+
+    Annotations are int, float, bool, str, tuple[...], Literal[...] and unions of them; defaults are plain literals.
+    Raises ConfigError where the file has no such function, and for another annotation or default.
+    """
+    for node in _parse(path).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            found = {}
+            for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+                try:
+                    hint, value = _read_hint(argument.annotation), ast.literal_eval(default or ast.Constant(None))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise ConfigError(
+                        f"{path}, line {argument.lineno}: {argument.arg} of {function} needs a type of int, float, bool, str, "
+                        "tuple and Literal, and a plain default."
+                    ) from error
+                if default is None:
+                    raise ConfigError(f"{path}, line {argument.lineno}: {argument.arg} of {function} needs a default.")
+                found[argument.arg] = inspect.Parameter(
+                    argument.arg, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=hint
+                )
+            return found
+    raise ConfigError(f"{path} has no function {function}(name, *, option: type = default).")
+
+
+def _read_hint(node: ast.expr | None) -> Any:
+    """The type that an annotation means; KeyError, TypeError or ValueError for one that is not in the short list."""
+    if isinstance(node, ast.BinOp):
+        return _read_hint(node.left) | _read_hint(node.right)
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
+        value = ast.literal_eval(node.slice)
+        return Literal[value]
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "tuple":
+        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return tuple[tuple(_read_hint(item) for item in items)]  # type: ignore[misc]
+    names = {"int": int, "float": float, "bool": bool, "str": str, "None": None}
+    return names[ast.unparse(node) if node else ""]
 
 
 def read_class(path: Path, base: str) -> dict[str, Any]:
@@ -121,6 +162,26 @@ def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
 def read_summary(path: Path) -> str:
     """First line of the module's docstring, '' where it has none. Raises ConfigError as `read_literal` does."""
     return (ast.get_docstring(_parse(path)) or "").partition("\n")[0].strip()
+
+
+def read_signatures(path: Path) -> dict[str, dict[str, Any]]:
+    """Keyword-only parameters with their defaults of every module-level function in a file, by its name, without running it.
+
+    Raises ConfigError where a default is not a plain Python literal, and as `read_literal` does.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for node in _parse(path).body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        try:
+            found[node.name] = {name.arg: ast.literal_eval(default) for name, default in pairs if default is not None}
+        except ValueError as error:
+            raise ConfigError(
+                f"{path}, line {node.lineno}: defaults of the options of {node.name} must be plain literals, for they are read without "
+                "running the file. Replace calls and names by their values."
+            ) from error
+    return found
 
 
 def locate(module: str) -> Path | None:

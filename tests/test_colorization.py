@@ -13,6 +13,7 @@ from ssvid.data.color import lab_to_rgb, rgb_to_lab
 from ssvid.errors import ConfigError
 from ssvid.ops.color_quantizer import ColorQuantizer
 from ssvid.zoo import create_model, model_info
+from tests.bare import BareBackbone
 
 INFO = model_info("resnet18_tiny")
 LAB = {  # as tables and every colour library give them, for the white of D65
@@ -36,12 +37,12 @@ def pixels(frames: torch.Tensor) -> torch.Tensor:
     return frames.unsqueeze(1)
 
 
-class Light(nn.Module):
+class Light(BareBackbone):
     """Every pixel is a cell, and its features are its channels."""
 
     info = INFO
 
-    def forward(self, x):
+    def encode(self, x):
         self.seen = x
         return nn.functional.pad(self.seen, (0, 0) * 3 + (0, INFO.dim - 3))
 
@@ -145,12 +146,12 @@ def test_chance_is_the_commonest_colour_of_the_references():
     assert make_task(frames)(pixels(frames), torch.zeros(1, 0))["chance"].tolist() == [0.25]
 
 
-class Place(nn.Module):
+class Place(BareBackbone):
     """Knows where a cell is and nothing of what it shows."""
 
     info = INFO
 
-    def forward(self, x):
+    def encode(self, x):
         N = x.shape[-1] // 8
         return torch.eye(N * N, INFO.dim).T.reshape(1, INFO.dim, 1, N, N).expand(len(x), -1, -1, -1, -1)
 

@@ -21,8 +21,10 @@ import ssvid
 from ssvid.config import load_config
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.training import fit as loop
-from ssvid.training.run import Run, load, load_weights
+from ssvid.training.models import load
+from ssvid.training.run import Run
 from ssvid.training.validate import trained_task
+from ssvid.zoo.weights import load_weights
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"
 SETTINGS = {"steps": 24, "batch": 4, "log_every": 1, "save_every": 4, "frames": 6, "size": (24, 32), "workers": 0}
@@ -178,8 +180,8 @@ def test_loading_gives_the_trained_weights(whole):
     assert same(dict(backbone.state_dict()), weights(whole))
     with pytest.raises(DataError, match="not a run folder"):
         load(whole.parent)
-    with pytest.raises(DataError, match="safetensors"):
-        load_weights(backbone, whole / "checkpoints" / "last.pt")
+    with pytest.raises(DataError, match="does not hold the weights"):
+        load_weights(ssvid.create_model("s3dg_tiny"), whole / "checkpoints" / "last.pt")
     (whole.parent / "bad.safetensors").write_bytes(b"no tensors here")
     with pytest.raises(DataError, match="cannot be read"):
         load_weights(backbone, whole.parent / "bad.safetensors")

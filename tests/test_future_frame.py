@@ -10,6 +10,7 @@ import torch
 
 from pretext.future_frame import FutureFrame
 from ssvid.zoo import create_model
+from tests.bare import BareBackbone
 
 K, REACH, GAP = (
     6,
@@ -61,12 +62,12 @@ def test_no_ranking_finds_the_truth(videos):
 
 
 def test_scores_by_hand():
-    class Mean(torch.nn.Module):
+    class Mean(BareBackbone):
         """One channel: the mean of a frame, at every place."""
 
         info = create_model("r3d_18_tiny").info
 
-        def forward(self, x):  # (B,3,T,H,W) -> (B,D,T,1,1)
+        def encode(self, x):  # (B,3,T,H,W) -> (B,D,T,1,1)
             return x.mean((1, 3, 4))[:, None, :, None, None].expand(-1, self.info.dim, -1, -1, -1)
 
     task = FutureFrame(Mean(), frames=2)

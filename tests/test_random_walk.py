@@ -12,6 +12,7 @@ from pretext.random_walk import RandomWalk
 from ssvid.errors import ConfigError
 from ssvid.ops import palindrome_walks
 from ssvid.zoo import create_model, model_info
+from tests.bare import BareBackbone
 
 INFO = model_info("resnet18_tiny")
 SMALL = {"size": 48, "patch": 16, "grid": 4}
@@ -167,22 +168,22 @@ def test_every_patch_and_every_frame_has_a_crop_of_its_own(world_index):
     assert 0.79 < np.prod(np.abs(frames[:, 2:]), -1).min() < np.prod(np.abs(frames[:, 2:]), -1).max() < 0.96
 
 
-class Content(nn.Module):
+class Content(BareBackbone):
     """The mean colour of a patch, or of a cell of 8 px."""
 
     info = INFO
 
-    def forward(self, x):
+    def encode(self, x):
         cells = F.avg_pool3d(x, (1, 8, 8))
         return F.pad(cells, (0, 0) * 3 + (0, INFO.dim - 3))
 
 
-class Place(nn.Module):
+class Place(BareBackbone):
     """Where a cell lies in the picture it is given, and nothing of what that shows."""
 
     info = INFO
 
-    def forward(self, x):
+    def encode(self, x):
         N = x.shape[-1] // 8
         return torch.eye(N * N, INFO.dim).T.reshape(1, INFO.dim, 1, N, N).expand(len(x), -1, -1, -1, -1)
 

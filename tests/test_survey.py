@@ -20,8 +20,10 @@ from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import make_world
 from ssvid.errors import ConfigError
 from ssvid.evaluation.splits import open_labelled
+from ssvid.evaluation.tables.cells import CellFile
 from ssvid.training.fit import Interrupted, pretrain
-from ssvid.training.run import Run, load
+from ssvid.training.models import load
+from ssvid.training.run import Run
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"
 SETTINGS = "steps: 4\nbatch: 4\nlog_every: 1\nsave_every: 1\n"
@@ -72,7 +74,7 @@ def made(index, configs, tmp_path_factory):
         patch.setattr(module, "process_pool", Inline)
         patch.setattr(module, "audit", partial(audit, videos=8))
         chosen = [configs["speednet"], configs["arrow_of_time"]]
-        table, facts = survey(chosen, str(index.path), seeds=1, runs=runs, told=told.append)
+        table, facts = survey(chosen, str(index.path), seeds=1, runs=runs, log=told.append)
     return runs, table, facts, told
 
 
@@ -116,12 +118,11 @@ def test_a_row_a_task_with_all_that_was_asked(made):
 def test_every_run_leaves_its_facts(made, tmp_path):
     runs, table, facts, _ = made
     write(table, facts, tmp_path / "out")
-    assert {path.name for path in tmp_path.iterdir()} == {"out", "out.md", "out.csv", "out.tex", "out.json"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "arrow_of_time_world-s0.json",
-        "speednet_world-s0.json",
-    }
-    fact = json.loads((tmp_path / "out" / "speednet_world-s0.json").read_text())
+    kinds = ("md", "csv", "tex", "json", "cells.jsonl")
+    assert {path.name for path in tmp_path.iterdir()} == {f"out.{kind}" for kind in kinds}
+    cells = CellFile(tmp_path / "out.cells.jsonl").read()
+    assert list(cells) == ["arrow_of_time_world-s0", "speednet_world-s0"]
+    fact = cells["speednet_world-s0"]
     run = Run(runs / "speednet_world-s0")
     assert fact["config"] == asdict(run.config) | {"options": {"frames": 6, "size": [24, 32]}}
     assert fact["command"] == (run.path / "command.txt").read_text().strip()
@@ -145,7 +146,7 @@ def test_a_second_call_does_nothing_again_and_a_run_that_fails_is_told(made, ind
     """In processes of their own, as surveys are made: what the first call left is there for the second."""
     runs, table, facts, _ = made
     before, told = times(runs), []
-    again, found = survey(list(configs.values()), str(index.path), seeds=1, runs=runs, told=told.append)
+    again, found = survey(list(configs.values()), str(index.path), seeds=1, runs=runs, log=told.append)
     assert times(runs) == before
     assert [row.scores for row in again.rows] == [row.scores for row in table.rows]  # pace left a gap
     for key in ("held_out", "untrained", "audit", "probe", "random", "seconds"):
@@ -181,7 +182,7 @@ def test_an_interrupted_survey_says_that_it_goes_on(made, index, configs, monkey
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match=r"stopped after [01] of 2 runs; the same command goes on"):
-        survey([configs["speednet"], configs["arrow_of_time"]], str(index.path), seeds=1, runs=runs, told=stop)
+        survey([configs["speednet"], configs["arrow_of_time"]], str(index.path), seeds=1, runs=runs, log=stop)
 
 
 def test_an_interrupted_run_goes_on(made, index, configs, tmp_path):
@@ -211,7 +212,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(index, c
 def fact(run: str, accuracy: tuple[float, float], beaten: str, linear: float, random: float, **changes) -> dict:
     return {
         "run": run,
-        "config": asdict(PretrainConfig(backbone="s3dg_tiny", steps=300)),
+        "config": asdict(PretrainConfig(task="pace", backbone="s3dg_tiny", steps=300)),
         "seconds": 60.0,
         "held_out": {"accuracy": accuracy},
         "untrained": {"accuracy": (0.5, 0.02)},
@@ -224,12 +225,12 @@ def fact(run: str, accuracy: tuple[float, float], beaten: str, linear: float, ra
 
 def test_rows_by_hand(index):
     facts = [
-        fact("dpc-odd-s-s0", (0.25, 0.0), "", 12.0, 14.5, chance=0.25),
+        fact("dpc-odd-s-s0", (0.25, 0.0), "", 12.0, 14.5, chance=0.25),  # another config of the same task
         fact("speed_world-s0", (0.6, 0.02), "pan, fade", 40.0, 30.0),
         fact("speed_world-s1", (0.7, 0.04), "fade", 50.0, 34.0, seconds=80.0, untrained={"accuracy": (0.53, 0.02)}),
     ]
     alone, both = tabulate(facts, index, open_labelled(str(index.path))).rows
-    assert (alone.name, both.name) == ("dpc-odd-s", "speed")
+    assert (alone.name, both.name) == ("dpc-odd-s", "speed_world")
     assert both.facts == {
         "backbone": "s3dg_tiny",
         "steps": "300",

@@ -13,6 +13,7 @@ from torch import nn
 from pretext.time_cycle import LONG, MATCHES, SKIP, TimeCycle
 from ssvid.ops import patch_tracking
 from ssvid.zoo import create_model, model_info
+from tests.bare import BareBackbone
 
 INFO = model_info("resnet18_tiny")
 
@@ -86,12 +87,12 @@ def test_a_match_by_hand():
     np.testing.assert_allclose(found.flatten(), weights / weights.sum(), rtol=1e-5)
 
 
-class Pixels(nn.Module):
+class Pixels(BareBackbone):
     """Cells of 2 px: their colours, and those of their neighbours."""
 
     info = model_info("resnet18_tiny")
 
-    def forward(self, x):
+    def encode(self, x):
         B, T = x.shape[0], x.shape[2]
         cells = F.avg_pool2d(x.transpose(1, 2).flatten(0, 1), 8)
         around = F.unfold(cells, 3, padding=1).view(B * T, 27, *cells.shape[2:])

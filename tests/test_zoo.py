@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ssvid.errors import ConfigError
 from ssvid.zoo import (
     Backbone,
-    BackboneInfo,
     clip_vector,
     count_macs,
     count_parameters,
@@ -22,9 +21,12 @@ from ssvid.zoo import (
     model_info,
 )
 from ssvid.zoo.backbone import to_device
+from tests import zoo_contract as contract
+from tests.zoo_contract import build, changed_steps, clip
 
 ALL = list_models()
 TINY = list_models("*_tiny")
+HEADED = list_models("*_tiny+*")
 
 
 def variants(names: list[str]) -> list[tuple[str, dict[str, object]]]:
@@ -44,22 +46,8 @@ def ids(variant: object) -> str:
 
 every = pytest.mark.parametrize(("name", "options"), variants(ALL), ids=ids)
 every_tiny = pytest.mark.parametrize(("name", "options"), variants(TINY), ids=ids)
-TINY_3D = [(name, options) for name, options in variants(TINY) if model_info(name).sees_time]
+TINY_3D = [(name, options) for name, options in variants(TINY) if model_info(name).order == "aware"]
 every_tiny_3d = pytest.mark.parametrize(("name", "options"), TINY_3D, ids=ids)
-
-
-def build(name: str, **options: object) -> Backbone:
-    torch.manual_seed(0)
-    return create_model(name, **options).eval().double()
-
-
-def clip(B: int, T: int, size: int, seed: int = 1) -> Tensor:
-    return torch.randn(B, 3, T, size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
-
-
-def changed_steps(a: Tensor, b: Tensor) -> list[int]:
-    """Steps of two maps (B,D,t,h,w) that differ."""
-    return torch.nonzero((a != b).amax((0, 1, 3, 4))).flatten().tolist()
 
 
 # --- the contract of every backbone ---------------------------------------------------------------------------------
@@ -67,44 +55,30 @@ def changed_steps(a: Tensor, b: Tensor) -> list[int]:
 
 @every
 def test_map_has_the_shape_info_promises(name: str, options: dict[str, object]) -> None:
-    info = model_info(name, **options)
-    with torch.device("meta"):
-        backbone = create_model(name, **options)
-        shapes = {(T, 32, 32) for T in (info.min_frames, 13, 16, 17, 32)}
-        shapes |= {(16, info.min_size, info.min_size), (16, info.size, info.size), (8, 64, 96), (8, 49, 65)}
-        clips = [torch.empty(2, 3, *shape) for shape in shapes]
-    assert backbone.info == info
-    for x in clips:
-        B, D, t, h, w = backbone(x).shape
-        assert B == 2
-        assert info.dim == D
-        strides = (info.temporal_stride, info.spatial_stride, info.spatial_stride)
-        for n, out, stride in zip(x.shape[2:], (t, h, w), strides, strict=True):
-            assert out in {max(1, n // stride), -(-n // stride)}, (tuple(x.shape), (t, h, w))
+    contract.check_shapes(name, options)
 
 
 @every
 def test_minimum_is_the_least_the_trunk_takes(name: str, options: dict[str, object]) -> None:
-    info = model_info(name, **options)
-    assert info.min_frames <= 8
-    assert info.min_size <= 32
-    with torch.device("meta"):
-        backbone = create_model(name, **options)
-        short = torch.empty(1, 3, info.min_frames - 1, 32, 32)
-        small = torch.empty(1, 3, info.frames, info.min_size - 1, info.min_size - 1)
-    cases = (short, info.min_frames, f"{info.min_frames} frames"), (small, info.min_size, f"{info.min_size} x")
-    for x, least, text in cases:
-        with pytest.raises(ConfigError, match=f"{name} needs at least {text}"):
-            backbone(x)
-        if least > 1 and not (
-            x is short and info.family == "s3d"
-        ):  # whose least length is set by its gradient, see below
-            with pytest.raises(RuntimeError):
-                backbone.trunk(x)
-    with pytest.raises(ConfigError, match="shape"):
-        backbone(torch.empty(1, 1, 16, 32, 32))
-    with pytest.raises(ConfigError, match="shape"):
-        backbone(torch.empty(3, 16, 32, 32))
+    contract.check_minimum(name, options)
+
+
+@pytest.mark.parametrize("name", HEADED)
+def test_a_head_on_any_encoder_keeps_the_contract(name: str) -> None:
+    contract.check_all(name)
+    assert count_parameters(build(name)) < 1_000_000
+
+
+@pytest.mark.parametrize("name", ["r3d_18_tiny", "resnet18_tiny", "resnet18_tiny+lstm"])
+@pytest.mark.parametrize("modality", ["residual", "flow"])
+def test_a_network_of_changes_keeps_the_contract(name: str, modality: str) -> None:
+    info = model_info(name, input=modality)
+    assert info.order == "aware"
+    contract.check_order(name, {"input": modality})
+    for mode in ("replicate", "static"):
+        contract.check_isolation(name, {"input": modality}, mode)
+    with pytest.raises(ConfigError, match="2 of them, not 1"):
+        isolated_maps(build(name, input=modality), clip(1, 1, 32))
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")
@@ -122,35 +96,20 @@ def test_gradient_of_the_shortest_clip_is_right(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_info_is_complete(name: str) -> None:
-    info = model_info(name)
-    assert isinstance(info, BackboneInfo)
-    assert info.name == name
-    assert info.description
-    assert "\n" not in info.description
-    assert info.source
-    assert info.licence
-    assert len(info.mean) == len(info.std) == 3
-    assert all(0 <= value <= 1 for value in (*info.mean, *info.std)) and min(info.std) > 0
-    assert info.frames >= info.min_frames
-    assert info.size >= info.min_size
-    assert info.sees_time == (info.temporal_rf != 1)
-    assert all(row.source and isinstance(row.value, float) for row in info.published)
+    contract.check_info(name)
+    contract.check_names(name)
 
 
 def test_every_family_has_a_tiny_member() -> None:
     for name in TINY:
         assert count_parameters(build(name)) < 1_000_000
-    for family in {model_info(name).family for name in ALL if not name.startswith("baseline_")}:
+    for family in {model_info(name).family for name in ALL if model_info(name).learns}:
         assert any(model_info(name).family == family for name in TINY), family
 
 
 @every_tiny
 def test_every_parameter_learns(name: str, options: dict[str, object]) -> None:
-    backbone = build(name, **options).train()
-    backbone(clip(2, 16, 48)).square().mean().backward()
-    for parameter_name, parameter in backbone.named_parameters():
-        assert parameter.grad is not None, parameter_name
-        assert parameter.grad.abs().sum() > 0, parameter_name
+    contract.check_learning(name, options)
 
 
 @pytest.mark.parametrize(("name", "options"), [*variants(TINY), ("mc3_18", {})], ids=ids)
@@ -166,25 +125,14 @@ def test_a_step_sees_as_many_frames_as_info_says(name: str, options: dict[str, o
     assert seen[-1] - seen[0] + 1 == len(seen)
 
 
-@every_tiny
-def test_order_of_frames_matters_only_where_time_is_seen(name: str, options: dict[str, object]) -> None:
-    backbone = build(name, **options)
-    x = clip(1, 16, 32)
-    forward, backward = clip_vector(backbone(x)), clip_vector(backbone(x.flip(2)))
-    assert torch.allclose(forward, backward, rtol=1e-9) != backbone.info.sees_time
+@pytest.mark.parametrize(("name", "options"), [*variants(TINY), *variants(list_models("baseline_*"))], ids=ids)
+def test_order_of_frames_matters_only_where_info_says_so(name: str, options: dict[str, object]) -> None:
+    contract.check_order(name, options)
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_evaluation_is_deterministic_and_needs_no_other_item(name: str) -> None:
-    backbone = build(name)
-    x = clip(3, 16, 32)
-    assert torch.equal(backbone(x), backbone(x))
-    torch.testing.assert_close(backbone(x)[1:2], backbone(x[1:2]))
-
-
-@pytest.mark.parametrize("name", TINY)
-def test_untrained_features_have_a_usable_scale(name: str) -> None:
-    assert 1e-2 < build(name)(clip(2, 16, 48)).std() < 1e2
+    contract.check_evaluation(name, {})
 
 
 @every_tiny_3d
@@ -196,7 +144,7 @@ def test_without_temporal_stride_every_frame_is_kept(name: str, options: dict[st
     assert backbone(clip(1, T, 32)).shape[2] == T
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if model_info(name).sees_time])
+@pytest.mark.parametrize("name", [name for name in TINY if model_info(name).order == "aware"])
 def test_options_leave_the_weights_alone(name: str) -> None:
     a, b = build(name), build(name, temporal_stride=False)
     assert {k: v.shape for k, v in a.state_dict().items()} == {k: v.shape for k, v in b.state_dict().items()}
@@ -285,14 +233,7 @@ def test_frame_vectors_are_one_a_frame(name: str, options: dict[str, object]) ->
 @every_tiny
 @pytest.mark.parametrize("mode", ["replicate", "static"])
 def test_an_isolated_step_sees_its_frame_only(name: str, options: dict[str, object], mode: str) -> None:
-    backbone = build(name, **options)
-    x = clip(2, 4, 32)
-    other = x.clone()
-    other[:, :, 2] += 1
-    with torch.no_grad():
-        maps = isolated_maps(backbone, x, mode)  # type: ignore[arg-type]
-        assert changed_steps(maps, isolated_maps(backbone, other, mode)) == [2]  # type: ignore[arg-type]
-    assert maps.shape == (2, backbone.info.dim, 4, *backbone(clip(1, 8, 32)).shape[3:])
+    contract.check_isolation(name, options, mode)
 
 
 @every_tiny
@@ -379,10 +320,10 @@ def test_isolation_names_what_is_wrong() -> None:
 
 def test_replicated_padding_leaves_no_trace_of_the_border():
     flat = torch.full((1, 3, 1, 48, 48), 0.7)
-    for padding, told in (("zeros", True), ("replicate", False)):
+    for padding, traced in (("zeros", True), ("replicate", False)):
         torch.manual_seed(0)
         maps = create_model("resnet18_tiny", padding=padding).eval()(flat)
-        assert (maps.std((3, 4)).max() > 1e-3) == told
+        assert (maps.std((3, 4)).max() > 1e-3) == traced
 
 
 @pytest.mark.parametrize(

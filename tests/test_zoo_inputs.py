@@ -29,7 +29,7 @@ def test_the_trunk_sees_what_the_input_makes_of_the_clip(name, clips):
 
 def test_colours_are_the_default_and_leave_no_trace():
     assert "input" not in create_model("s3dg_tiny", input="rgb").info.options
-    with pytest.raises(ConfigError, match="input='warp' is not one of rgb, residual, flow"):
+    with pytest.raises(ConfigError, match="input: 'warp' is not one of rgb, residual, flow"):
         create_model("s3dg_tiny", input="warp")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ssvid.cli.catalogue import catalogue
 from ssvid.errors import ConfigError
 from ssvid.plugins import import_source, locate, read_literal, read_summary
 from ssvid.zoo import count_parameters, create_model, list_models, model_info
@@ -41,11 +42,11 @@ def test_info_follows_the_options() -> None:
 def test_unknown_names_and_options_are_explained() -> None:
     with pytest.raises(ConfigError, match=r"'s3gd'.*Did you mean s3d.*ssvid list"):
         create_model("s3gd")
-    with pytest.raises(ConfigError, match=r"no option 'stride'\. Its options: temporal_stride=True"):
+    with pytest.raises(ConfigError, match=r"no option 'stride'.*Its options: temporal_stride, input"):
         model_info("r3d_18", stride=1)
-    with pytest.raises(ConfigError, match="type bool"):
-        model_info("r3d_18", temporal_stride="no")
-    with pytest.raises(ConfigError, match="output_stride=4 is not one of 32, 16, 8"):
+    with pytest.raises(ConfigError, match="'maybe' is not bool"):
+        model_info("r3d_18", temporal_stride="maybe")
+    with pytest.raises(ConfigError, match="output_stride: 4 is not one of 32, 16, 8"):
         model_info("resnet18", output_stride=4)
 
 
@@ -53,11 +54,10 @@ FAMILY = '''"""A family of one."""
 from torch import nn
 from ssvid.zoo.backbone import PerFrame
 
-MODELS = {"one": {"description": "one convolution", "dim": 4, "temporal_stride": 1, "spatial_stride": 2, "frames": 8,
-    "size": 32, "min_frames": 1, "min_size": 2, "temporal_rf": 1, "sees_time": False, "mean": (0.5, 0.5, 0.5),
-    "std": (0.2, 0.2, 0.2), "source": "here", "licence": "Apache-2.0", "options": {"bias": True}}}
+MODELS = {"one": {"description": "one convolution", "frames": 8, "size": 32, "mean": (0.5, 0.5, 0.5),
+    "std": (0.2, 0.2, 0.2), "source": "here", "licence": "Apache-2.0"}}
 
-def build(name, bias):
+def build(name, *, bias: bool = True):
     return PerFrame(nn.Conv2d(3, 4, 2, 2, bias=bias))
 '''
 
@@ -78,9 +78,13 @@ def test_a_users_file_is_a_family(tmp_path: Path) -> None:
 def test_a_users_mistakes_are_named(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     for text, message in (
-        (FAMILY.replace('"dim": 4', '"dim": len("four")'), "plain literal"),
-        (FAMILY.replace('"dim": 4', '"dims": 4'), "unknown fields dims"),
-        (FAMILY.replace('"dim": 4, ', ""), "dim"),
+        (FAMILY.replace('"frames": 8', '"frames": len("four")'), "plain literal"),
+        (FAMILY.replace('"frames": 8', '"frames": 8, "length": 8'), "unknown fields length"),
+        (FAMILY.replace('"frames": 8', '"frames": 8, "dim": 4'), "dim of MODELS are measured"),
+        (FAMILY.replace('"licence": "Apache-2.0"', ""), "licence"),
+        (FAMILY.replace("bias: bool", "bias: Switch"), "bias of build needs a type of int"),
+        (FAMILY.replace("bias: bool = True", "bias: bool"), "bias of build needs a default"),
+        (FAMILY.replace("def build", "def make"), "no function build"),
         ("MODELS = {", "not valid Python"),
     ):
         file.write_text(text)
@@ -107,11 +111,13 @@ def test_installed_families_are_found_without_importing_them(
     install(tmp_path, "one = third_party_zoo.one\nbroken = third_party_zoo.broken\ngone = third_party_zoo.gone")
     monkeypatch.syspath_prepend(tmp_path)
     assert sorted([*ALL, "one"]) == list_models()
-    assert model_info("one").dim == 4
+    assert "one" in list_models("o*")
+    assert next(row for row in catalogue("models")["models"] if row["name"] == "one")["dim"] == "?"
     assert "broken.py" in caplog.text
     assert "third_party_zoo.gone" in caplog.text
     assert not [module for module in sys.modules if module.startswith("third_party_zoo")]
     (tmp_path / "third_party_zoo" / "__init__.py").write_text("")
+    assert model_info("one").dim == 4
     assert create_model("one", bias=True)(torch.zeros(1, 3, 2, 4, 4)).shape == (1, 4, 2, 2, 2)
     assert "third_party_zoo.one" in sys.modules
     for module in ("third_party_zoo", "third_party_zoo.one"):
@@ -119,10 +125,10 @@ def test_installed_families_are_found_without_importing_them(
 
 
 def test_sources_are_read_and_imported_by_their_own_name(tmp_path: Path) -> None:
-    ours = locate("ssvid.zoo.s3d")
+    ours = locate("ssvid.zoo.encoders.s3d")
     assert ours is not None
     assert read_summary(ours).startswith("S3D and S3D-G")
-    assert import_source(ours).__name__ == "ssvid.zoo.s3d"
+    assert import_source(ours).__name__ == "ssvid.zoo.encoders.s3d"
     assert locate("ssvid.zoo.no_such_family") is None
     assert locate("no_such_package.family") is None
 

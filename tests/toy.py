@@ -7,15 +7,8 @@ from torch import nn
 MODELS = {
     "toy": {
         "description": "two 3-D convolutions without batch norm",
-        "dim": 8,
-        "temporal_stride": 1,
-        "spatial_stride": 4,
         "frames": 8,
         "size": 32,
-        "min_frames": 1,
-        "min_size": 8,
-        "temporal_rf": 5,
-        "sees_time": True,
         "mean": (0.5, 0.5, 0.5),
         "std": (0.25, 0.25, 0.25),
         "source": "here",

@@ -28,6 +28,7 @@ from ssvid.evaluation.adapter import Candidate, EvalContext
 from ssvid.evaluation.features import View
 from ssvid.evaluation.folds import chance as chance_of
 from ssvid.evaluation.splits import Labelled, open_labelled
+from ssvid.evaluation.tables.cells import CellFile
 from ssvid.evaluation.tables.entries import training_seconds
 from ssvid.evaluation.tables.table import Row, Table
 from ssvid.evaluation.tables.table import write as write_table
@@ -52,19 +53,19 @@ def survey(
     runs: str | Path = "runs",
     jobs: int = 1,
     command: str = "",
-    told: Log | None = None,
+    log: Log | None = None,
 ) -> tuple[Table, list[dict[str, Any]]]:
     """Pretrain, examine and probe every config with `seeds` seeds; the table and the facts of every run behind it.
 
     configs: YAML files. settings: key=value that all of them get, as steps=200, or CONFIG.key=value for one of them, as
     clip_order_world.stride=1. data: what to pretrain on; held out are its test videos,
     or all where it has none. labelled: what to probe on, by default the same. runs: folder of the run folders, named CONFIG-sSEED.
-    jobs: runs at a time, each in a process with one thread. command: what was typed, for the table. told: called with a line of text for
-    whatever is done.
-    Raises ConfigError where a run of that name was made with other settings, Interrupted after Ctrl-C; a run that fails is told, and the
-    table says why it is not in it.
+    jobs: runs at a time, each in a process with one thread. command: what was typed, for the table. log: gets a line of text for
+    every run.
+    Raises ConfigError where a run of that name was made with other settings, Interrupted after Ctrl-C; a run that fails is logged, and
+    the table says why it is not in it.
     """
-    told = told or (lambda line: None)
+    log = log or (lambda line: None)
     index = open_data([data])
     labelled_path = str(open_data([labelled]).path if labelled else index.path)
     paths = [Path(path) for path in configs]
@@ -75,7 +76,7 @@ def survey(
         with process_pool(jobs) as pool:
             waiting: dict[Future, str] = {pool.submit(examine, config, labelled_path): config.out for config in planned}
             for done in as_completed(waiting):
-                told(_outcome(waiting[done], done))
+                log(_outcome(waiting[done], done))
                 if done.exception() is None:
                     facts.append(done.result())
                 else:
@@ -256,17 +257,17 @@ def shortfalls(errors_above_chance: float, audit: str, gain: Sequence[float]) ->
 
 
 def write(table: Table, facts: Sequence[dict[str, Any]], out: Path) -> None:
-    """Write OUT.md, OUT.csv, OUT.tex, OUT.json, and the facts of every run behind the table as OUT/RUN.json."""
+    """Write OUT.md, OUT.csv, OUT.tex, OUT.json, and the facts of every run behind the table as a line of OUT.cells.jsonl."""
     write_table(table, out)
-    out.mkdir(exist_ok=True)
-    for fact in facts:
-        write_json(out / f"{fact['run']}.json", fact)
+    CellFile(out.with_name(f"{out.name}.cells.jsonl")).write((fact["run"], fact) for fact in facts)
 
 
 def _grouped(facts: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Runs of one task, backbone and setting together, in the order of their names."""
+    """The runs of one config together, in the order of the configs' names, under the name of their task; under that of their config where
+    several configs have one task."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for fact in facts:
         groups.setdefault(fact["run"].rpartition("-s")[0], []).append(fact)
-    for name, group in groups.items():
-        yield name.removesuffix("_world"), group
+    tasks = [Path(group[0]["config"]["task"]).stem for group in groups.values()]
+    for task, (name, group) in zip(tasks, groups.items(), strict=True):
+        yield task if tasks.count(task) == 1 else name, group

@@ -11,11 +11,11 @@ from typing import Any
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import protocols
 from ssvid.plugins import list_tasks, read_class, read_summary
-from ssvid.zoo import list_models, model_info
+from ssvid.zoo import known_info, list_models
 
 HEADERS = {
     "tasks": ["name", "chance", "needs", "description", "options"],
-    "models": ["name", "dim", "temporal_stride", "spatial_stride", "sees_time", "description"],
+    "models": ["name", "dim", "temporal_stride", "spatial_stride", "order", "description"],
     "protocols": ["name", "summary", "after", "differs"],
     "layouts": ["name", "description", "options"],
 }
@@ -27,7 +27,7 @@ def catalogue(kind: str = "all", pattern: str = "*") -> dict[str, list[dict[str,
     Every row is made of JSON values. Its "options" are {name: {"type": ..., "default": ...}}; an option without a default must be given.
     Raises ConfigError for another kind.
     """
-    makers = {"tasks": _tasks, "models": _models, "protocols": _protocols, "layouts": _layouts}
+    makers = {"tasks": _tasks, "models": lambda: _models(pattern), "protocols": _protocols, "layouts": _layouts}
     if kind not in (*makers, "all"):
         raise ConfigError(f"there is no list of {kind!r}; lists: all, {', '.join(makers)}")
     listed = {name: make() for name, make in makers.items() if kind in (name, "all")}
@@ -55,11 +55,18 @@ def _tasks() -> list[dict[str, Any]]:
     ]
 
 
-def _models() -> list[dict[str, Any]]:
-    rows = []
-    for name in list_models():
-        info = model_info(name)
-        rows.append({key: getattr(info, key) for key in HEADERS["models"]} | {"options": _typed(info.options)})
+def _models(pattern: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for name in list_models(pattern):
+        info = known_info(name)
+        if info is None:  # of another package and never used: measuring it would import torch
+            facts = dict.fromkeys(HEADERS["models"], "?") | {
+                "name": name,
+                "description": "not measured yet; use it once",
+            }
+            rows.append(facts | {"options": {}})
+        else:
+            rows.append({key: getattr(info, key) for key in HEADERS["models"]} | {"options": _typed(info.options)})
     return rows
 
 

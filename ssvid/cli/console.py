@@ -18,6 +18,11 @@ OUT = Console(highlight=False)
 NO_WAIT = 0.3  # share of time spent waiting for video above which the log names the remedy
 
 
+def log(line: str) -> None:
+    """A line of text on stderr."""
+    LOG.print(line, soft_wrap=True, markup=False)
+
+
 @contextmanager
 def counting() -> Iterator[Progress]:
     """A callable (what, done, total) that shows a bar for every `what`; silent when stderr is not a terminal."""

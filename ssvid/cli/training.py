@@ -135,7 +135,7 @@ def survey(
         runs=runs,
         jobs=jobs,
         command=shlex.join(["ssvid", *sys.argv[1:]]),
-        told=lambda line: console.LOG.print(line, soft_wrap=True),
+        log=console.log,
     )
     if out is not None:
         write(table, facts, out)

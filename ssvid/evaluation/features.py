@@ -1,26 +1,34 @@
-"""Frozen features of an index, decoded and computed once and then read from the cache.
+"""Frozen features: the one place where videos are decoded, batched, encoded and pooled.
 
-The key of a cached file is made of the weights, the videos and the view, so that a changed weight or video is never served an old
-feature. The backbone is in eval mode and without gradients throughout: not one batch-norm statistic moves.
+`encode` yields the vectors of one video after the other; a table, a collection and a query all go through it. `extract` keeps what it
+yields in the cache, in shards of SHARD videos that are written whole or not at all, so that an extraction that was killed goes on with the
+first missing shard, and memory does not grow with the number of videos. The key of a cached set is made of the weights, the videos and the
+view, so that a changed weight or video is never served an old feature. The backbone is in eval mode and without gradients throughout: not
+one batch-norm statistic moves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
 
 from ssvid.data.augment import Augment
 from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.loader import SamplePlan, load
 from ssvid.data.sampling import clock, even_views
-from ssvid.files import cache_folder
+from ssvid.files import atomic, cache_folder
+from ssvid.progress import Progress
 from ssvid.zoo.backbone import Backbone, to_device
-from ssvid.zoo.views import Pool, clip_vector
+from ssvid.zoo.views import Pool, clip_vector, frame_vectors
+
+SHARD = 64  # videos a file: what a kill loses at most. A multiple of the batch, so that batches do not depend on where a run went on
+LONGEST = 32  # clips of one video that are encoded at once
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,106 @@ class View:
         return ticks[even_views(len(ticks), self.clips, self.frames, self.stride)]
 
 
+def encode(
+    backbone: Backbone,
+    videos: Sequence[VideoRecord],
+    indices: Sequence[np.ndarray],
+    view: View,
+    *,
+    per: Literal["clip", "frame"] = "clip",
+    batch: int = 8,
+    workers: int = 0,
+    device: str | torch.device = "cpu",
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(position, vectors) of every video in order: float32 (V,D), or (V*T,D) per frame, for its clips of frame indices (V,T).
+
+    view: size of the centre crop and how a map becomes a vector. batch: videos a forward pass, where they have equally many clips.
+    workers: decoding processes, 0 for none. Memory is that of a batch.
+    Raises VideoError naming a file that cannot be read.
+    """
+    device = torch.device(device)
+    was_training = backbone.training
+    backbone = to_device(backbone, device).eval()
+    batches = load(videos, _passes(indices, view.size, batch), view.size, workers, device, augment=True)
+
+    def parts() -> Iterator[tuple[int, np.ndarray]]:
+        for plans, loaded in zip(_passes(indices, view.size, batch), batches, strict=True):
+            clips = loaded.to(device).augmented().clips
+            with torch.inference_mode():
+                if per == "frame":
+                    vectors = frame_vectors(backbone, clips.flatten(0, 1)).flatten(0, 1)
+                else:
+                    vectors = clip_vector(backbone(clips.flatten(0, 1)), view.pool)
+            rows = vectors.float().unflatten(0, (len(clips), -1)).cpu().numpy()
+            yield from zip((plan.video for plan in plans), rows, strict=True)
+
+    try:
+        for position, found in groupby(parts(), lambda part: part[0]):
+            yield position, np.concatenate([vectors for _, vectors in found])
+    finally:
+        backbone.train(was_training)
+
+
+def _passes(indices: Sequence[np.ndarray], size: int, batch: int) -> Iterator[list[SamplePlan]]:
+    """What each forward pass reads: up to `batch` pieces of equal shape, a piece being at most LONGEST clips of one video."""
+    waiting: list[SamplePlan] = []
+    for position, clips in enumerate(indices):
+        for first in range(0, len(clips), LONGEST):
+            piece = clips[first : first + LONGEST]
+            if waiting and (len(waiting) == batch or waiting[0].indices.shape != piece.shape):
+                yield waiting
+                waiting = []
+            centre = Augment(size=size).centre(*piece.shape)
+            waiting.append(SamplePlan(position, piece, np.zeros(0, np.float32), centre, 0.5, size))
+    if waiting:
+        yield waiting
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of N videos on disk, float32 (N,V,D): shards are mapped or read when they are asked for.
+
+    positions: which videos, of a larger set, these are; None for all of them. They are the numbers that indexing takes.
+    """
+
+    shards: tuple[Path, ...]
+    count: int
+    positions: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """N."""
+        return self.count
+
+    def __getitem__(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Features (n,V,D) of some videos. Raises KeyError for one that has none."""
+        rows = self._rows(np.asarray(positions, int))
+        mapped = {
+            number: np.load(self.shards[number], mmap_mode="r", allow_pickle=False) for number in set(rows // SHARD)
+        }
+        return np.stack([np.asarray(mapped[row // SHARD][row % SHARD]) for row in rows])
+
+    def clip_means(self) -> np.ndarray:
+        """The mean over the clips of every video, (N,D), read shard by shard; NaN (count of the larger set, D) where there is none."""
+        means: np.ndarray | None = None
+        for number, path in enumerate(self.shards):
+            vectors = np.load(path, allow_pickle=False).mean(1)
+            if means is None:
+                means = np.empty((self.count, vectors.shape[1]), vectors.dtype)
+            means[number * SHARD : number * SHARD + len(vectors)] = vectors
+        assert means is not None  # there is at least one video
+        if self.positions is None:
+            return means
+        whole = np.full((int(self.positions.max()) + 1, means.shape[1]), np.nan, means.dtype)
+        whole[self.positions] = means
+        return whole
+
+    def _rows(self, positions: np.ndarray) -> np.ndarray:
+        if self.positions is None:
+            return positions
+        row_of = {int(position): row for row, position in enumerate(self.positions)}
+        return np.array([row_of[int(position)] for position in positions], int)
+
+
 def extract(
     backbone: Backbone,
     videos: Sequence[VideoRecord],
@@ -55,53 +163,29 @@ def extract(
     workers: int = 1,
     device: str | torch.device = "cpu",
     cache: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
-    """One feature vector a clip: float32 (videos, clips, D), in the order of `videos`; read from the cache where it is there.
+    positions: np.ndarray | None = None,
+    progress: Progress | None = None,
+    what: str = "features",
+) -> Features:
+    """Features of the clips of every video, in the order of `videos`; what lies in the cache is not computed again.
 
-    batch: videos a forward pass. cache: folder of the cached features, by default below `cache_folder()`.
-    progress: called with (videos done, videos in all) after every batch.
+    batch: videos a forward pass, a divisor of SHARD. cache: folder of the cached features, by default below `cache_folder()`.
+    positions: see `Features`. progress: called with (what, videos done, videos in all) after every video computed here.
     Raises VideoError naming a file that cannot be read.
     """
-    folder = cache or cache_folder() / "features"
-    path = folder / f"{backbone.digest(fingerprint(videos), asdict(view))[:24]}.safetensors"
-    if path.exists():
-        return load_file(path)["features"]
-    features = np.concatenate(list(_forward(backbone, videos, view, batch, workers, torch.device(device), progress)))
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".tmp")
-    save_file({"features": features}, fresh)
-    fresh.replace(path)
-    return features
-
-
-def _forward(
-    backbone: Backbone,
-    videos: Sequence[VideoRecord],
-    view: View,
-    batch: int,
-    workers: int,
-    device: torch.device,
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[np.ndarray]:
-    was_training = backbone.training
-    backbone = to_device(backbone, device).eval()
-    plans = [_plan(number, video, view) for number, video in enumerate(videos)]
-    chunks = [plans[start : start + batch] for start in range(0, len(plans), batch)]
-    done = 0
-    for loaded in load(videos, chunks, view.size, workers, device, augment=True):
-        clips = loaded.to(device).augmented().clips
-        with torch.inference_mode():
-            vectors = clip_vector(backbone(clips.flatten(0, 1)), view.pool)
-        yield vectors.float().view(*clips.shape[:2], -1).cpu().numpy()
-        done += len(clips)
-        if progress:
-            progress(done, len(videos))
-    backbone.train(was_training)
-
-
-def _plan(number: int, video: VideoRecord, view: View) -> SamplePlan:
-    indices = view.indices(video)
-    return SamplePlan(
-        number, indices, np.zeros(0, np.float32), Augment(size=view.size).centre(*indices.shape), 0.5, view.size
-    )
+    folder = (cache or cache_folder() / "features") / backbone.digest(fingerprint(videos), asdict(view))[:24]
+    starts = range(0, len(videos), SHARD)
+    shards = tuple(folder / f"{start // SHARD:06d}.npy" for start in starts)
+    for start, path in zip(starts, shards, strict=True):
+        if path.exists():
+            continue
+        part = videos[start : start + SHARD]
+        indices = [view.indices(video) for video in part]
+        rows = []
+        for number, vectors in encode(backbone, part, indices, view, batch=batch, workers=workers, device=device):
+            rows.append(vectors)
+            if progress:
+                progress(what, start + number + 1, len(videos))
+        with atomic(path) as temporary:
+            np.save(temporary, np.stack(rows), allow_pickle=False)
+    return Features(shards, len(videos), positions)

@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from ssvid.data.index import VideoRecord
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
-from ssvid.evaluation.features import View, extract
+from ssvid.evaluation.features import Features, View, extract
 from ssvid.evaluation.splits import Fold
 
 INNER = 5  # folds within the training videos, at most
@@ -52,48 +52,59 @@ def inner_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int = 0) ->
     return list(StratifiedKFold(min(INNER, smallest), shuffle=True, random_state=seed).split(labels, labels))
 
 
-def features_by_fold(candidate: Candidate, context: EvalContext, view: View | None = None) -> Iterator[np.ndarray]:
-    """Frozen features (videos, clips, D) for every fold, cached. Only those of the fold's own videos are numbers, the others NaN, where
-    the backbone depends on the fold.
+def features_by_fold(candidate: Candidate, context: EvalContext, view: View | None = None) -> Iterator[Features]:
+    """Frozen features of every fold: once for all folds, or, where the backbone depends on the fold, those of the fold's own videos.
 
-    view: in place of the context's.
+    Indexed by positions in `context.videos`. view: in place of the context's.
     """
-    computed: np.ndarray | None = None
+    computed: Features | None = None
     for fold, (train, test) in enumerate(context.folds):
         if candidate.per_fold or computed is None:
-            used = np.concatenate([train, test]) if candidate.per_fold else np.arange(len(context.videos))
-            found = _extract(candidate, context, view or context.view, fold, used)
-            computed = found
-            if candidate.per_fold:
-                computed = np.full((len(context.videos), *found.shape[1:]), np.nan, np.float32)
-                computed[used] = found
+            own = np.concatenate([train, test]) if candidate.per_fold else None
+            computed = _extract(candidate, context, view or context.view, fold, own)
         yield computed
 
 
-def _extract(candidate: Candidate, context: EvalContext, view: View, fold: int, used: np.ndarray) -> np.ndarray:
-    told = context.progress
+def vectors_by_fold(candidate: Candidate, context: EvalContext, view: View | None = None) -> Iterator[np.ndarray]:
+    """The mean over the clips of every video, (N,D) for every fold; NaN for videos that are not the fold's. Arguments as above.
+
+    Folds that share their features share one array, so memory does not grow with the number of folds or of clips.
+    """
+    before: tuple[Features, np.ndarray] | None = None
+    for features in features_by_fold(candidate, context, view):
+        if before is None or before[0] is not features:
+            before = features, features.clip_means()
+        yield before[1]
+
+
+def _extract(
+    candidate: Candidate, context: EvalContext, view: View, fold: int, positions: np.ndarray | None
+) -> Features:
+    chosen = context.videos if positions is None else [context.videos[position] for position in positions]
     return extract(
         candidate.backbone(fold),
-        [context.videos[position] for position in used],
+        chosen,
         view,
         workers=context.workers,
         device=context.device,
-        progress=(lambda done, total: told(f"features of {candidate.name}", done, total)) if told else None,
+        positions=positions,
+        progress=context.progress,
+        what=f"features of {candidate.name}",
     )
 
 
 def accuracy(name: str, context: EvalContext, predict: Callable[[int, np.ndarray, np.ndarray], np.ndarray]) -> Score:
     """Accuracy in percent over the test videos of all folds.
 
-    predict(fold, train, test) gives the labels told for the videos at the positions `test`. A video that several folds test is right in
+    predict(fold, train, test) gives the predicted labels of the videos at the positions `test`. A video that several folds test is right in
     part, and its entry in `predicted` is that of the last one.
     """
     labels = labels_of(context.videos)
     predicted: dict[int, str] = {}
     right = tested = 0
     for fold, (train, test) in enumerate(context.folds):
-        told = predict(fold, train, test)
-        right += int((told == labels[test]).sum())
+        answers = predict(fold, train, test)
+        right += int((answers == labels[test]).sum())
         tested += len(test)
-        predicted |= {context.videos[p].id: str(label) for p, label in zip(test, told, strict=True)}
+        predicted |= {context.videos[p].id: str(label) for p, label in zip(test, answers, strict=True)}
     return Score(name, 100 * right / tested, chance(context.videos, context.folds), predicted)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -41,7 +42,7 @@ class Page:
         self.parts.append({"kind": "text", "text": text, "note": note})
 
     def table(self, table: Table, links: bool = False) -> None:
-        """A table under its protocol. links: scores lead to the files behind them, which must then lie beside the page."""
+        """A table and its protocol. links: scores lead to the cells behind them, which `records` must then put on the page."""
         rows = [_row(table, row, links) for row in table.rows]
         self.parts.append(
             {
@@ -65,6 +66,11 @@ class Page:
         """Figures with their captions under a line that opens on a tap, side by side where the screen is wide enough."""
         shown = [(figure_uri(figure), caption) for figure, caption in figures]
         self.parts.append({"kind": "folded", "summary": summary, "figures": shown})
+
+    def records(self, summary: str, records: Mapping[str, Any]) -> None:
+        """JSON values, each under its name, under a line that opens on a tap, or where a link leads to one of them."""
+        texts = {name: f"{name}\n{json.dumps(record, ensure_ascii=False)}" for name, record in records.items()}
+        self.parts.append({"kind": "records", "summary": summary, "texts": texts})
 
     def video(self, path: str | os.PathLike[str], caption: str) -> None:
         """An mp4 that plays and loops without sound."""
@@ -130,7 +136,7 @@ def _row(table: Table, row: Row, links: bool) -> dict[str, Any]:
             {
                 "text": row_score(row, column),
                 "best": best.get(column) is row,
-                "files": row.links.get(column, []) if links else [],
+                "cells": row.cells.get(column, []) if links else [],
             }
             for column in table.chance
         ],

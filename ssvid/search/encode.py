@@ -9,27 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 
-from ssvid.data.augment import Augment
 from ssvid.data.index import VideoRecord
-from ssvid.data.loader import SamplePlan, load
 from ssvid.data.sampling import clock, even_views
 from ssvid.errors import DataError
-from ssvid.evaluation.features import View
-from ssvid.evaluation.tables.entries import line_up, trained_view
-from ssvid.zoo.backbone import Backbone, to_device
-from ssvid.zoo.views import clip_vector, frame_vectors
+from ssvid.evaluation.features import View, encode
+from ssvid.evaluation.tables.entries import model_rows, trained_view
+from ssvid.zoo.backbone import Backbone
 
 Unit = Literal["video", "sequence", "clip", "frame"]
 WHOLE = ("video", "sequence")  # units of which a video has one
 Span = tuple[float, float]  # seconds
 
-AT_ONCE = 8  # clips a forward pass
 ASKED = 32  # most clips of a query
 STILL = 0.3  # mean grey difference (0..255) a frame up to which nothing moves, as in `ssvid.video.shots`
 UPRIGHT = 1.2  # height over width from which a video is portrait
@@ -97,7 +91,7 @@ def open_encoder(
 
     view: None for what the run was trained on. Raises ConfigError for an unknown name, DataError for a run that cannot be read.
     """
-    groups = line_up([model], 1)
+    groups = model_rows([model], 1)
     group = groups[-1] if groups[-1].facts else groups[0]
     backbone = group.entries[0].make().eval()
     return Encoder(backbone, model, view or trained_view(groups), unit, device, workers)
@@ -177,27 +171,15 @@ def clip_vectors(
     encoder: Encoder, videos: Sequence[VideoRecord], indices: Sequence[np.ndarray]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(position, vectors float32 (V,D)) of every video in order, for its clips of frame indices (V,T); (V*T,D) for the unit frame."""
-    view, device = encoder.view, torch.device(encoder.device)
-    backbone = to_device(encoder.backbone, device).eval()
-    plans = [
-        _plan(position, clips[first : first + AT_ONCE], view.size)
-        for position, clips in enumerate(indices)
-        for first in range(0, len(clips), AT_ONCE)
-    ]
-
-    def computed() -> Iterator[tuple[int, np.ndarray]]:
-        batches = load(videos, [[plan] for plan in plans], view.size, encoder.workers, device, augment=True)
-        for plan, batch in zip(plans, batches, strict=True):
-            clips = batch.to(device).augmented().clips[0]
-            with torch.inference_mode():
-                if encoder.unit == "frame":
-                    vectors = frame_vectors(backbone, clips).flatten(0, 1)
-                else:
-                    vectors = clip_vector(backbone(clips), view.pool)
-            yield plan.video, vectors.float().cpu().numpy()
-
-    for position, parts in groupby(computed(), lambda part: part[0]):
-        yield position, np.concatenate([vectors for _, vectors in parts])
+    yield from encode(
+        encoder.backbone,
+        videos,
+        indices,
+        encoder.view,
+        per="frame" if encoder.unit == "frame" else "clip",
+        workers=encoder.workers,
+        device=encoder.device,
+    )
 
 
 def _windows(count: int, view: View, hop: int) -> np.ndarray:
@@ -211,7 +193,3 @@ def _windows(count: int, view: View, hop: int) -> np.ndarray:
     if starts[-1] < last:
         starts = np.append(starts, last)
     return starts[:, None] + offsets
-
-
-def _plan(position: int, clips: np.ndarray, size: int) -> SamplePlan:
-    return SamplePlan(position, clips, np.zeros(0, np.float32), Augment(size=size).centre(*clips.shape), 0.5, size)

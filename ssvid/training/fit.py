@@ -34,12 +34,14 @@ from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.plugins import load_task
 from ssvid.training.interrupts import Interrupts
 from ssvid.training.meter import Meter, Spread
-from ssvid.training.run import Run, load_weights
+from ssvid.training.run import Run
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask, usable
 from ssvid.training.visualize import draw
 from ssvid.zoo import MODALITIES, create_model, model_info
 from ssvid.zoo.backbone import channels_last
+from ssvid.zoo.names import ModelName
+from ssvid.zoo.weights import load_weights
 
 Report = Callable[[dict[str, float]], None]
 
@@ -138,8 +140,7 @@ def build_task(config: PretrainConfig) -> PretextTask:
     torch.manual_seed(config.seed)
     task = maker(create_model(config.backbone, **backbone_options), **options)
     if config.init:
-        path = Path(config.init)
-        load_weights(task.backbone, path / "backbone.safetensors" if path.is_dir() else path)
+        load_weights(task.backbone, config.init)
     return task
 
 
@@ -174,7 +175,8 @@ def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[V
 def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoRecord]) -> dict[str, Any]:
     """What the exported backbone is and how it came to be."""
     return {
-        "backbone": config.backbone,
+        # the weights it began with are another matter, which config.yaml tells: these here replace them
+        "backbone": ModelName.parse(config.backbone).architecture,
         "backbone_options": dict(task.backbone.info.options),
         "task": config.task,
         "options": config.options,

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ssvid.config import PretrainConfig, load_config, to_yaml
-from ssvid.environment import environment
+from ssvid.environment import environment, package_version
 from ssvid.errors import ConfigError, DataError
 from ssvid.files import atomic, read_json, write_json, write_text
 from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.weights import EXPORTED, load_weights
 
 # what a run and its examination leave in the folder, and a run that replaces it takes away
 MADE = (
@@ -33,7 +33,7 @@ MADE = (
     "pictures",
     "audit",
     "metrics.jsonl",
-    "backbone.safetensors",
+    EXPORTED,
     "card.json",
     "held_out.json",
     "shortcuts.json",
@@ -78,11 +78,12 @@ class Run:
     def card(self) -> dict[str, Any]:
         """What the exported backbone is. Raises DataError while the run has exported none."""
         try:
-            return read_json(self.path / "card.json")
+            card: dict[str, Any] = read_json(self.path / "card.json")
         except FileNotFoundError as error:
             raise DataError(
                 f"{self.path} has no backbone yet; finish it with: ssvid pretrain --resume {self.path}"
             ) from error
+        return card
 
     def metrics(self) -> list[dict[str, float]]:
         """The logged lines, oldest first."""
@@ -116,9 +117,10 @@ class Run:
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             raise DataError(f"{path} cannot be read ({error}); start again with --overwrite") from error
+        return state
 
     def fill(self, task: nn.Module, state: dict[str, Any]) -> None:
         """Put the weights of the run's checkpoint into its task. Raises DataError where the task is built otherwise by now."""
@@ -133,35 +135,25 @@ class Run:
 
     def export(self, backbone: Backbone, card: dict[str, Any]) -> None:
         """Write the backbone's weights and their card."""
-        save_weights(self.path / "backbone.safetensors", dict(backbone.state_dict()))
+        save_weights(self.path / EXPORTED, dict(backbone.state_dict()))
         write_json(self.path / "card.json", card)
 
     def load(self) -> Backbone:
-        """The backbone this run exported, with its weights, in eval mode."""
+        """The backbone this run exported, with its weights, in eval mode.
+
+        Raises DataError where it cannot be read, or where the run is of a version whose backbone this one cannot build.
+        """
         card = self.card
-        backbone = create_model(card["backbone"], **card["backbone_options"])
-        load_weights(backbone, self.path / "backbone.safetensors")
+        try:
+            backbone = create_model(card["backbone"], **card["backbone_options"])
+        except (ConfigError, KeyError, TypeError) as error:
+            made = card.get("ssvid", "?") if isinstance(card, dict) else "?"
+            raise DataError(
+                f"{self.path} was made by ssvid {made} and its backbone cannot be built by {package_version('ssvid')}: {error}. "
+                "Install that version, or pretrain again"
+            ) from error
+        load_weights(backbone, self.path / EXPORTED)
         return backbone.eval()
-
-
-def load(path: str | os.PathLike[str]) -> Backbone:
-    """The backbone of a run folder, with its weights, in eval mode. Raises DataError for anything else."""
-    return Run(path).load()
-
-
-def load_weights(backbone: Backbone, path: str | os.PathLike[str]) -> None:
-    """Fill a backbone from a .safetensors file. Raises DataError for a file of another kind or another network."""
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise DataError(f"{path}: weights are read from .safetensors files only, since others can run code")
-    try:
-        backbone.load_state_dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read as safetensors ({error}); copy the file anew") from error
-    except RuntimeError as error:
-        raise DataError(
-            f"{path} does not hold the weights of {backbone.info.name}: {str(error).splitlines()[-1].strip()}"
-        ) from error
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -77,8 +77,8 @@ CaptionedFrames = tuple[str, Tensor]  # of a picture: a caption, and frames (C,T
 class PretextTask(nn.Module, ABC):
     """A backbone and the question it is trained on.
 
-    needs: what the backbone must offer, of "time" (its features depend on several frames) and "any_length" (the temporal stride can be
-    removed); training refuses a backbone that cannot, with the reason.
+    needs: what the backbone must offer, of "time" (its features depend on the order of the frames) and "any_length" (the temporal
+        stride can be removed); training refuses a backbone that cannot, with the reason.
     backbone_options: options the backbone is built with for this task. Where a task has an option `input` that is one of rgb, residual and
         flow, the backbone is built with that, and makes of colours what it names.
     pairs: the videos of a batch come in twos, 0 and 1, 2 and 3 ..., that show one action (have one label).
@@ -153,10 +153,11 @@ class PretextTask(nn.Module, ABC):
     @classmethod
     def check(cls, info: BackboneInfo) -> None:
         """Raise ConfigError, with the reason, for a backbone this task cannot use."""
-        if "time" in cls.needs and not info.sees_time:
+        if "time" in cls.needs and info.order == "blind":
             raise ConfigError(
-                f"{cls.__name__} asks about time, but {info.name} sees every frame on its own and could only guess; "
-                "use a backbone that sees time (ssvid list models)"
+                f"{cls.__name__} asks about the order of frames, but {info.name} encodes every frame on its own, so its features are the "
+                f"same in any order; add a head, as {info.name}+lstm, use a backbone whose order is aware (ssvid list models), or "
+                "input=flow where the task has it"
             )
         if "any_length" in cls.needs and info.temporal_stride != 1:
             raise ConfigError(

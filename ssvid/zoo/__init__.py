@@ -1,38 +1,33 @@
-"""Backbones by name: `create_model("s3dg", temporal_stride=False)`, `list_models("*_tiny")`, `model_info("r3d_18")`.
+"""Backbones by name: `create_model("resnet18+lstm@imagenet1k")`, `list_models("*_tiny")`, `model_info("r3d_18", input="flow")`.
 
-A family is one file in this folder (or a module named in the entry-point group "ssvid.backbones", or a user's file given
-as "path/to/file.py:name") that holds two things:
-
-    MODELS = {"*": {...}, "name": {...}, ...}    the fields of `BackboneInfo`, a plain literal; "*" holds the shared ones
-    def build(name, **options) -> nn.Module      the trunk, (B,3,T,H,W) -> (B,D,t,h,w)
-
-`MODELS` is read from the source, so that listing imports no torch. Besides those fields an entry may hold `options`
-(name -> default) and `changes` (option -> value -> the fields which that value changes).
+A name is `<encoder>[+<temporal>][@<weights>]`, see `ssvid.zoo.names`; how an encoder or a head is added, `ssvid.zoo.registry` says.
+Options of the encoder go by their own names, those of the head by the head's name and theirs: `lstm_hidden=128`. Every backbone has the
+option `input`: "rgb", "residual" or "flow", see `ssvid.zoo.modality`.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import logging
 from collections.abc import Mapping
-from dataclasses import fields
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ssvid.errors import ConfigError
-from ssvid.plugins import find_modules, import_source, read_literal
-from ssvid.zoo.info import BackboneInfo, Published
+from ssvid.zoo.geometry import encoder_geometry, head_geometry, known_encoder, known_head, of_changes, with_head
+from ssvid.zoo.info import BackboneInfo, Geometry, Published
+from ssvid.zoo.names import ModelName
+from ssvid.zoo.registry import ENCODERS, HEADS, Entry, catalogue, find
 
 if TYPE_CHECKING:
     from ssvid.zoo.backbone import Backbone
     from ssvid.zoo.cost import count_macs, count_parameters
     from ssvid.zoo.views import clip_vector, frame_vectors, isolated_maps
+    from ssvid.zoo.weights import load_weights
 
 __all__ = [
     "Backbone",
     "BackboneInfo",
+    "ModelName",
     "Published",
     "clip_vector",
     "count_macs",
@@ -41,12 +36,11 @@ __all__ = [
     "frame_vectors",
     "isolated_maps",
     "list_models",
+    "load_weights",
     "model_info",
 ]
 
 MODALITIES = ("rgb", "residual", "flow")  # what a backbone may make of the colours of a clip, see ssvid.zoo.modality
-
-logger = logging.getLogger(__name__)
 
 _NEEDS_TORCH = {
     "Backbone": "backbone",
@@ -55,6 +49,7 @@ _NEEDS_TORCH = {
     "isolated_maps": "views",
     "count_macs": "cost",
     "count_parameters": "cost",
+    "load_weights": "weights",
 }
 
 
@@ -66,115 +61,126 @@ def __getattr__(name: str) -> Any:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names that match a shell pattern (`*`, `?`, `[...]`), sorted. Imports no torch."""
-    return sorted(name for name in _catalogue() if fnmatchcase(name, pattern))
+    """Names that match a shell pattern (`*`, `?`, `[...]`), sorted. Imports no torch.
+
+    A combination with a head is listed where the pattern asks for the head, so "*lstm*" lists "resnet18+lstm" and "resnet*" does not;
+    networks without weights are combined with none, though `create_model` would.
+    """
+    encoders, heads = catalogue(ENCODERS), catalogue(HEADS)
+    found = [name for name in encoders if fnmatchcase(name, pattern)]
+    for name in encoders:
+        if not fnmatchcase(name, pattern) and encoders[name].fields.get("learns", True):
+            found += [f"{name}+{head}" for head in heads if fnmatchcase(f"{name}+{head}", pattern)]
+    return sorted(found)
 
 
 def model_info(name: str, **options: Any) -> BackboneInfo:
-    """What is known of a backbone under these options. Imports no torch and builds nothing.
+    """What is known of a backbone under these options. Imports no torch and builds nothing, but for a file of a user or another package:
+    its networks are built and measured when they are first asked for.
 
     Raises ConfigError for an unknown name, option or value.
     """
-    path, entry = _find(name)
-    input_modality = options.get("input", "rgb")
-    if input_modality not in MODALITIES:
-        raise ConfigError(f"Backbone {name!r}: input={input_modality!r} is not one of {', '.join(MODALITIES)}.")
-    values = _check_options(name, entry, {key: value for key, value in options.items() if key != "input"})
-    changed = {
-        key: value
-        for option in values
-        for key, value in _changes(entry).get(option, {}).get(values[option], {}).items()
-    }
-    known = {field.name for field in fields(BackboneInfo)}
-    stated = {key: value for key, value in (entry | changed).items() if key not in ("options", "changes", "published")}
-    if unknown := sorted(stated.keys() - known):
-        raise ConfigError(f"{path}: MODELS has unknown fields {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
-    published = tuple(Published(*row) for row in entry.get("published", ()))
-    if input_modality != "rgb":  # both take the change from one frame to the next
-        values, stated = values | {"input": input_modality}, stated | {"min_frames": stated["min_frames"] + 1}
-    try:
-        return BackboneInfo(**{"family": path.stem, **stated, "name": name, "options": values, "published": published})
-    except TypeError as error:
-        raise ConfigError(f"{path}: the entry of {name!r} in MODELS is not complete: {error}.") from error
+    info = _describe(name, options, measure=True)
+    assert info is not None  # what was not known has been measured
+    return info
 
 
-def create_model(name: str, **options: Any) -> Backbone:
-    """Build a backbone with fresh random weights.
+def known_info(name: str) -> BackboneInfo | None:
+    """As `model_info`, None for a network that would have to be measured first."""
+    return _describe(name, {}, measure=False)
+
+
+def create_model(name: str, weights: str | None = None, **options: Any) -> Backbone:
+    """Build a backbone, with fresh random weights where none are named.
 
     Args:
-        name: one of `list_models()`, or "path/to/file.py:name" (whose code is run, so use files you trust).
-        options: those listed in `model_info(name).options`, and input: "rgb", "residual" or "flow" (`ssvid.zoo.modality`).
+        name: one of `list_models()`, "path/to/file.py:name" (whose code is run, so use files you trust), with or without +HEAD, @WEIGHTS.
+        weights: another way to say @WEIGHTS: weights by name, a run folder or a file, see `ssvid.zoo.weights`.
+        options: those listed in `model_info(name).options`, and input: "rgb", "residual" or "flow".
 
     Raises:
         ConfigError: for an unknown name, option or value.
+        DataError: for weights that cannot be read or do not fit.
     """
     info = model_info(name, **options)
-    from ssvid.zoo.backbone import Backbone
+    from ssvid.zoo.backbone import Backbone, WithHead
 
-    path, _ = _find(name)
-    trunk = import_source(path).build(
-        name.rpartition(":")[2], **{key: info.options[key] for key in info.options if key != "input"}
+    parts = ModelName.parse(name)
+    encoder, head, own, heads_own = _parts(parts, info.options)
+    trunk = encoder.build(**own)
+    if head is not None:
+        trunk = WithHead(trunk, head.build(encoder_geometry(encoder, own).dim, **heads_own))
+    backbone = Backbone(trunk, info)
+    if weights or parts.weights:
+        from ssvid.zoo.weights import load_weights
+
+        load_weights(backbone, weights or parts.weights)
+    return backbone
+
+
+def option_schema(name: str) -> dict[str, Any]:
+    """Type of every option of a backbone. Raises ConfigError for an unknown name."""
+    encoder, head, _, _ = _parts(ModelName.parse(name), {})
+    hints = {option: parameter.annotation for option, parameter in encoder.options.items()}
+    if head is not None:
+        hints |= {f"{head.short}_{option}": parameter.annotation for option, parameter in head.options.items()}
+    return hints | {"input": Literal[MODALITIES]}
+
+
+def _parts(name: ModelName, options: Mapping[str, Any]) -> tuple[Entry, Entry | None, dict[str, Any], dict[str, Any]]:
+    """Encoder and head of a name, and all options of each with their values in force."""
+    encoder = find(ENCODERS, name.encoder)
+    if not name.temporal:
+        return encoder, None, encoder.settings(options), {}
+    head = find(HEADS, name.temporal)
+    prefix = f"{head.short}_"
+    own = {option.removeprefix(prefix): value for option, value in options.items() if option.startswith(prefix)}
+    return encoder, head, encoder.settings(options), head.settings(own)
+
+
+def _describe(text: str, options: Mapping[str, Any], measure: bool) -> BackboneInfo | None:
+    name = ModelName.parse(text)
+    options = _checked(name.architecture, options) if options else {}
+    encoder, head, own, heads_own = _parts(name, options)
+    geometry = encoder_geometry(encoder, own) if measure else known_encoder(encoder, own)
+    if geometry is None:
+        return None
+    values, stated = (
+        dict(own),
+        {key: value for key, value in encoder.fields.items() if key not in ("weights", "published")},
     )
-    return Backbone(trunk, info)
+    published = tuple(Published(*row) for row in encoder.fields.get("published", ()))
+    if head is not None:
+        over = head_geometry(head, heads_own) if measure else known_head(head, heads_own)
+        if over is None:
+            return None
+        geometry = with_head(geometry, over, heads_own)
+        values |= {f"{head.short}_{option}": value for option, value in heads_own.items()}
+        stated |= {"description": f"{stated['description']}; {head.fields['description']}", "streams": False}
+        published = ()  # scores of the encoder alone
+    if options.get("input", "rgb") != "rgb":
+        geometry, values = of_changes(geometry), values | {"input": options["input"]}
+    return _complete(encoder, name.architecture, geometry, stated, values, published)
 
 
-def _read_family(path: Path) -> dict[str, dict[str, Any]]:
-    """Entries of one family's file with the shared fields filled in; empty where the file holds no family."""
-    models = read_literal(path, "MODELS") or {}
-    shared = models.get("*", {})
-    return {name: shared | entry for name, entry in models.items() if name != "*"}
-
-
-def _catalogue() -> dict[str, tuple[Path, dict[str, Any]]]:
-    """Every registered name with its file and its entry. A family that cannot be read is logged and left out."""
-    found: dict[str, tuple[Path, dict[str, Any]]] = {}
-    for path in find_modules(__name__, "ssvid.backbones").values():
-        try:
-            family = _read_family(path)
-        except ConfigError as error:
-            logger.warning("Backbone family left out. %s", error)
-            continue
-        for name, entry in family.items():
-            if name in found:
-                logger.warning("Backbone %s of %s left out: %s has that name already.", name, path, found[name][0])
-            found.setdefault(name, (path, entry))
-    return found
-
-
-def _find(name: str) -> tuple[Path, dict[str, Any]]:
-    file, _, short = name.rpartition(":")
-    if file.endswith(".py"):
-        path = Path(file).expanduser()
-        family = _read_family(path)
-        if short not in family:
-            raise ConfigError(f"{path} has no backbone {short!r}. Its MODELS has: {', '.join(family) or 'nothing'}.")
-        return path, family[short]
-    catalogue = _catalogue()
-    if name not in catalogue:
-        close = difflib.get_close_matches(name, catalogue, n=3)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+def _complete(
+    encoder: Entry,
+    name: str,
+    geometry: Geometry,
+    stated: dict[str, Any],
+    options: dict[str, Any],
+    published: tuple[Published, ...],
+) -> BackboneInfo:
+    fields = {"family": encoder.path.stem, **stated, **vars(geometry)}
+    try:
+        return BackboneInfo(**fields, name=name, options=options, published=published)
+    except TypeError as error:
         raise ConfigError(
-            f"Unknown backbone {name!r}.{hint} `ssvid list` shows all names; a file of your own is path/to/file.py:name."
-        )
-    return catalogue[name]
+            f"{encoder.path}: the entry of {encoder.short!r} in MODELS is not complete: {error}."
+        ) from error
 
 
-def _changes(entry: Mapping[str, Any]) -> dict[str, dict[Any, dict[str, Any]]]:
-    return entry.get("changes", {})
+def _checked(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    from ssvid.config import check_values  # slow to import, and seldom needed for a list
 
-
-def _check_options(name: str, entry: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options in force, defaults filled in. Raises ConfigError for an unknown option or value."""
-    defaults: dict[str, Any] = entry.get("options", {})
-    for option, value in options.items():
-        if option not in defaults:
-            listed = ", ".join(f"{key}={default!r}" for key, default in defaults.items()) or "none"
-            raise ConfigError(f"Backbone {name!r} has no option {option!r}. Its options: {listed}.")
-        default = defaults[option]
-        if type(value) is not type(default):
-            raise ConfigError(
-                f"Backbone {name!r}: {option}={value!r} must be of type {type(default).__name__}, as its default {default!r}."
-            )
-        if option in _changes(entry) and value not in (allowed := [default, *_changes(entry)[option]]):
-            raise ConfigError(f"Backbone {name!r}: {option}={value!r} is not one of {', '.join(map(repr, allowed))}.")
-    return defaults | dict(options)
+    return check_values(option_schema(name), options, f"Backbone {name!r}")

@@ -36,10 +36,15 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(info.mean).view(3, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(info.std).view(3, 1, 1, 1), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def make_input(self, x: Tensor) -> Tensor:
+        """What the trunk takes, of colours (B,3,T,H,W) on 0..1: normalised (B,3,T,H,W), or changes or flow (B,3,T-1,H,W)."""
+        return to_modality(self.info.options.get("input", "rgb"), x, self.mean, self.std)
+
+    def forward(self, x: Tensor, made: bool = False) -> Tensor:
         """Encode clips: colours, float (B,3,T,H,W) on 0..1, -> (B,D,t,h,w).
 
         They are normalised here, and turned into the input that the option `input` names: rgb, residual or flow.
+        made: x is what `make_input` gave, and no colours.
 
         Raises ConfigError for any other shape and for clips under `info.min_frames` or `info.min_size`.
         """
@@ -47,13 +52,25 @@ class Backbone(nn.Module):
         if x.dim() != 5 or x.shape[1] != 3:
             raise ConfigError(f"{info.name} takes clips of shape (B, 3, T, H, W), not {tuple(x.shape)}.")
         T, H, W = x.shape[2:]
-        if info.min_frames > T:
-            raise ConfigError(f"{info.name} needs at least {info.min_frames} frames, not {T}. Sample longer clips.")
+        least = self.least_made if made else info.min_frames
+        if least > T:
+            raise ConfigError(f"{info.name} needs at least {least} frames, not {T}. Sample longer clips.")
         if min(H, W) < info.min_size:
             raise ConfigError(
                 f"{info.name} needs at least {info.min_size} x {info.min_size} px, not {H} x {W}. Use larger frames."
             )
-        return self.trunk(to_modality(info.options.get("input", "rgb"), x, self.mean, self.std))
+        maps: Tensor = self.trunk(x if made else self.make_input(x))
+        return maps
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the trunk is shown changes from one frame to the next, of which there is one fewer than frames."""
+        return bool(self.info.options.get("input", "rgb") != "rgb")
+
+    @property
+    def least_made(self) -> int:
+        """Least T of what `make_input` gives that the trunk accepts."""
+        return self.info.min_frames - self.pairs
 
     def digest(self, *facts: object) -> str:
         """Hex digits (SHA-256) that change with the network's name, options and weights, and with `facts`, which JSON can write.
@@ -77,8 +94,22 @@ class PerFrame(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode every frame."""
-        maps = self.net(x.transpose(1, 2).flatten(0, 1))
+        maps: Tensor = self.net(x.transpose(1, 2).flatten(0, 1))
         return maps.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+
+
+class WithHead(nn.Module):
+    """An encoder and a temporal head over its map: (B,3,T,H,W) -> (B,D,t,h,w)."""
+
+    def __init__(self, encoder: nn.Module, temporal: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.temporal = temporal
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode clips."""
+        maps: Tensor = self.temporal(self.encoder(x))
+        return maps
 
 
 def to_device(model: Model, device: torch.device) -> Model:

@@ -32,4 +32,4 @@ def count_macs(model: str | nn.Module, frames: int, size: int) -> int:
         clip = torch.empty(1, 3, frames, size, size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net.eval()(clip)
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2

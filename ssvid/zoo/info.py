@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+POOLED = 10000  # the stride of a map with one cell, or one step, whatever the clip: larger than any frame or clip
+
+Order = Literal["blind", "aware"]
+Isolation = Literal["fold", "still"]
 
 
 class Published(NamedTuple):
@@ -18,28 +23,34 @@ class Published(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BackboneInfo:
-    """Geometry, input and origin of one backbone, with its options applied.
+class Geometry:
+    """What is measured on a network as it is built, see `ssvid.zoo.measure`."""
 
-    A family's file states these in its literal `MODELS`; the contract test compares every one with the built network.
-    """
-
-    name: str  # what `create_model` takes
-    family: str  # the file the backbone comes from
-    description: str  # one line
     dim: int  # D, channels of the feature map
-    temporal_stride: int  # input frames per feature step
-    spatial_stride: int  # input pixels per feature cell
-    frames: int  # T of the clip the network was designed for
-    size: int  # H = W of that clip, pixels
+    temporal_stride: int  # input frames per feature step; POOLED where there is always one step
+    spatial_stride: int  # input pixels per feature cell; POOLED where there is always one cell
     min_frames: int  # least T the network accepts
     min_size: int  # least H and W, pixels
     temporal_rf: int | None  # input frames one feature step can see; None: the whole clip
-    sees_time: bool  # False: every frame is encoded alone, so no order, speed or direction can be learnt
+    order: Order  # "blind": the features averaged over time are those of the clip played backward; no direction can be learnt from them
+
+
+@dataclass(frozen=True)
+class BackboneInfo(Geometry):
+    """Geometry, input and origin of one backbone, with its options applied. The fields below are stated by a family's file."""
+
+    name: str  # what `create_model` takes, weights aside
+    family: str  # the file the encoder comes from
+    description: str  # one line
+    frames: int  # T of the clip the network was designed for
+    size: int  # H = W of that clip, pixels
     mean: tuple[float, float, float]  # of RGB on a scale of 0 to 1
     std: tuple[float, float, float]
     source: str  # where the network's definition comes from
     licence: str
+    learns: bool = True  # False: a fixed function of the pixels, without a weight to learn
     streams: bool = False  # can be run frame by frame with exactly the clip's result
+    # how one frame is encoded alone, see `ssvid.zoo.views`: "fold" sums up the temporal kernels of Conv3d, "still" plays it `frames` times
+    isolation: Isolation = "fold"
     options: Mapping[str, Any] = field(default_factory=dict)  # the options and the values in force
     published: tuple[Published, ...] = ()

@@ -13,7 +13,7 @@ from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import Backbone
 
 Pool = Literal["mean", "max_space_mean_time", "mean_std", "none"]
-Isolation = Literal["replicate", "microclip", "static"]
+Mode = Literal["replicate", "microclip", "static"]
 
 _POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda features: features.mean((2, 3, 4)),
@@ -43,7 +43,7 @@ def frame_vectors(backbone: Backbone, x: Tensor) -> Tensor:
     frames between two centres are interpolated linearly, those outside take the nearest step. A 3-D backbone lets each
     vector see `info.temporal_rf` frames: use `isolated_maps` where that would give the answer away.
     """
-    steps = backbone(x).mean((3, 4)).transpose(1, 2)
+    steps: Tensor = backbone(x).mean((3, 4)).transpose(1, 2)
     T, t = x.shape[2], steps.shape[1]
     if t == T:
         return steps
@@ -54,39 +54,60 @@ def frame_vectors(backbone: Backbone, x: Tensor) -> Tensor:
     return torch.lerp(steps[:, before], steps[:, after], (position - before).to(steps.dtype)[:, None])
 
 
-def isolated_maps(backbone: Backbone, x: Tensor, mode: Isolation = "replicate", k: int = 8) -> Tensor:
+def isolated_maps(backbone: Backbone, x: Tensor, mode: Mode = "replicate", k: int = 8) -> Tensor:
     """Feature maps whose step t saw frame t only: clips (B,3,T,H,W) -> (B,D,T,h,w).
 
     A 3-D trunk mixes frames, and tasks that compare frames (walks, colour propagation, frame order) are then solved by
-    that leak. Here every step is its own item of the batch. What a 3-D trunk is shown in place of a real clip is the mode:
+    that leak. Here every step is its own item of the batch. What the trunk is shown in place of a real clip is the mode:
 
-    - "replicate": the frame stands still for ever, so each temporal kernel acts as the sum of its taps, and all taps learn.
-      For pretraining.
+    - "replicate": the frame stands still for ever. Where `info.isolation` is "fold", each temporal kernel acts as the sum of its taps,
+      and all taps learn; where it is "still", the frame is played for `info.frames` frames. For pretraining.
     - "static": the frame stands still for `info.min_frames` frames between zeros, as padding has it. For evaluation only:
       at one frame, the side taps of temporal kernels meet nothing but zeros and get no gradient.
     - "microclip": step t is the `k` real frames from t*k on, and the result has T/k steps. Learns real motion.
+
+    A backbone that is shown changes or flow would see nothing of a frame that stands still, so in the first two modes its step t sees the
+    pair of frames t and t+1, whose change it is shown as it is shown a frame else; the last step sees the last pair again.
 
     "replicate" and "static" encode B*T clips of `info.min_frames` frames, "microclip" B*T/k clips of k frames; against the
     native map this costs 1 for image networks and mc3_18, 2 for r3d_18 and 6 for s3d (T=16). While training, batch norm
     still shares its statistics among the steps, as it does among all items of a batch.
 
-    Raises ConfigError for an unknown mode, and where k does not divide T or is under `info.min_frames`.
+    Raises ConfigError for an unknown mode, where k does not divide T or is under `info.min_frames`, and for one frame where pairs are seen.
     """
-    B, C, T, H, W = x.shape
     if mode == "microclip":
-        if k < backbone.info.min_frames or T % k:
-            raise ConfigError(
-                f"microclip takes steps of k={k} frames from {T}: k must divide that and be at least "
-                f"{backbone.info.min_frames} for {backbone.info.name}. Change k or the clip's length."
-            )
-        clips = x.reshape(B, C, T // k, k, H, W).transpose(1, 2).flatten(0, 1)
-        maps = backbone(clips)
+        maps: Tensor = backbone(_microclips(backbone, x, k))
     elif mode in ("replicate", "static"):
-        clips = x.transpose(1, 2).reshape(B * T, C, 1, H, W).expand(-1, -1, backbone.info.min_frames, -1, -1)
-        maps = backbone(clips) if mode == "static" else functional_call(backbone, _still_kernels(backbone), (clips,))
+        still = mode == "replicate" and backbone.info.isolation == "still"
+        clips = _alone(backbone, x).expand(-1, -1, backbone.info.frames if still else backbone.least_made, -1, -1)
+        kernels = {} if still or mode == "static" else _still_kernels(backbone)
+        maps = functional_call(backbone, kernels, (clips,), {"made": True})
     else:
         raise ConfigError(f"Unknown isolation mode {mode!r}. Use replicate, static or microclip.")
-    return maps.mean(2).unflatten(0, (B, -1)).transpose(1, 2)
+    return maps.mean(2).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+
+
+def _microclips(backbone: Backbone, x: Tensor, k: int) -> Tensor:
+    """Clips (B,C,T,H,W) cut into clips of k frames, (B*T/k,C,k,H,W)."""
+    B, C, T, H, W = x.shape
+    if k < backbone.info.min_frames or T % k:
+        raise ConfigError(
+            f"microclip takes steps of k={k} frames from {T}: k must divide that and be at least "
+            f"{backbone.info.min_frames} for {backbone.info.name}. Change k or the clip's length."
+        )
+    return x.reshape(B, C, T // k, k, H, W).transpose(1, 2).flatten(0, 1)
+
+
+def _alone(backbone: Backbone, x: Tensor) -> Tensor:
+    """The input that each frame alone gives, or each pair where changes are shown: clips (B,C,T,H,W) -> (B*T,C,1,H,W)."""
+    if not backbone.pairs:
+        return backbone.make_input(x.transpose(1, 2).flatten(0, 1).unsqueeze(2))
+    T = x.shape[2]
+    if T < 2:
+        raise ConfigError(f"{backbone.info.name} is shown changes between frames and needs 2 of them, not {T}.")
+    start = torch.arange(T, device=x.device).clamp(max=T - 2)
+    pairs = torch.stack([x[:, :, start], x[:, :, start + 1]], 3)  # (B,C,T,2,H,W)
+    return backbone.make_input(pairs.transpose(1, 2).flatten(0, 1))
 
 
 def _still_kernels(backbone: nn.Module) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ control that a task about speed or direction must bring to chance.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Literal
 
 from torch import nn
 from torchvision.models import get_model
@@ -16,58 +17,45 @@ from ssvid.zoo.backbone import PerFrame
 
 MODELS = {
     "*": {
-        "temporal_stride": 1,
-        "spatial_stride": 32,
         "frames": 16,
         "size": 224,
-        "min_frames": 1,
-        "min_size": 1,
-        "temporal_rf": 1,
-        "sees_time": False,
         "streams": True,
         "mean": (0.485, 0.456, 0.406),
         "std": (0.229, 0.224, 0.225),
-        "options": {"output_stride": 32, "padding": "zeros"},
-        "changes": {
-            "output_stride": {16: {"spatial_stride": 16}, 8: {"spatial_stride": 8}},
-            "padding": {"replicate": {}},
-        },
         "source": "torchvision.models",
         "licence": "BSD-3-Clause",
     },
     "resnet18": {
         "description": "ResNet-18 per frame",
-        "dim": 512,
         "published": [["ImageNet-1K", "supervised, 224 px", "top-1", 69.758, "torchvision IMAGENET1K_V1"]],
+        "weights": {"imagenet1k": "https://download.pytorch.org/models/resnet18-f37072fd.pth"},
     },
     "resnet34": {
         "description": "ResNet-34 per frame",
-        "dim": 512,
         "published": [["ImageNet-1K", "supervised, 224 px", "top-1", 73.314, "torchvision IMAGENET1K_V1"]],
+        "weights": {"imagenet1k": "https://download.pytorch.org/models/resnet34-b627a593.pth"},
     },
     "resnet50": {
         "description": "ResNet-50 per frame",
-        "dim": 2048,
         "published": [["ImageNet-1K", "supervised, 224 px", "top-1", 76.130, "torchvision IMAGENET1K_V1"]],
+        "weights": {"imagenet1k": "https://download.pytorch.org/models/resnet50-0676ba61.pth"},
     },
     "resnet18_tiny": {
         "description": "Small ResNet per frame, for tests and laptops",
-        "dim": 64,
-        "spatial_stride": 8,
         "size": 48,
-        "options": {"padding": "zeros"},
-        "changes": {"padding": {"replicate": {}}},
     },
 }
 
 
-def build(name: str, output_stride: int = 32, padding: str = "zeros") -> nn.Module:
+def build(
+    name: str, *, output_stride: Literal[32, 16, 8] = 32, padding: Literal["zeros", "replicate"] = "zeros"
+) -> nn.Module:
     """Trunk of one of `MODELS`: (B,3,T,H,W) -> (B,D,T,h,w).
 
     Args:
         name: a key of `MODELS`.
-        output_stride: 32, or 16 or 8 for a finer map, made by dropping the stride of the last one or two stages (as walks
-            on patches use it, arXiv:2006.14613).
+        output_stride: largest stride of the map's cells, 32, or 16 or 8 for a finer map, made by dropping the stride of the last one or two
+            stages (as walks on patches use it, arXiv:2006.14613). That of resnet18_tiny is 8 in any case.
         padding: "zeros", or "replicate", the border's own values: zeros tell a cell how far from the border it lies, by which walks and
             colours can be matched without looking (arXiv:2105.05838).
     """

@@ -16,65 +16,39 @@ from ssvid.zoo.backbone import remove_temporal_stride
 
 MODELS = {
     "*": {
-        "spatial_stride": 16,
         "frames": 16,
         "size": 112,
-        "min_frames": 1,
-        "min_size": 1,
-        "sees_time": True,
         "mean": (0.43216, 0.394666, 0.37645),
         "std": (0.22803, 0.22145, 0.216989),
-        "options": {"temporal_stride": True},
         "source": "torchvision.models.video",
         "licence": "BSD-3-Clause",
     },
     "r3d_18": {
         "description": "R3D-18: 3-D convolutions throughout",
-        "dim": 512,
-        "temporal_stride": 8,
-        "temporal_rf": 109,
-        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "temporal_rf": 35}}},
         "published": [["Kinetics-400", "supervised, 5 clips of 16x112", "top-1", 63.200, "torchvision KINETICS400_V1"]],
+        "weights": {"kinetics400": "https://download.pytorch.org/models/r3d_18-b3b3357e.pth"},
     },
     "mc3_18": {
         "description": "MC3-18: 3-D convolutions in the first two stages, keeps every frame",
-        "dim": 512,
-        "temporal_stride": 1,
-        "temporal_rf": 11,
-        "changes": {"temporal_stride": {False: {}}},
         "published": [["Kinetics-400", "supervised, 5 clips of 16x112", "top-1", 63.960, "torchvision KINETICS400_V1"]],
+        "weights": {"kinetics400": "https://download.pytorch.org/models/mc3_18-a90a0ba3.pth"},
     },
     "r2plus1d_18": {
         "description": "R(2+1)D-18: space and time convolved one after the other",
-        "dim": 512,
-        "temporal_stride": 8,
-        "temporal_rf": 109,
-        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "temporal_rf": 35}}},
         "published": [["Kinetics-400", "supervised, 5 clips of 16x112", "top-1", 67.463, "torchvision KINETICS400_V1"]],
+        "weights": {"kinetics400": "https://download.pytorch.org/models/r2plus1d_18-91a641e6.pth"},
     },
     "r3d_18_tiny": {
         "description": "Small R3D, for tests and laptops",
-        "dim": 64,
         "size": 48,
-        "temporal_stride": 4,
-        "temporal_rf": 25,
-        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "temporal_rf": 15}}},
     },
     "mc3_18_tiny": {
         "description": "Small MC3, for tests and laptops, keeps every frame",
-        "dim": 64,
         "size": 48,
-        "temporal_stride": 1,
-        "temporal_rf": 7,
-        "changes": {"temporal_stride": {False: {}}},
     },
     "r2plus1d_18_tiny": {
         "description": "Small R(2+1)D, for tests and laptops",
-        "dim": 64,
         "size": 48,
-        "temporal_stride": 4,
-        "temporal_rf": 25,
-        "changes": {"temporal_stride": {False: {"temporal_stride": 1, "temporal_rf": 15}}},
     },
 }
 
@@ -86,7 +60,7 @@ TINY: dict[str, tuple[Conv, ...]] = {
 }
 
 
-def build(name: str, temporal_stride: bool = True) -> nn.Module:
+def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
     """Trunk of one of `MODELS`: (B,3,T,H,W) -> (B,D,t,h,w).
 
     Args:

@@ -17,27 +17,18 @@ SEGMENTS = 4  # stretches of a clip of which the difference map is taken
 
 MODELS = {
     "*": {
-        "temporal_stride": 1,
-        "spatial_stride": 10000,
         "frames": 16,
         "size": 48,
-        "min_frames": 1,
-        "min_size": 1,
-        "temporal_rf": 1,
-        "sees_time": False,
         "mean": (0.0, 0.0, 0.0),
         "std": (1.0, 1.0, 1.0),
+        "learns": False,
         "source": "here",
         "licence": "Apache-2.0",
     },
-    "baseline_histogram": {"description": "No weights: how much of each colour, 16 bins of R, G and B", "dim": 48},
-    "baseline_mean_frame": {"description": "No weights: what is where on average, 48 x 48 x RGB", "dim": 6912},
+    "baseline_histogram": {"description": "No weights: how much of each colour, 16 bins of R, G and B"},
+    "baseline_mean_frame": {"description": "No weights: what is where on average, 48 x 48 x RGB"},
     "baseline_difference": {
         "description": "No weights: where it moves, differences of frames in 4 stretches of 48 x 48",
-        "dim": 9216,
-        "temporal_stride": 10000,
-        "temporal_rf": None,
-        "sees_time": True,
     },
 }
 

@@ -1,0 +1,195 @@
+"""Measures what a network is: its dim, strides, least clip, temporal receptive field, and whether it sees order.
+
+    python -m ssvid.zoo.measure        # after a family or a head was added or changed: writes ssvid/zoo/facts.json
+
+Shapes are worked out on the meta device, where nothing is computed. What a feature step sees is found by replacing frames of a random
+clip and comparing bit by bit, with seeded random weights in double precision, in eval mode.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ssvid.errors import ConfigError
+from ssvid.files import write_json
+from ssvid.zoo.geometry import FACTS, HeadGeometry
+from ssvid.zoo.info import POOLED, Geometry, Order
+from ssvid.zoo.registry import ENCODERS, HEADS, Entry, catalogue
+
+LENGTHS = (16, 32, 64, 128, 256)  # clips tried; a step that sees an end of the last is said to see the whole clip
+STEPS = (16, 32, 64)  # maps tried on heads; what an LSTM keeps of a step a hundred steps ago is under the last bit
+SIDE = 16  # px of these clips, where the network takes so few
+
+Clip = Callable[[int], Tensor]  # a random clip, or map, of that many frames or steps
+
+
+def measure_encoder(entry: Entry, options: dict[str, Any]) -> Geometry:
+    """Geometry of an encoder under these options. torch's random state stays as it was.
+
+    Raises ConfigError where its network does not take the clip of the stated frames and size.
+    """
+    frames, size = entry.fields["frames"], entry.fields["size"]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with torch.device("meta"):
+            trunk = entry.build(**options).eval()
+            shape = shape_of(trunk, frames, size)
+            if shape is None:
+                raise ConfigError(f"{entry.name} does not take clips of its own frames={frames} and size={size}.")
+            min_size = least(lambda side: shape_of(trunk, frames, side) is not None, size)
+            min_frames = least(lambda T: shape_of(trunk, T, size) is not None, frames)
+            T = 64 if shape_of(trunk, 64, size) else frames
+            S = 256 if shape_of(trunk, T, 256) else size
+            _, dim, t, h, _ = shape_of(trunk, T, S) or shape
+        min_frames = max(min_frames, getattr(trunk, "min_frames", 1))  # a floor that the family states, with its reason
+        side = max(SIDE, min_size)
+        net = fresh(lambda: entry.build(**options))
+        clip = lambda T: torch.rand(1, 3, T, side, side, dtype=torch.double)  # noqa: E731
+        rf, order = receptive_field(net, clip, min_frames), order_of(net, clip, min_frames)
+    return Geometry(dim, stride(T, t), stride(S, h), min_frames, min_size, rf, order)
+
+
+def measure_head(entry: Entry, options: dict[str, Any]) -> HeadGeometry:
+    """Geometry of a head under these options, whatever the encoder. torch's random state stays as it was."""
+
+    def out(dim: int, steps: int = 64, **changed: Any) -> tuple[int, ...] | None:
+        with torch.device("meta"):
+            return shape_of(entry.build(dim, **(options | changed)).eval(), steps, 4, channels=dim)
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        one, other = out(8), out(16)
+        if one is None or other is None:
+            raise ConfigError(f"{entry.name} does not take maps of 64 steps of 4 x 4 cells.")
+        sizes = [
+            name
+            for name, option in entry.options.items()
+            if option.annotation is int and (out(8, **{name: 24}) or one)[1] == 24
+        ]
+        min_steps = least(lambda t: out(8, t) is not None, 64)
+        net = fresh(lambda: entry.build(8, **options))
+        clip = lambda t: torch.rand(1, 8, t, 2, 2, dtype=torch.double)  # noqa: E731
+        rf, order = receptive_field(net, clip, min_steps, STEPS), order_of(net, clip, min_steps)
+    return HeadGeometry(
+        dim=None if (one[1], other[1]) == (8, 16) else one[1],
+        sized_by=sizes[0] if sizes else "",
+        temporal_stride=stride(64, one[2]),
+        pools_space=one[3] == 1,
+        min_steps=min_steps,
+        temporal_rf=rf,
+        order=order,
+    )
+
+
+def receptive_field(net: nn.Module, clip: Clip, shortest: int, lengths: Sequence[int] = LENGTHS) -> int | None:
+    """Frames that the middle step of the output sees; None where it sees one at an end of every clip."""
+    for T in lengths:
+        if shortest <= T and (seen := _seen_by_middle(net, clip(T), clip(T))) is not None:
+            return seen
+    return None
+
+
+def _seen_by_middle(net: nn.Module, x: Tensor, other: Tensor) -> int | None:
+    """Frames of x that the middle step sees, found by putting those of `other` in their place; None where it sees the first or last."""
+    T, middle = x.shape[2], _middle(net, x)
+
+    def seen(start: int, stop: int) -> bool:
+        changed = x.clone()
+        changed[:, :, start:stop] = other[:, :, start:stop]
+        return not torch.equal(_middle(net, changed), middle)
+
+    if seen(0, 1) or seen(T - 1, T):
+        return None
+    before = least(lambda stop: seen(0, stop), T) - 1
+    return least(lambda start: not seen(start, T), T) - before
+
+
+def order_of(net: nn.Module, clip: Clip, shortest: int) -> Order:
+    """Whether the output averaged over time and space changes when the frames are played backward or shuffled."""
+    x = clip(max(shortest, 16))
+    played = net(x).mean((2, 3, 4))
+    for ticks in (torch.arange(x.shape[2]).flip(0), torch.randperm(x.shape[2])):
+        if (net(x[:, :, ticks]).mean((2, 3, 4)) - played).abs().max() > 1e-9 * played.abs().max():
+            return "aware"
+    return "blind"
+
+
+def fresh(build: Callable[[], nn.Module]) -> nn.Module:
+    """The network with seeded weights, in eval mode and double precision.
+
+    Norms whose scale begins at zero, as the last of residual blocks often does, are set to one: they would hide their branch.
+    """
+    torch.manual_seed(0)
+    net = build().eval().double()
+    for module in net.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter) and weight.ndim == 1 and not weight.any():
+            nn.init.ones_(weight)
+    return net
+
+
+def shape_of(net: nn.Module, frames: int, size: int, channels: int = 3) -> tuple[int, ...] | None:
+    """Shape of the output for (1,channels,frames,size,size) on the meta device; None where the network refuses it."""
+    try:
+        shape = tuple(net(torch.empty(1, channels, frames, size, size, device="meta")).shape)
+    except (RuntimeError, ValueError, IndexError, AssertionError, ConfigError):
+        return None
+    return shape if 0 not in shape else None
+
+
+def least(holds: Callable[[int], bool], known: int) -> int:
+    """The least number from 1 on for which something holds that holds for `known` and all between."""
+    low, high = 0, known
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def stride(given: int, made: int) -> int:
+    """Input frames or pixels per step or cell."""
+    return POOLED if made == 1 else round(given / made)
+
+
+def _middle(net: nn.Module, x: Tensor) -> Tensor:
+    maps: Tensor = net(x)
+    return maps[:, :, maps.shape[2] // 2]
+
+
+def measured(entry: Entry, measure: Callable[[Entry, dict[str, Any]], Any]) -> dict[str, Any]:
+    """What facts.json keeps of one entry: its geometry, and what each value of each option changes, the other options left alone."""
+    usual = entry.settings({})
+    geometry = asdict(measure(entry, usual))
+    changes = {}
+    for option, value in other_values(entry):
+        changed = asdict(measure(entry, usual | {option: value}))
+        changes[f"{option}={value}"] = {key: changed[key] for key in changed if changed[key] != geometry[key]}
+    return {"geometry": geometry, "changes": {key: change for key, change in changes.items() if change}}
+
+
+def other_values(entry: Entry) -> Iterator[tuple[str, Any]]:
+    """Every option that has few values (bool, Literal), with each of those that are not its default."""
+    for name, option in entry.options.items():
+        values = (True, False) if option.annotation is bool else get_args(option.annotation)
+        if option.annotation is bool or "Literal" in str(option.annotation):
+            yield from ((name, value) for value in values if value != option.default)
+
+
+def main() -> None:
+    """Measure all encoders and heads of the package and write facts.json."""
+    facts: dict[str, dict[str, Any]] = {"encoders": {}, "heads": {}}
+    for kind, key, measure in ((ENCODERS, "encoders", measure_encoder), (HEADS, "heads", measure_head)):
+        for name, entry in sorted(catalogue(kind).items()):
+            if entry.path.is_relative_to(FACTS.parent):  # those of other packages are measured when they are used
+                facts[key][name] = measured(entry, measure)
+                sys.stdout.write(f"{name}: {facts[key][name]['geometry']}\n")
+                sys.stdout.flush()
+    write_json(FACTS, facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Temporal heads, one a file: `HEADS` and `build`, see `ssvid.zoo.registry`."""
