@@ -60,31 +60,28 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
     with console.training(steps, chance) as report:
         run = pretrain(config, overwrite=True, report=report)
     held_out = validate(run, index.videos("test"))
-    table = probe_run(out, run.path, index.path)
+    console.LOG.print("4/4 probing the frozen features for the motion classes")
+    table = _probe(out, run, index)
+    table.title = "Motion classes from frozen features (synthetic data)"
+    write(table, out / "transfer")
     page = write_demo_page(out, run, table, held_out, chance, time.perf_counter() - began)
     return page, table
 
 
-def probe_run(out: Path, run: Path, index: Path) -> Table:
-    """The transfer table of the demo, written to `out`."""
-    console.LOG.print("4/4 probing the frozen features for the motion classes")
+def _probe(out: Path, run: Run, index: Index) -> Table:
+    """The transfer table of the run on the labels of the world."""
+    request = TableRequest(
+        [str(run.path)],
+        [str(index.path)],
+        protocols=("linear", "knn"),
+        options=["finetune.epochs=4"],
+        view={"clips": 3, "frames": 16, "stride": 3},
+        seeds=2,
+        out=out / "transfer",
+        command="ssvid demo",
+    )
     with console.counting() as progress:
-        table = transfer(
-            TableRequest(
-                [str(run)],
-                [str(index)],
-                protocols=("linear", "knn"),
-                options=["finetune.epochs=4"],
-                view={"clips": 3, "frames": 16, "stride": 3},
-                seeds=2,
-                out=out / "transfer",
-                command="ssvid demo",
-            ),
-            progress,
-        ).table
-    table.title = "Motion classes from frozen features (synthetic data)"
-    write(table, out / "transfer")
-    return table
+        return transfer(request, progress).table
 
 
 def write_demo_page(
