@@ -1,1 +1,1 @@
-"""Does a trained task see time, or a shortcut? Controls, the auditor, its report, and the survey of several tasks."""
+"""Does a trained task see time, or a shortcut? The controls, the auditor, its report, and the survey of several tasks."""

@@ -1,4 +1,4 @@
-"""Commands that train tasks and ask what they learnt: pretrain, audit, survey."""
+"""Commands that train pretext tasks and examine the result: pretrain, audit, survey."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import Json, show
+from ssvid.cli.shared import Device, Json, show
 from ssvid.errors import ConfigError, SsvidError
 
 app = typer.Typer()
@@ -25,15 +25,15 @@ def pretrain(
     settings: Annotated[
         list[str] | None, typer.Argument(help="key=value of the run or the task, as steps=2000 frames=8")
     ] = None,
-    data: Annotated[list[str] | None, typer.Option(help="Index, or folders, lists and videos; repeatable.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Index, folder, list or video; repeatable.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Backbone. See: ssvid list models")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run folder; default runs/TASK-BACKBONE-sSEED.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine, one a device.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a run that is there.")] = False,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing run.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Print the settings and stop.")] = False,
 ) -> None:
     """Pretrain a backbone with one pretext task.
@@ -51,7 +51,7 @@ def pretrain(
         given = {"--data": data, "--backbone": backbone, "-o": out, "--config": config, "the task": task}
         if any(value is not None for value in given.values()):
             raise ConfigError(
-                "--resume goes on with a run as it is; leave out the task, --data, --backbone, -o and --config"
+                "--resume continues a run with its own settings; leave out the task, --data, --backbone, -o and --config"
             )
         chosen = resume_config(resume, words, devices)
     else:
@@ -74,31 +74,31 @@ def audit(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     data: Annotated[list[str] | None, typer.Option(help="Held-out videos; default: the run's test split.")] = None,
     other: Annotated[
-        str | None, typer.Option(help="Videos of another camera and codec, to take the accuracy on too.")
+        str | None, typer.Option(help="Videos of another camera and codec, to measure accuracy on too.")
     ] = None,
-    videos: Annotated[int, typer.Option(help="Videos of each control.", min=8)] = 128,
+    videos: Annotated[int, typer.Option(help="Number of videos of each control.", min=8)] = 128,
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 0,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Does the trained task see time, or a shortcut? Writes RUN/audit/; exit code 1 when a control is beaten.
+    """Does the trained task see time, or a shortcut? Writes RUN/audit/; exit code 1 when a shortcut is found.
 
     Example:  ssvid audit runs/speednet-s3dg_tiny-s0
     """
     from ssvid.audit.audit import audit as run_it
     from ssvid.audit.report import HEADER, facts, rows, write
-    from ssvid.training.run import Run
 
     with console.counting() as progress:
-        found = run_it(Run(run), data, other, videos=videos, workers=workers, progress=progress)
+        found = run_it(run, data, other, videos=videos, workers=workers, device=device, progress=progress)
     write(found, run / "audit")
     if as_json:
         typer.echo(json.dumps(facts(found), indent=2))
     else:
         console.show_table(f"audit of {run}", HEADER, rows(found))
+    result = f"shortcuts: {', '.join(found.shortcuts)}" if found.shortcuts else "no shortcut found"
+    console.LOG.print(f"{result}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
     if found.shortcuts:
-        console.LOG.print(f"beaten: {', '.join(found.shortcuts)}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
         raise typer.Exit(SsvidError.exit_code)
-    console.LOG.print(f"no control beaten; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
 
 
 @app.command()
@@ -106,22 +106,24 @@ def survey(
     configs: Annotated[
         list[str],
         typer.Argument(
-            help="YAML files of settings, one a task; and key=value that all of them get, CONFIG.key=value one."
+            help="YAML files of settings, one for each task; key=value changes all of them, CONFIG.key=value one."
         ),
     ],
     data: Annotated[str, typer.Option(help="Videos to pretrain on: an index, folder, list or CSV.")],
-    labelled: Annotated[str | None, typer.Option(help="Labelled videos to probe on; default: the same.")] = None,
+    labelled: Annotated[
+        str | None, typer.Option(help="Labelled videos for the linear probe; default: the same.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Write OUT.md, OUT.csv, OUT.json and OUT/RUN.json.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs a task.")] = 3,
-    runs: Annotated[Path, typer.Option(help="Folder of the run folders; what is there is not done again.")] = Path(
+    seeds: Annotated[int, typer.Option(help="Runs of each task, each with its own seed.")] = 3,
+    runs: Annotated[Path, typer.Option(help="Folder of the run folders; finished runs are not repeated.")] = Path(
         "runs"
     ),
-    jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Runs side by side, one thread each.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Compare pretext tasks: does each learn, does it cheat, what are its features worth?
+    """Compare pretext tasks: does each learn, does it use a shortcut, what are its features worth?
 
     Example:  ssvid survey configs/pretrain/*_world.yaml --data world.sqlite --jobs 2 -o results/pretext
     """
@@ -137,7 +139,7 @@ def survey(
         runs=runs,
         jobs=jobs,
         command=shlex.join(["ssvid", *sys.argv[1:]]),
-        told=lambda line: console.LOG.print(line, soft_wrap=True),
+        log=lambda line: console.LOG.print(line, soft_wrap=True),
     )
     if out is not None:
         write(table, facts, out)
