@@ -1,17 +1,17 @@
-"""What frozen features know of the progress of an action: phase classification, phase progression, Kendall's tau (TCC, arXiv 1904.07846).
+"""How well frozen features follow the progress of an action (TCC, arXiv 1904.07846): phase classification, phase progression, tau.
 
-A moment of a video is seen through a short window of its own, so that no moment can tell where it lies from the padding of a clip that
-begins with the video. Windows are spread evenly over the video and stand for the frame in their middle. Every action is
-evaluated for itself, and the actions are averaged.
+Every moment of a video gets a short window of its own, so that the padding at the ends of one long clip cannot show where a moment
+lies. Windows are spread evenly over the video and stand for the frame in their middle. Every action is evaluated for itself, and the
+actions are averaged.
 
 The phase of every frame is read from `annotations/NAME.json` ({"phase": [0..1, ...]}) beside the folder of videos, as the motion world has
-it. A phase that only tells the time of the video, as that of a motion without an end does, is none.
+it. A phase that is the time of the video, as of a motion without an end, does not count.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ssvid.data.index import VideoRecord
 from ssvid.errors import ConfigError, DataError
-from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.folds import features_by_fold
 
 PROTOCOLS = {
@@ -37,43 +37,44 @@ PROTOCOLS = {
         "differs": "phases are equal parts of the annotated progress, where TCC has key events; ridge instead of plain regression, its "
         "strength chosen on training videos; logistic regression with fixed C; needs annotated phases",
         "trains": "head",
-        "options": {"moments": 16, "frames": 8, "stride": 1, "phases": 4, "shares": (0.1, 0.5, 1.0), "strength": 0.1},
     },
 }
 
 PENALTIES = tuple(10.0**power for power in range(-2, 6))  # of the regression
 
 
-def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
-    """Scores "phase@10", "phase@50", "phase@100" (percent of moments told right with that share of the labelled videos), "progress R2"
-    and "tau" (both from -1 to 1 where they are good for something; not percent).
+def alignment(
+    candidate: Candidate,
+    context: EvalContext,
+    *,
+    moments: int = 16,
+    frames: int = 8,
+    stride: int = 1,
+    phases: int = 4,
+    shares: tuple[float, ...] = (0.1, 0.5, 1.0),
+    strength: float = 0.1,
+) -> Iterator[Score]:
+    """Scores "phase@10", "phase@50", "phase@100" (percent of moments classified right with that share of the labelled videos), "progress
+    R2" and "tau" (at most 1, 0 for features that know nothing; not percent).
 
     Raises DataError where no video has annotated phases, or no two test videos show the same action.
     """
-    options = find_protocol(protocol).settings(context.options)
-    moments, phases, shares = options["moments"], options["phases"], options["shares"]
-    if min(moments, phases) < 2 or min(options["frames"], options["stride"]) < 1:
-        raise ConfigError(f"{protocol}: moments and phases must be at least 2, frames and stride at least 1")
-    if not all(0 < share <= 1 for share in shares) or options["strength"] <= 0:
-        raise ConfigError(f"{protocol}: shares must lie above 0 and up to 1, strength must be positive")
-    view = replace(context.view, clips=moments, frames=options["frames"], stride=options["stride"])
-    middles = [view.indices(video)[:, view.frames // 2] for video in context.videos]
-    progress = annotated(context.videos)
-    at = {number: phase[middles[number]] for number, phase in progress.items()}
+    if min(moments, phases) < 2 or min(frames, stride) < 1:
+        raise ConfigError("alignment: moments and phases must be at least 2, frames and stride at least 1")
+    if not all(0 < share <= 1 for share in shares) or strength <= 0:
+        raise ConfigError("alignment: shares must lie above 0 and up to 1, strength must be positive")
+    view = replace(context.view, clips=moments, frames=frames, stride=stride)
+    middles = [view.indices(video)[:, frames // 2] for video in context.videos]
+    at = {number: phase[middles[number]] for number, phase in annotated(context.videos).items()}
     right: dict[str, list[tuple[float, float]]] = {f"phase@{100 * share:g}": [] for share in shares}
     fits, taus = [], []
     for (train, test), features in zip(context.folds, features_by_fold(candidate, context, view), strict=True):
-        for action in sorted({str(context.videos[number].label) for number in progress}):
-            known, asked = (
-                [n for n in side if n in at and context.videos[n].label == action] for side in (train, test)
-            )
-            if not known or not asked:
-                continue
+        for known, asked in _by_action(context.videos, at, train, test):
             x, y = features[asked], np.stack([at[number] for number in asked])
             for share in shares:
                 shown = known[: max(1, int(share * len(known)))]
-                told = classify(features[shown], np.stack([at[n] for n in shown]), x, y, phases, options["strength"])
-                right[f"phase@{100 * share:g}"].append(told)
+                shown_phase = np.stack([at[number] for number in shown])
+                right[f"phase@{100 * share:g}"].append(classify(features[shown], shown_phase, x, y, phases, strength))
             fits.append(progression(features[known], np.stack([at[number] for number in known]), x, y))
             taus += [kendall(x)] if len(x) > 1 else []
     if not taus:
@@ -85,6 +86,16 @@ def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[S
         yield Score(name, float(accuracy), float(guess), {})
     yield Score("progress R2", float(np.mean(fits)), 0.0, {})
     yield Score("tau", float(np.mean(taus)), 0.0, {})
+
+
+def _by_action(
+    videos: Sequence[VideoRecord], annotated: Collection[int], train: np.ndarray, test: np.ndarray
+) -> Iterator[tuple[list[int], list[int]]]:
+    """For every action, its annotated training and test videos; actions that lack one of the two are left out."""
+    for action in sorted({str(videos[number].label) for number in annotated}):
+        known, asked = ([n for n in side if n in annotated and videos[n].label == action] for side in (train, test))
+        if known and asked:
+            yield known, asked
 
 
 def annotated(videos: Sequence[VideoRecord]) -> dict[int, np.ndarray]:
@@ -134,17 +145,17 @@ def phase_file(video: VideoRecord) -> Path:
 def classify(
     train: np.ndarray, phase: np.ndarray, test: np.ndarray, truth: np.ndarray, phases: int, strength: float
 ) -> tuple[float, float]:
-    """Percent of the test moments (m,T,D) whose phase, one of `phases` equal parts, is told right, and that of the most frequent one.
+    """Percent of the test moments (m,T,D) whose phase, one of `phases` equal parts, is predicted right, and that of the most frequent one.
 
     train: features (n,T,D) with their phase (n,T), 0 to 1; truth: (m,T).
     """
     parts, wanted = (np.minimum((values * phases).astype(int), phases - 1).ravel() for values in (phase, truth))
     common = np.bincount(parts).argmax()
-    told = np.full(len(wanted), common)
+    predicted = np.full(len(wanted), common)
     if len(set(parts)) > 1:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=5000))
-        told = model.fit(_flat(train), parts).predict(_flat(test))
-    return 100 * float((told == wanted).mean()), 100 * float((common == wanted).mean())
+        predicted = model.fit(_flat(train), parts).predict(_flat(test))
+    return 100 * float((predicted == wanted).mean()), 100 * float((common == wanted).mean())
 
 
 def progression(train: np.ndarray, phase: np.ndarray, test: np.ndarray, truth: np.ndarray) -> float:
@@ -158,11 +169,11 @@ def progression(train: np.ndarray, phase: np.ndarray, test: np.ndarray, truth: n
 
 
 def kendall(videos: np.ndarray) -> float:
-    """Mean of Kendall's tau-b over all ordered pairs of at least two videos (n,T,D); a pair that says nothing is left out, and all such
-    pairs together are worth 0."""
+    """Mean of Kendall's tau-b over all ordered pairs of at least two videos (n,T,D); a pair without a tau is left out, and the mean is 0
+    where no pair has one."""
     taus = np.array([alignment_tau(a, b) for a, b in permutations(videos, 2)])
-    told = taus[np.isfinite(taus)]
-    return float(told.mean()) if len(told) else 0.0
+    finite = taus[np.isfinite(taus)]
+    return float(finite.mean()) if len(finite) else 0.0
 
 
 def alignment_tau(query: np.ndarray, other: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""The attentive probe of V-JEPA 2 (arXiv 2506.09985): a learnt query looks at all tokens of a frozen backbone.
+"""The attentive probe of V-JEPA 2 (arXiv 2506.09985): a learnt query attends to all tokens of a frozen backbone.
 
 The tokens of a video are the cells of the feature maps of its clips. A grid of heads, one for each learning rate and weight decay, is
 trained side by side on the same batches. Which one is taken is decided on training videos that were held out, never on the test; that one
@@ -19,34 +19,25 @@ from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
-from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.folds import accuracy, features_by_fold, groups_of, inner_folds, labels_of
 
 PROTOCOLS = {
-    "*": {
-        "trains": "head",
-        "options": {
-            "depth": 1,
-            "heads": 4,
-            "clips": 2,
-            "epochs": 15,
-            "batch": 8,
-            "rates": (1e-2, 3e-3, 1e-3),
-            "decays": (0.01, 0.4),
-        },
-    },
     "attentive": {
         "summary": "Attentive probe, small: one block of cross-attention on the feature maps",
         "after": "V-JEPA 2 (arXiv 2506.09985)",
         "differs": "1 block of 4 heads and a grid of 6; the grid's best is chosen on held-out training videos, where V-JEPA 2 reports "
         "the best on the validation set; not comparable to linear: it sees where and when",
+        "trains": "head",
     },
     "attentive_vjepa2": {
         "summary": "Attentive probe as V-JEPA 2 has it: 4 blocks, 16 heads, a grid of 20",
         "after": "V-JEPA 2 (arXiv 2506.09985), configs/eval/vitl/ssv2.yaml",
         "differs": "chosen on held-out training videos; one centre crop of each of 2 clips, where it takes three; no augmentation, as the "
         "features are computed once",
-        "options": {
+        "trains": "head",
+        "function": "attentive",
+        "defaults": {
             "depth": 4,
             "heads": 16,
             "epochs": 20,
@@ -79,34 +70,46 @@ class AttentiveHead(nn.Module):
         return self.linear((seen + self.mlp(self.after(seen)))[:, 0])
 
 
-def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
-    """One score named after the protocol. Raises ConfigError where the heads do not divide the backbone's channels."""
-    options = find_protocol(protocol).settings(context.options)
-    view = replace(context.view, clips=options.pop("clips"), pool="none")
-    dim, heads = candidate.backbone(0).info.dim, options["heads"]
+def attentive(
+    candidate: Candidate,
+    context: EvalContext,
+    *,
+    depth: int = 1,
+    heads: int = 4,
+    clips: int = 2,
+    epochs: int = 15,
+    batch: int = 8,
+    rates: tuple[float, ...] = (1e-2, 3e-3, 1e-3),
+    decays: tuple[float, ...] = (0.01, 0.4),
+) -> Iterator[Score]:
+    """One score. Raises ConfigError where the heads do not divide the backbone's channels."""
+    name, progress = context.protocol, context.progress
+    dim = candidate.backbone(0).info.dim
     if heads < 1 or dim % heads:
-        raise ConfigError(
-            f"{protocol}: {heads} heads do not divide the {dim} channels of the backbone; set {protocol}.heads"
-        )
+        raise ConfigError(f"{name}: {heads} heads do not divide the {dim} channels of the backbone; set {name}.heads")
+    view = replace(context.view, clips=clips, pool="none")
     features = list(features_by_fold(candidate, context, view))
     labels = labels_of(context.videos)
 
-    def told(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        groups = groups_of(context.videos, train)
-        progress = context.progress
-        what = f"{protocol} {candidate.name}, fold {fold + 1} of {len(context.folds)}"
+    def predict(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        what = f"{name} {candidate.name}, fold {fold + 1} of {len(context.folds)}"
         return attend(
             tokens_of(features[fold][train], dim),
             labels[train],
             tokens_of(features[fold][test], dim),
-            groups,
+            groups_of(context.videos, train),
             context.seed,
-            **options,
+            depth=depth,
+            heads=heads,
+            epochs=epochs,
+            batch=batch,
+            rates=rates,
+            decays=decays,
             device=context.device,
-            told=partial(progress, what) if progress else None,
+            progress=partial(progress, what) if progress else None,
         )
 
-    yield accuracy(protocol, context, told)
+    yield accuracy(name, context, predict)
 
 
 def tokens_of(features: np.ndarray, dim: int) -> np.ndarray:
@@ -128,12 +131,12 @@ def attend(
     rates: tuple[float, ...],
     decays: tuple[float, ...],
     device: str = "cpu",
-    told: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Labels told for the token sets `test` (m,N,D) by the best head of the grid rates x decays, trained on `train` (n,N,D).
+    """Labels predicted for the token sets `test` (m,N,D) by the best head of the grid rates x decays, trained on `train` (n,N,D).
 
     The grid is compared on the first of the inner folds of the training videos; where they are too few for one, its middle is taken.
-    told: called with (rounds done, rounds in all) of the two: the grid, then the head that was chosen.
+    progress: called with (rounds done, rounds in all) of the two: the grid, then the head that was chosen.
     """
     classes, codes = np.unique(labels, return_inverse=True)
     middle, scale = train.mean((0, 1)), train.std((0, 1)) + 1e-6
@@ -149,11 +152,11 @@ def attend(
             for head in fit(known[seen], answers[seen], grid)
         ]
         chosen = int(np.argmax(right))
-    if told:
-        told(1, 2)
+    if progress:
+        progress(1, 2)
     head = fit(known, answers, [grid[chosen]])[0]
-    if told:
-        told(2, 2)
+    if progress:
+        progress(2, 2)
     return classes[_logits(head, torch.from_numpy((test - middle) / scale), device).argmax(1).numpy()]
 
 

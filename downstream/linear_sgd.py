@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.folds import accuracy, features_by_fold, labels_of
 
 PROTOCOLS = {
@@ -23,57 +23,53 @@ PROTOCOLS = {
         "differs": "the last epoch counts, where the published code reports the best epoch on the test videos; no dropout; weight_decay "
         "is tuned by hand there, 1e-4 to 1e-1. linear solves the same to convergence and chooses C",
         "trains": "head",
-        "options": {
-            "epochs": 100,
-            "batch": 1024,
-            "lr": 1.0,
-            "weight_decay": 1e-3,
-            "momentum": 0.9,
-            "drops": (0.6, 0.8),
-        },
     },
 }
 
 
-def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
-    """One score, "linear_sgd". Raises ConfigError for an unknown option."""
-    options = find_protocol(protocol).settings(context.options)
-    features, labels = list(features_by_fold(candidate, context)), labels_of(context.videos)
-
-    def told(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        return linear_sgd(features[fold][train], labels[train], features[fold][test], context.seed, **options)
-
-    yield accuracy(protocol, context, told)
-
-
 def linear_sgd(
-    train: np.ndarray,
-    labels: np.ndarray,
-    test: np.ndarray,
-    seed: int = 0,
+    candidate: Candidate,
+    context: EvalContext,
     *,
-    epochs: int,
-    batch: int,
-    lr: float,
-    weight_decay: float,
-    momentum: float,
-    drops: tuple[float, ...],
-) -> np.ndarray:
-    """Labels told for `test` (m,clips,D) by a head trained on `train` (n,clips,D).
+    epochs: int = 100,
+    batch: int = 1024,
+    lr: float = 1.0,
+    weight_decay: float = 1e-3,
+    momentum: float = 0.9,
+    drops: tuple[float, ...] = (0.6, 0.8),
+) -> Iterator[Score]:
+    """One score, "linear_sgd".
 
     drops: shares of the epochs after which the learning rate falls to a tenth.
     """
-    classes, codes = np.unique(labels, return_inverse=True)
-    samples = F.normalize(torch.from_numpy(train).flatten(0, 1), dim=1)
-    answers = torch.from_numpy(codes).repeat_interleave(train.shape[1])
-    generator = torch.Generator().manual_seed(seed)
-    last = nn.Linear(train.shape[2], len(classes))
-    nn.init.normal_(last.weight, 0, 0.01, generator=generator)
-    nn.init.zeros_(last.bias)
-    head = nn.Sequential(nn.BatchNorm1d(train.shape[2]), last)
-    optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
-    milestones = [round(share * epochs) for share in drops]
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones)
+    features, labels = list(features_by_fold(candidate, context)), labels_of(context.videos)
+
+    def predict(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        classes, codes = np.unique(labels[train], return_inverse=True)
+        samples, answers = _samples(features[fold][train]), torch.from_numpy(codes)
+        answers = answers.repeat_interleave(len(samples) // len(train))
+        head, generator = _fresh_head(samples.shape[1], len(classes), context.seed)
+        optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
+        fit(head, optimizer, samples, answers, generator, epochs=epochs, batch=batch, drops=drops)
+        shares = class_shares(head, features[fold][test])
+        return classes[shares.argmax(1)]
+
+    yield accuracy(context.protocol, context, predict)
+
+
+def fit(
+    head: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    samples: Tensor,
+    answers: Tensor,
+    generator: torch.Generator,
+    *,
+    epochs: int,
+    batch: int,
+    drops: tuple[float, ...],
+) -> None:
+    """Train a head on `samples` (n,D) of the classes `answers` (n,); ends in eval mode. generator: decides the order of the samples."""
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [round(share * epochs) for share in drops])
     for _ in range(epochs):
         order = torch.randperm(len(samples), generator=generator)
         for chosen in order.tensor_split(
@@ -85,7 +81,24 @@ def linear_sgd(
             optimizer.step()
         schedule.step()
     head.eval()
+
+
+def class_shares(head: nn.Module, features: np.ndarray) -> np.ndarray:
+    """Mean probabilities (m,K) over the clips of videos with features (m,clips,D)."""
     with torch.inference_mode():
-        logits = head(F.normalize(torch.from_numpy(test).flatten(0, 1), dim=1))
-    shares = logits.softmax(1).view(*test.shape[:2], -1).mean(1)
-    return classes[shares.argmax(1).numpy()]
+        shares: np.ndarray = head(_samples(features)).softmax(1).view(*features.shape[:2], -1).mean(1).numpy()
+    return shares
+
+
+def _samples(features: np.ndarray) -> Tensor:
+    """Every clip of (n,clips,D) as a vector of length one, (n*clips,D)."""
+    return F.normalize(torch.from_numpy(features).flatten(0, 1), dim=1)
+
+
+def _fresh_head(dim: int, classes: int, seed: int) -> tuple[nn.Module, torch.Generator]:
+    """Batch norm and a linear layer with small random weights, and the generator that drew them."""
+    generator = torch.Generator().manual_seed(seed)
+    last = nn.Linear(dim, classes)
+    nn.init.normal_(last.weight, 0, 0.01, generator=generator)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.BatchNorm1d(dim), last), generator

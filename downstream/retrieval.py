@@ -6,31 +6,19 @@ order, so every column states its chance. Cosine throughout; nothing is trained,
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.data.scanning import open_data
-from ssvid.environment import environment
 from ssvid.errors import ConfigError, DataError
-from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol
+from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.folds import features_by_fold, labels_of, vectors_by_fold
 from ssvid.evaluation.metrics import KS, mean_average_precision, recall_at, recall_by_chance
-from ssvid.evaluation.splits import Labelled, name_of, open_labelled
-from ssvid.evaluation.tables.entries import FIXED, SUPERVISED, check_view, line_up, trained_view
-from ssvid.evaluation.tables.jobs import JobRunner, parse_options
-from ssvid.evaluation.tables.table import Table
-from ssvid.evaluation.tables.table_spec import TRAINING, TableSpec, describe, tabulate
-from ssvid.evaluation.tables.transfer import candidate_of, computed
 from ssvid.files import cache_folder
-from ssvid.progress import Progress
 from ssvid.search.ann import exact
 from ssvid.search.encode import WHOLE, Encoder, clip_vectors, whole
 from ssvid.search.near_duplicates import make_copies
@@ -39,18 +27,19 @@ from ssvid.search.whitening import Whitening
 from ssvid.zoo.backbone import Backbone
 
 PROTOCOLS = {
-    "*": {"trains": "nothing"},
     "video": {
         "summary": "Nearest training videos of every test video: R@k, mAP",
         "after": "common use",
         "differs": "mean of the clips, centred on the training mean, cosine; all videos of the split, as many clips as the table says",
-        "options": {"space": "centre"},
+        "trains": "nothing",
+        "ranks": True,
     },
     "loo": {
         "summary": "Nearest among all other videos of every video: R@k, mAP",
         "after": "leave-one-out",
         "differs": "as video, but without a split; leave_out_group=true leaves out the clips of the query's own recording",
-        "options": {"space": "centre", "leave_out_group": False},
+        "trains": "nothing",
+        "ranks": True,
     },
     "vcop": {
         "summary": "Nearest training videos by unpooled features: R@k, mAP",
@@ -58,24 +47,27 @@ PROTOCOLS = {
         "differs": "10 consecutive clips a video, maximum over 2 x 2 cells, all cells as one vector, mean, cosine, not centred, as there; "
         "no sample is dropped where its loader dropped up to seven, the crop is the whole short side, "
         "and pixels are normalised as the backbone is used to",
-        "options": {"clips": 10},
+        "trains": "nothing",
+        "ranks": True,
     },
     "coclr": {
         "summary": "Nearest training videos, each split centred on its own mean: R@k, mAP",
         "after": "CoCLR (arXiv 2010.09709)",
         "differs": "all half-overlapping windows, mean, each split less its own mean, L2, as there; no random colours in the test view, "
         "short videos are repeated evenly and not padded or left out",
-        "options": {},
+        "trains": "nothing",
+        "ranks": True,
     },
     "copy": {
         "summary": "Copies that are re-encoded, cropped and half as large: is the original found first?",
         "after": "ours",
+        "needs_labels": False,
         "differs": "needs no labels: gallery and queries are all videos, and the right answer is one only; clips side by side (unit=video: "
         "their mean), whitened on the gallery",
-        "options": {"unit": "sequence", "space": "whiten", "crop": 0.8, "scale": 0.5},
+        "trains": "nothing",
+        "ranks": True,
     },
 }
-DEFAULT = ("video",)
 
 
 class Ranking(NamedTuple):
@@ -88,28 +80,12 @@ class Ranking(NamedTuple):
     queries: np.ndarray
 
 
-def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:
-    """Scores "PROTOCOL R@1" ... as far as the gallery goes, and "PROTOCOL mAP".
+def ranking_scores(context: EvalContext, rankings: Iterable[Ranking]) -> Iterator[Score]:
+    """Scores "PROTOCOL R@1" ... as far as the gallery goes and "PROTOCOL mAP", over the queries of all folds, with the chance of each.
 
-    Raises ConfigError for an unknown option, DataError where no query has anything to be found in.
+    R@1 predicts the class of the nearest video. Raises DataError where a query has nothing to be compared with.
     """
-    options = find_protocol(protocol).settings(context.options)
-    rankings: dict[str, Callable[..., Iterator[Ranking]]] = {
-        "video": _split,
-        "loo": _others,
-        "vcop": _vcop,
-        "coclr": _coclr,
-    }
-    if protocol == "copy":
-        yield from _copies(candidate, context, **options)
-        return
-    yield from scores(
-        protocol, labels_of(context.videos), list(rankings[protocol](candidate, context, **options)), context
-    )
-
-
-def scores(protocol: str, labels: np.ndarray, rankings: Sequence[Ranking], context: EvalContext) -> Iterator[Score]:
-    """R@k and mAP over the queries of all folds, with the chance of each; R@1 tells the class of the nearest video."""
+    protocol, labels, rankings = context.protocol, labels_of(context.videos), list(rankings)
     least = min(int((order >= 0).sum(1).min()) for order, _ in rankings)
     if least < 1:
         raise DataError(
@@ -120,14 +96,14 @@ def scores(protocol: str, labels: np.ndarray, rankings: Sequence[Ranking], conte
     gallery = np.concatenate([(order >= 0).sum(1) for order, _ in rankings])
     ks = [k for k in KS if k <= least]
     found = np.concatenate([part[:, : ks[-1]] for part in relevant])
-    told = {
+    predicted = {
         context.videos[query].id: str(labels[first])
         for order, queries in rankings
         for query, first in zip(queries, order[:, 0], strict=True)
     }
     chances = recall_by_chance(right, gallery, ks)
     for k, value in recall_at(found, ks).items():
-        yield Score(f"{protocol} R@{k}", value, chances[k], told if k == 1 else {})
+        yield Score(f"{protocol} R@{k}", value, chances[k], predicted if k == 1 else {})
     widest = max(part.shape[1] for part in relevant)
     padded = np.concatenate([np.pad(part, ((0, 0), (0, widest - part.shape[1]))) for part in relevant])
     yield Score(f"{protocol} mAP", mean_average_precision(padded), precision_by_chance(right, gallery), {})
@@ -156,13 +132,66 @@ def ranked(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return exact(unit(gallery), unit(queries), len(gallery))[1]
 
 
-def _split(candidate: Candidate, context: EvalContext, *, space: str) -> Iterator[Ranking]:
+def video(candidate: Candidate, context: EvalContext, *, space: str = "centre") -> Iterator[Score]:
+    """Test videos ask, training videos answer. space: how vectors are compared, as `Whitening.fit` takes it."""
+    yield from ranking_scores(context, _split_rankings(candidate, context, space))
+
+
+def loo(
+    candidate: Candidate, context: EvalContext, *, space: str = "centre", leave_out_group: bool = False
+) -> Iterator[Score]:
+    """Every video asks, all others answer. space: as of `video`. leave_out_group: those of the query's own group do not answer."""
+    yield from ranking_scores(context, [_ranking_of_others(candidate, context, space, leave_out_group)])
+
+
+def vcop(candidate: Candidate, context: EvalContext, *, clips: int = 10) -> Iterator[Score]:
+    """Test videos ask, training videos answer, by the unpooled features of `clips` clips."""
+    if clips < 1:
+        raise ConfigError("vcop.clips must be 1 or more")
+    yield from ranking_scores(context, _unpooled_rankings(candidate, context, clips))
+
+
+def coclr(candidate: Candidate, context: EvalContext) -> Iterator[Score]:
+    """Test videos ask, training videos answer, each side centred on its own mean."""
+    yield from ranking_scores(context, _window_rankings(candidate, context))
+
+
+def copy(
+    candidate: Candidate,
+    context: EvalContext,
+    *,
+    unit: str = "sequence",
+    space: str = "whiten",
+    crop: float = 0.8,
+    scale: float = 0.5,
+) -> Iterator[Score]:
+    """Copies ask, the original videos answer. unit: what has a vector. crop, scale: of the copies' sides, as shares."""
+    if unit not in WHOLE:
+        raise ConfigError(f"copy: there is no unit {unit!r} of which a video has one; there are: {', '.join(WHOLE)}")
+    if not (0 < crop <= 1 and 0 < scale <= 1):
+        raise ConfigError("copy: crop and scale are shares, over 0 and at most 1")
+    copied = make_copies(context.videos, cache_folder() / "copies", crop, scale, context.progress)
+    clips, asked = (
+        next(features_by_fold(candidate, replace(context, videos=videos)))[np.arange(len(videos))]
+        for videos in (context.videos, copied)
+    )
+    if unit == "sequence":
+        clips, asked = clips.reshape(len(clips), 1, -1), asked.reshape(len(asked), 1, -1)
+    move = space_of(clips.mean(1), space)
+    order = ranked(move(asked.mean(1)), move(clips.mean(1)))
+    found = order == np.arange(len(order))[:, None]
+    ks = [k for k in (1, 5) if k <= len(order)]
+    for k, value in recall_at(found, ks).items():
+        yield Score(f"{context.protocol} R@{k}", value, 100 * k / len(order), {})
+
+
+def _split_rankings(candidate: Candidate, context: EvalContext, space: str) -> Iterator[Ranking]:
     for (train, test), vectors in zip(context.folds, vectors_by_fold(candidate, context), strict=True):
         move = space_of(vectors[train], space)
         yield Ranking(train[ranked(move(vectors[test]), move(vectors[train]))], test)
 
 
-def _others(candidate: Candidate, context: EvalContext, *, space: str, leave_out_group: bool) -> Iterator[Ranking]:
+def _ranking_of_others(candidate: Candidate, context: EvalContext, space: str, leave_out_group: bool) -> Ranking:
     if candidate.per_fold:
         raise DataError("loo has no folds, so no weights can be trained on their labels")
     vectors = next(vectors_by_fold(candidate, context))
@@ -175,19 +204,17 @@ def _others(candidate: Candidate, context: EvalContext, *, space: str, leave_out
     codes = np.unique([str(group) for group in groups], return_inverse=True)[1] if leave_out_group else query[:, 0]
     out = (codes[order] == codes[query]) | (order == query)
     last = np.argsort(out, 1, kind="stable")  # what is left out goes to the end
-    yield Ranking(np.where(np.take_along_axis(out, last, 1), -1, np.take_along_axis(order, last, 1)), query[:, 0])
+    return Ranking(np.where(np.take_along_axis(out, last, 1), -1, np.take_along_axis(order, last, 1)), query[:, 0])
 
 
-def _vcop(candidate: Candidate, context: EvalContext, *, clips: int) -> Iterator[Ranking]:
-    if clips < 1:
-        raise ConfigError("vcop.clips must be 1 or more")
+def _unpooled_rankings(candidate: Candidate, context: EvalContext, clips: int) -> Iterator[Ranking]:
     view = replace(context.view, clips=clips, stride=1, pool="none")
     unpooled = replace(candidate, make=lambda *fold: Unpooled.of(candidate.make(*fold)))
     for (train, test), vectors in zip(context.folds, vectors_by_fold(unpooled, context, view), strict=True):
         yield Ranking(train[ranked(vectors[test], vectors[train])], test)
 
 
-def _coclr(candidate: Candidate, context: EvalContext) -> Iterator[Ranking]:
+def _window_rankings(candidate: Candidate, context: EvalContext) -> Iterator[Ranking]:
     vectors = None
     for fold, (train, test) in enumerate(context.folds):
         if vectors is None or candidate.per_fold:
@@ -209,28 +236,6 @@ def _window_means(backbone: Backbone, context: EvalContext) -> np.ndarray:
     return np.stack(means)
 
 
-def _copies(
-    candidate: Candidate, context: EvalContext, *, unit: str, space: str, crop: float, scale: float
-) -> Iterator[Score]:
-    if unit not in WHOLE:
-        raise ConfigError(f"copy: there is no unit {unit!r} of which a video has one; there are: {', '.join(WHOLE)}")
-    if not (0 < crop <= 1 and 0 < scale <= 1):
-        raise ConfigError("copy: crop and scale are shares, over 0 and at most 1")
-    copied = make_copies(context.videos, cache_folder() / "copies", crop, scale, context.progress)
-    clips, asked = (
-        next(features_by_fold(candidate, replace(context, videos=videos)))[np.arange(len(videos))]
-        for videos in (context.videos, copied)
-    )
-    if unit == "sequence":
-        clips, asked = clips.reshape(len(clips), 1, -1), asked.reshape(len(asked), 1, -1)
-    move = space_of(clips.mean(1), space)
-    order = ranked(move(asked.mean(1)), move(clips.mean(1)))
-    found = order == np.arange(len(order))[:, None]
-    ks = [k for k in (1, 5) if k <= len(order)]
-    for k, value in recall_at(found, ks).items():
-        yield Score(f"copy R@{k}", value, 100 * k / len(order), {})
-
-
 class Unpooled(nn.Module):
     """A trunk followed by the maximum over 2 x 2 cells of every step, as VCOP has it: (B,3,T,H,W) -> (B,D,t,h/2,w/2)."""
 
@@ -247,60 +252,3 @@ class Unpooled(nn.Module):
     def of(cls, backbone: Backbone) -> Backbone:
         """The backbone with such a trunk."""
         return Backbone(cls(backbone.trunk), backbone.info)
-
-
-def evaluate(
-    models: Sequence[str],
-    data: Sequence[str],
-    *,
-    protocols: Sequence[str] = DEFAULT,
-    options: Sequence[str] = (),
-    view: Mapping[str, Any] | None = None,
-    seeds: int = 3,
-    out: str | os.PathLike[str] | None = None,
-    jobs: int = 1,
-    workers: int = 1,
-    device: str = "cpu",
-    command: str = "downstream.retrieval.evaluate",
-    progress: Progress | None = None,
-    told: Callable[[str], None] | None = None,
-) -> Table:
-    """The retrieval table: runs and models by protocols on data sets; *random init* of every backbone is there too.
-
-    Arguments as of `ssvid.evaluation.tables.transfer.transfer`; cells are kept and reused as there. data: need no labels where "copy"
-    is the only
-    protocol. Raises ConfigError for unknown names and options, DataError for runs and data that cannot be used, Interrupted after Ctrl-C.
-    """
-    asked = {name: find_protocol(name) for name in dict.fromkeys(protocols)}
-    if others := sorted(asked.keys() - PROTOCOLS.keys()):
-        raise ConfigError(f"{others[0]} is no protocol of retrieval; see: ssvid transfer --protocol {others[0]}")
-    if not data:
-        raise ConfigError("no videos; name them with --data, as ut_interaction:FOLDER")
-    changes = parse_options(options, {TRAINING: find_protocol(TRAINING), **asked})
-    groups = [group for group in line_up(models, seeds) if group.name != SUPERVISED]
-    for group in groups:
-        if group.alone or group.name.startswith(FIXED):  # nothing is drawn, so one is all
-            group.entries = group.entries[:1]
-    seen = replace(trained_view(groups), **{name: value for name, value in (view or {}).items() if value is not None})
-    check_view(groups, seen)
-    opened = _unlabelled if set(asked) == {"copy"} else open_labelled
-    plan = TableSpec(groups, [opened(source, progress) for source in dict.fromkeys(data)], asked, changes, seen)
-    about = {"command": command, "environment": environment()}
-    folder = Path(out) / "cells" if out else cache_folder() / "cells"
-    work = JobRunner(folder, partial(candidate_of, {}), workers, device, about)
-    made, gaps = computed(plan, work, jobs, progress, told or (lambda line: None))
-    table, columns = tabulate(plan, made, f"{Path(out).name}/cells" if out else str(folder.resolve()))
-    describe(table, plan, made, columns, about)
-    table.title = f"Retrieval on {' and '.join(one.name for one in plan.sets)}"
-    table.protocol = table.protocol.replace("Accuracy in percent", "Cosine neighbours; R@k and mAP in percent")
-    table.notes += [f"{name}: {protocol} left out: {reason}" for (name, protocol), reason in gaps.items()]
-    table.notes += [f"{name}: {protocol.differs}." for name, protocol in asked.items()]
-    return table
-
-
-def _unlabelled(source: str, progress: Progress | None) -> Labelled:
-    """A data set of which nothing but the videos is asked: all of them, in one fold."""
-    index = open_data([source], progress)
-    videos = index.videos()
-    every = np.arange(len(videos))
-    return Labelled(name_of(source), source, videos, [(every, every)], index.flip, tuple(index.notes))

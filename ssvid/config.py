@@ -94,7 +94,7 @@ RESUMABLE = ("workers", "devices", "nodes", "accelerator", "log_every", "save_ev
 
 
 def resume_config(run: str | Path, overrides: Sequence[str] = (), devices: int | None = None) -> PretrainConfig:
-    """The settings of a run that is gone on with; only those that cannot change its result may be overridden.
+    """The settings of a run that is resumed; only those that cannot change its result may be overridden.
 
     Raises ConfigError for others, DataError when there is no run.
     """
@@ -108,8 +108,13 @@ def resume_config(run: str | Path, overrides: Sequence[str] = (), devices: int |
 
 
 def default_out(config: PretrainConfig) -> str:
-    """The run folder when none is named: runs/TASK-BACKBONE-sSEED."""
-    return f"runs/{Path(config.task).stem}-{config.backbone.rpartition(':')[2].replace('/', '-')}-s{config.seed}"
+    """The run folder when none is named: runs/TASK-BACKBONE-sSEED, of paths the last part only."""
+    from ssvid.zoo.names import ModelName  # here, since rooms above import this module
+
+    name = ModelName.parse(config.backbone)
+    encoder, temporal = (part.rpartition(":")[2] if ".py:" in part else part for part in (name.encoder, name.temporal))
+    short = ModelName(encoder, temporal, Path(name.weights).stem)
+    return f"runs/{Path(config.task).stem}-{short.slug}-s{config.seed}"
 
 
 def to_yaml(config: PretrainConfig) -> str:
@@ -117,7 +122,7 @@ def to_yaml(config: PretrainConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def option_schema(constructor: Callable) -> dict[str, inspect.Parameter]:
+def option_schema(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Keyword-only parameters of a task's or backbone's constructor: the options a user may set."""
     parameters = inspect.signature(constructor).parameters
     return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
@@ -143,13 +148,17 @@ def check_values(hints: Mapping[str, Any], options: Mapping[str, Any], owner: st
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    """One value as its annotation wants it, by OmegaConf's rules; tuples come back as tuples, values of a Literal as they stand."""
+    """One value as its annotation wants it, by OmegaConf's rules; tuples come back as tuples, one value may stand for
+    several, values of a Literal are kept as they stand."""
     if typing.get_origin(hint) is typing.Literal:
         allowed = typing.get_args(hint)
         for one in allowed:
             if type(value) in (type(one), str) and str(value) == str(one):
                 return one
         raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, allowed))}")
+    open_ended = typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
+    if open_ended and not isinstance(value, list | tuple):
+        value = [value]
     maker = dataclasses.make_dataclass("Option", [("value", hint)])
     try:
         result = OmegaConf.to_object(OmegaConf.structured(maker(value=value)))
@@ -158,7 +167,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     value = result.value  # type: ignore[union-attr]
     if typing.get_origin(hint) is not tuple:
         return value
-    if len(value) != len(typing.get_args(hint)):
+    if open_ended:
+        if not value:
+            raise ConfigError(f"{where}: at least one value is needed")
+    elif len(value) != len(typing.get_args(hint)):
         raise ConfigError(f"{where}: {list(value)} must have {len(typing.get_args(hint))} values")
     return tuple(value)
 

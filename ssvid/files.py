@@ -25,6 +25,7 @@ CACHE_KINDS = {  # sub-folders of the cache folder; `ssvid cache clear` touches 
     "models": "what was measured of backbones from files of your own",
     "controls": "videos made for the controls of an audit",
     "reencodings": "re-encoded videos for an audit",
+    "geometry": "what was measured of networks from files outside the package",
     "copies": "cropped and re-scaled videos to search for near duplicates",
 }
 

@@ -164,6 +164,26 @@ def read_summary(path: Path) -> str:
     return (ast.get_docstring(_parse(path)) or "").partition("\n")[0].strip()
 
 
+def read_signatures(path: Path) -> dict[str, dict[str, Any]]:
+    """Keyword-only parameters with their defaults of every module-level function in a file, by its name, without running it.
+
+    Raises ConfigError where a default is not a plain Python literal, and as `read_literal` does.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for node in _parse(path).body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        try:
+            found[node.name] = {name.arg: ast.literal_eval(default) for name, default in pairs if default is not None}
+        except ValueError as error:
+            raise ConfigError(
+                f"{path}, line {node.lineno}: defaults of the options of {node.name} must be plain literals, for they are read without "
+                "running the file. Replace calls and names by their values."
+            ) from error
+    return found
+
+
 def locate(module: str) -> Path | None:
     """Source file of a dotted module name, None where there is none. Imports neither the module nor its parents."""
     top, *rest = module.split(".")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from ssvid.data.index import VideoRecord
 from ssvid.evaluation.adapter import EvalContext
-from ssvid.evaluation.features import View
+from ssvid.evaluation.features import SHARD, Features, View
 from tests.test_sampling import even
 
 
@@ -30,6 +32,19 @@ def clusters(labels: Sequence[str], spread: float = 0.1, clips: int = 1, dim: in
     centres = {label: rng.normal(size=dim) * 3 for label in sorted(set(labels))}
     noise = rng.normal(size=(len(labels), clips, dim)) * spread
     return (np.stack([centres[label] for label in labels])[:, None] + noise).astype(np.float32)
+
+
+KEPT = tempfile.TemporaryDirectory()
+
+
+def stored(vectors: np.ndarray, positions: np.ndarray | None = None) -> Features:
+    """Features (N,clips,D) as `extract` gives them: on disk."""
+    folder = Path(tempfile.mkdtemp(dir=KEPT.name))
+    shards = []
+    for start in range(0, len(vectors), SHARD):
+        shards.append(folder / f"{start}.npy")
+        np.save(shards[-1], vectors[start : start + SHARD])
+    return Features(tuple(shards), len(vectors), positions)
 
 
 def setting_of(labels: Sequence[str], train: int, groups: Sequence[str] | None = None, **changes) -> EvalContext:

@@ -16,10 +16,10 @@ from ssvid.evaluation import adapter, folds
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score, find_protocol, protocols
 from ssvid.evaluation.features import View
 from ssvid.zoo import create_model
-from tests.labelled import clusters, setting_of
+from tests.labelled import clusters, setting_of, stored
 
 FROZEN = sorted(name for name, protocol in protocols().items() if protocol.trains != "all")
-RANKED = {name for name, protocol in protocols().items() if protocol.path.stem == "retrieval"}  # tell no class
+RANKED = {name for name, protocol in protocols().items() if protocol.ranks}  # predict no class
 CLASSIFIERS = [name for name in FROZEN if not name.startswith(("few", "alignment")) and name not in RANKED]
 QUICK = {  # the same protocols, on a few small features
     "linear_sgd": {"epochs": 20, "lr": 0.1},
@@ -38,12 +38,12 @@ class Nothing:
 def made_up(monkeypatch: pytest.MonkeyPatch, features: np.ndarray) -> Candidate:
     """A candidate whose features (N,clips,D) are these, by the videos' ids."""
 
-    def extract(backbone, videos, view, **settings):
+    def extract(backbone, videos, view, positions, **settings):
         found = features[[video.id for video in videos]]
         if view.pool == "none":  # two tokens of the promised width
             found = np.repeat(np.tile(found, (1, 1, Nothing.info.dim // features.shape[2]))[..., None], 2, -1)
             found = found.reshape(*found.shape[:2], -1)
-        return found
+        return stored(found, positions)
 
     monkeypatch.setattr(folds, "extract", extract)
     return Candidate("made up", Nothing, pretrained=False)
@@ -76,21 +76,23 @@ def test_listing_imports_neither_torch_nor_an_adapter():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     listed = {row["name"]: row for row in catalogue("protocols")["protocols"]}
     assert listed["finetune_vcop"]["options"]["batch"]["default"] == 8
-    assert listed["finetune_vcop"]["options"]["clips"] == 10  # shared by all
+    assert listed["finetune_vcop"]["options"]["clips"]["default"] == 10  # shared by all
 
 
 def test_options_are_checked():
     knn = find_protocol("knn")
+    assert knn.settings() == {"neighbours": (1, 2, 5, 10, 20, 50, 100, 200), "temperature": 0.07, "centre": True}
+    assert find_protocol("knn_dino").settings() == knn.settings() | {"neighbours": (10, 20, 100, 200), "centre": False}
     assert knn.settings({"neighbours": [3], "temperature": 1})["neighbours"] == (3,)
     assert knn.settings({"neighbours": 7})["neighbours"] == (7,)
     assert type(knn.settings({"temperature": 1})["temperature"]) is float
     for changes, message in (
         ({"neighbors": 3}, "no option 'neighbors'. Did you mean neighbours"),
-        ({"neighbours": 0.5}, "must be several int"),
-        ({"neighbours": []}, "must be several int"),
-        ({"centre": 1}, "must be bool"),
-        ({"temperature": True}, "must be float"),
-        ({"temperature": "1"}, "must be float"),
+        ({"neighbours": 0.5}, r"\[0.5\] is not tuple"),
+        ({"neighbours": []}, "at least one value"),
+        ({"centre": "maybe"}, "'maybe' is not bool"),
+        ({"temperature": True}, "True is not float"),
+        ({"temperature": "warm"}, "'warm' is not float"),
     ):
         with pytest.raises(ConfigError, match=message):
             knn.settings(changes)
@@ -165,8 +167,8 @@ def test_clear_clusters_are_told_and_noise_is_not(name, monkeypatch):
 def test_a_subject_of_a_fold_is_asked_for_each_fold(monkeypatch):
     asked = []
 
-    def extract(backbone, videos, view, **settings):
-        return np.full((len(videos), 1, 2), backbone, np.float32)
+    def extract(backbone, videos, view, positions, **settings):
+        return stored(np.full((len(videos), 1, 2), backbone, np.float32), positions)
 
     def make(fold):
         asked.append(fold)
@@ -177,10 +179,13 @@ def test_a_subject_of_a_fold_is_asked_for_each_fold(monkeypatch):
     context = replace(context, folds=[(np.arange(2), np.arange(2, 4)), (np.arange(3), np.arange(4, 6))])
     first, second = folds.features_by_fold(Candidate("x", make, False, per_fold=True), context)
     assert asked == [0, 1]
-    assert first[:, 0, 0].tolist()[:4] == [0, 0, 0, 0]
-    assert np.isnan(first[4:]).all()  # videos of no concern to the fold cannot slip in
-    assert np.isnan(second[3]).all()
+    assert (first[np.arange(4)] == 0).all()
     assert (second[[0, 1, 2, 4, 5]] == 1).all()
+    with pytest.raises(KeyError):
+        second[[3]]  # videos of no concern to the fold cannot slip in
+    vectors = list(folds.vectors_by_fold(Candidate("x", make, False, per_fold=True), context))
+    assert np.isnan(vectors[1][3]).all()
+    assert (vectors[1][[0, 1, 2, 4, 5]] == 1).all()
 
 
 def test_inner_folds_keep_groups_together_and_know_every_class():

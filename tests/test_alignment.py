@@ -15,6 +15,7 @@ from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation import folds
 from ssvid.evaluation.adapter import Candidate, EvalContext, run
 from ssvid.evaluation.features import View
+from tests.labelled import stored
 from tests.test_sampling import even
 
 ACTIONS = {"grow", "shrink", "bounce", "collide_scatter", "diffuse"}  # those of the motion world that have an end
@@ -82,10 +83,10 @@ def perfect(monkeypatch, videos, knowing=True):
     """A candidate whose features know the phase of the frame in the middle of each window, or nothing."""
     phases = {video.id: read_phase(video)[0] for video in videos}
 
-    def extract(backbone, videos, view, **settings):
+    def extract(backbone, videos, view, positions, **settings):
         phase = np.stack([phases[video.id][view.indices(video)[:, view.frames // 2]] for video in videos])
         rng = np.random.default_rng(0)
-        return moments(phase) if knowing else rng.normal(size=(*phase.shape, 3))
+        return stored(moments(phase) if knowing else rng.normal(size=(*phase.shape, 3)), positions)
 
     monkeypatch.setattr(folds, "extract", extract)
     return Candidate("made up", lambda: None, False)

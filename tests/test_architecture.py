@@ -35,6 +35,14 @@ ALLOWED = {
 }
 
 
+SCREEN = 50  # lines
+TOO_LONG = {  # still to be split; nothing may be added
+    "ssvid.cli.retrieve.query",
+    "ssvid.cli.transfer.transfer",
+    "ssvid.training.fit.fit",
+}
+
+
 def module_of(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -90,3 +98,13 @@ def test_nothing_is_unpickled(path):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "np.load", "numpy.load"):
             words = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
             assert words.get("weights_only") == "True" or words.get("allow_pickle") == "False"
+
+
+def test_functions_fit_on_a_screen():
+    long = {
+        f"{module_of(path)}.{node.name}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= SCREEN
+    }
+    assert long <= TOO_LONG, f"longer than {SCREEN} lines: {sorted(long - TOO_LONG)}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from ssvid.config import PretrainConfig, check_options, load_config, to_yaml
+from ssvid.config import PretrainConfig, check_options, default_out, load_config, to_yaml
 from ssvid.errors import ConfigError, DataError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs" / "pretrain").glob("*.yaml"))
@@ -86,3 +87,24 @@ def test_every_shipped_config_builds_its_task(path):
     config = load_config(path)
     assert path.read_text().startswith("#"), "the header says command, hardware, time and score"
     build_task(config)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "folder"),
+    [
+        ("s3dg_tiny", "runs/pace-s3dg_tiny-s3"),
+        ("a/b.py:one+c/d.py:two", "runs/pace-one+two-s3"),
+        ("timm/x+lstm@w/theirs.pth", "runs/pace-timm=2Fx+lstm@theirs-s3"),
+    ],
+)
+def test_a_run_folder_is_named_by_task_backbone_and_seed(backbone, folder):
+    assert default_out(PretrainConfig(task="pace", backbone=backbone, seed=3)) == folder
+
+
+def test_values_of_a_literal_are_checked():
+    def build(name: str, *, cell: Literal[8, 16] = 8, padding: Literal["zeros", "replicate"] = "zeros") -> None: ...
+
+    assert check_options(build, {"cell": "16", "padding": "replicate"}, "net") == {"cell": 16, "padding": "replicate"}
+    for wrong in ({"cell": 4}, {"cell": 8.0}, {"padding": "none"}):
+        with pytest.raises(ConfigError, match=r"is not one of (8, 16|zeros, replicate)"):
+            check_options(build, wrong, "net")

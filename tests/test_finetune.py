@@ -94,7 +94,7 @@ def test_rates_by_hand():
         ({"average": "votes"}, "average='votes' is not one of logits"),
         ({"lr": 0.0}, "lr must be positive"),
         ({"batch": 1}, "batch must be at least 2"),
-        ({"area": 0.5}, "area takes two values"),
+        ({"area": 0.5}, r"area: 0.5 is not tuple\[float, float\]"),
     ],
 )
 def test_settings_out_of_range_are_told(changes, message):
@@ -284,7 +284,7 @@ def test_testing_moves_no_statistic(videos):
 def test_supervised_is_trained_on_the_training_videos_of_each_fold_and_kept(videos, monkeypatch):
     context = setting_of(videos)
     context = replace(context, folds=[*context.folds, context.folds[0][::-1]], options={"strengths": 0.01})
-    candidate = supervised(Candidate("supervised", toy, False), context, QUICK)
+    candidate = supervised(Candidate("supervised", toy, False), context, recipe())
     assert candidate.per_fold
     assert not candidate.pretrained
     made = [candidate.backbone(fold) for fold in (0, 1)]
@@ -293,14 +293,14 @@ def test_supervised_is_trained_on_the_training_videos_of_each_fold_and_kept(vide
         replace(video, label={"up": "down", "down": "up"}[video.label]) if n % 6 >= 4 else video
         for n, video in enumerate(videos)
     ]
-    other = supervised(Candidate("supervised", toy, False), replace(context, videos=swapped), QUICK)
+    other = supervised(Candidate("supervised", toy, False), replace(context, videos=swapped), recipe())
     same, differs = (
         torch.equal(next(other.backbone(fold).parameters()), next(made[fold].parameters())) for fold in (0, 1)
     )
     assert same  # labels of the test videos alone were swapped
     assert not differs
     monkeypatch.setattr(supervised_module, "train", None)  # from here on nothing is trained
-    kept = supervised(Candidate("supervised", toy, False), context, QUICK).backbone(0)
+    kept = supervised(Candidate("supervised", toy, False), context, recipe()).backbone(0)
     assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), made[0].parameters(), strict=True))
     assert not kept.training
     tuned = next(adapter.run("finetune", Candidate("supervised", toy, False), replace(context, options=QUICK)))

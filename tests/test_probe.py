@@ -10,15 +10,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from downstream import probe
-from downstream.linear_sgd import linear_sgd
-from ssvid.data.augment import Augment
-from ssvid.data.loader import read_square
+from downstream.linear_sgd import class_shares, fit
 from ssvid.errors import ConfigError
-from ssvid.evaluation.adapter import find_protocol
-from ssvid.evaluation.features import View, extract
-from ssvid.zoo import create_model
 from tests.labelled import clusters, setting_of
 from tests.test_adapter import made_up, scores
 
@@ -27,7 +23,7 @@ def test_votes_by_hand():
     train = np.array([[1.0, 0.0], [0.8, 0.6], [-0.6, 0.8], [-0.8, 0.6]])
     labels = np.array(["east", "west", "west", "west"])
     query = np.array([[1.0, 0.0]])  # cosines 1, 0.8, -0.6, -0.8
-    told = partial(probe._votes, train, labels, query, [1, 2, 4], centre=False)
+    told = partial(probe.votes, train, labels, query, [1, 2, 4], centre=False)
     assert told(temperature=0.07)[:, 0].tolist() == ["east", "east", "east"]  # e^(1/.07) outweighs e^(.8/.07) 17 times
     assert told(temperature=10.0)[:, 0].tolist() == ["east", "east", "west"]  # nearly equal votes
 
@@ -35,7 +31,7 @@ def test_votes_by_hand():
 def test_only_directions_from_the_centre_count():
     train = np.array([[11.0, 10.0], [10.9, 10.1], [9.0, 10.1], [9.1, 9.8]])
     labels = np.array(["east", "east", "west", "west"])
-    told = probe._votes(train, labels, np.array([[12.0, 10.2], [7.0, 10.1]]), [3], 0.07, True)[0]
+    told = probe.votes(train, labels, np.array([[12.0, 10.2], [7.0, 10.1]]), [3], 0.07, True)[0]
     assert told.tolist() == ["east", "west"]
 
 
@@ -47,7 +43,7 @@ def test_the_number_of_neighbours_is_chosen_on_the_training_videos():
     wrong = rng.choice(80, 16, replace=False)
     labels[wrong] = np.where(labels[wrong] == "a", "b", "a")  # one neighbour alone is misled by these
     test = train[wrong] + 1e-4
-    told = partial(probe.knn, train, labels, test, None, 0, temperature=1e3, centre=False)
+    told = partial(probe.vote_of_nearest, train, labels, test, None, 0, temperature=1e3, centre=False)
     truth = np.where(wrong < 40, "a", "b")
     assert (told(neighbours=(1,)) != truth).all()
     assert (told(neighbours=(1, 25)) == truth).all()
@@ -116,59 +112,42 @@ def test_few_shows_as_many_labels_as_it_says(monkeypatch):
     assert shown == [["a", "b"]] * 2 + [["a"] * 3 + ["b"] * 3] * 2
 
 
+def test_a_vote_weighs_the_exponential_of_the_similarity():
+    # cosines of the query (1, 0): one "near" at 0.96, two "far" at 0.6. At temperature 0.5: e^1.92 = 6.8 against 2 e^1.2 = 6.6
+    train = np.array([[0.96, 0.28], [0.6, 0.8], [0.6, -0.8]])
+    labels, query = np.array(["near", "far", "far"]), np.array([[1.0, 0.0]])
+    assert probe.votes(train, labels, query, [3], 0.5, False)[0, 0] == "near"
+    # at 0.55: e^1.745 = 5.7 against 2 e^1.091 = 6.0. Equal votes, and votes of the similarity itself, would say far at both
+    assert probe.votes(train, labels, query, [3], 0.55, False)[0, 0] == "far"
+
+
 def test_linear_sgd_takes_the_mean_of_the_clips_probabilities():
-    train = np.repeat(np.eye(2, dtype=np.float32)[[0, 1] * 20][:, None], 2, 1)
-    train += np.random.default_rng(0).normal(0, 0.1, train.shape).astype(np.float32)
-    labels = np.array(["a", "b"] * 20)
-    options = find_protocol("linear_sgd").settings({"epochs": 30, "lr": 0.1})
-    clear, vague = np.array([1.0, 0.0], np.float32), np.array([0.7, 0.72], np.float32)
-    told = linear_sgd(train, labels, np.stack([np.stack([clear, vague]), np.stack([1 - clear, vague])]), **options)
-    assert told.tolist() == ["a", "b"]
-    assert (linear_sgd(train, labels, 50 * train, **options) == labels).all()  # only directions count
+    class Logits(nn.Module):
+        def forward(self, samples):
+            return 10 * samples
+
+    features = np.array([[[2.0, 0.0], [3.0, 4.0]]], np.float32)  # of length one: (1, 0) and (0.6, 0.8)
+    first, second = 1 / (1 + np.exp(-10)), 1 / (1 + np.exp(2))
+    np.testing.assert_allclose(
+        class_shares(Logits(), features), [[(first + second) / 2, 1 - (first + second) / 2]], atol=1e-6
+    )
 
 
-VIEW = View(clips=2, frames=8, stride=2, size=32)
+def test_the_rate_of_linear_sgd_falls_to_a_tenth_after_the_shares_of_the_epochs():
+    head = nn.Linear(1, 2, bias=False)
+    nn.init.zeros_(head.weight)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.5)
+    sample, answer = torch.ones(1, 1), torch.zeros(1, dtype=torch.long)
+    fit(head, optimizer, sample, answer, torch.Generator(), epochs=5, batch=1, drops=(0.6, 0.8))
+    weight = 0.0  # of the right class; that of the other is its negative, so the logits differ by twice as much
+    for rate in (0.5, 0.5, 0.5, 0.05, 0.005):  # of five epochs, 3 and 4 are the shares 0.6 and 0.8
+        weight += rate * (1 - 1 / (1 + np.exp(-2 * weight)))
+    assert head.weight[:, 0].tolist() == pytest.approx([weight, -weight], rel=1e-5)
 
 
-def test_frozen_features_are_cached_by_their_weights(world_index, tmp_path):
-    videos = world_index.videos("test")[:6]
-    torch.manual_seed(0)
-    backbone = create_model("s3dg_tiny").train()
-    told = []
-    first = extract(backbone, videos, VIEW, workers=0, cache=tmp_path, progress=lambda *seen: told.append(seen))
-    assert first.shape == (6, 2, backbone.info.dim)
-    assert told[-1] == (6, 6)
-    again = extract(backbone, videos, VIEW, workers=0, cache=tmp_path, progress=lambda *seen: told.append(seen))
-    assert len(told) == 1  # nothing was computed again
-    np.testing.assert_array_equal(first, again)
-    next(iter(backbone.parameters())).data.add_(1)
-    assert not np.allclose(extract(backbone, videos, VIEW, workers=0, cache=tmp_path), first)
-
-
-def test_an_option_that_changes_no_weight_still_changes_the_features(world_index, tmp_path):
-    features = []
-    for stride in (True, False):
-        torch.manual_seed(0)
-        backbone = create_model("s3dg_tiny", temporal_stride=stride)
-        features.append(extract(backbone, world_index.videos()[:1], View(1, 16, 2, 32), workers=0, cache=tmp_path))
-    assert not np.array_equal(*features)
-
-
-def test_a_feature_does_not_depend_on_its_neighbours_in_the_batch(world_index, tmp_path):
-    videos = world_index.videos("test")[:5]
-    backbone = create_model("r3d_18_tiny")
-    one = extract(backbone, videos, VIEW, batch=1, workers=0, cache=tmp_path / "1")
-    many = extract(backbone, videos, VIEW, batch=5, workers=0, cache=tmp_path / "5")
-    np.testing.assert_allclose(one, many, atol=1e-4)
-
-
-def test_feature_is_that_of_the_clips_by_hand(world_index, tmp_path):
-    video = world_index.videos("test")[0]
-    backbone = create_model("r3d_18_tiny").eval()
-    feature = extract(backbone, [video], VIEW, workers=0, cache=tmp_path)[0]
-    for clip, indices in enumerate(VIEW.indices(video)):
-        frames = torch.from_numpy(read_square(video, indices[None], 32)[0]).permute(3, 0, 1, 2).float() / 255
-        with torch.no_grad():
-            expected = backbone(frames[None]).mean((2, 3, 4))[0].numpy()
-        np.testing.assert_allclose(feature[clip], expected, atol=1e-4)
-    assert Augment(size=32).centre(1, 1)["box"].tolist() == [[[0, 0, 1, 1]]]
+def test_linear_sgd_knows_only_directions(monkeypatch):
+    labels = ["a", "b"] * 20
+    features = clusters(labels, clips=2)
+    features[24:] *= 50
+    context = setting_of(labels, 24, options={"epochs": 30, "lr": 0.1})
+    assert scores("linear_sgd", made_up(monkeypatch, features), context)["linear_sgd"].value == 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.page import Page
 from ssvid.evaluation.plots import class_bars, confusion, panels, score_figure, score_panels
+from ssvid.evaluation.tables.cells import CellFile
 from ssvid.evaluation.tables.published import published_rows, read_published
-from ssvid.evaluation.tables.table import Row, Table, score, write
+from ssvid.evaluation.tables.table import Kind, Row, Table, score, write
 
 
 def table(**rows):
@@ -57,7 +59,7 @@ def test_a_single_run_has_no_known_spread():
 
 def test_published_rows_do_not_compete():
     made = table(a=[50.0, 52.0], b=[40.0, 42.0])
-    made.rows.append(Row("c", {}, {"linear": [99.0]}, source="https://example.org/c"))
+    made.rows.append(Row("c", {}, {"linear": [99.0]}, kind=Kind.PUBLISHED, source="https://example.org/c"))
     assert made.best()["linear"].name == "a"
     lines = made.markdown().splitlines()
     assert "| **51.0 ± 1.4** |" in lines[6]
@@ -69,14 +71,29 @@ def test_rule_of_the_bold_print_stands_only_where_it_is_used():
     assert "Bold" not in Table("T", "P", {"linear": 1.0}, [Row("a", {}, {"linear": [1.0, 2.0]})]).markdown()
 
 
-def test_every_score_leads_to_its_files():
-    made = table(a=[50.0], b=[40.0, 42.0], c=[])
-    made.rows[0].links = {"linear": ["t/cells/a.json"]}
-    made.rows[1].links = {"linear": ["t/cells/b0.json", "t/cells/b1.json"]}
-    text = made.markdown()
-    assert "| a | [50.0](t/cells/a.json) |" in text
-    assert "| b | 41.0 ± 1.4 [¹](t/cells/b0.json) [²](t/cells/b1.json) |" in text
-    assert "| c | – |" in text
+def test_each_data_set_is_a_part_of_the_markdown_with_clean_numbers():
+    chance = {"x: linear": 25.0, "x: tau": None, "y: linear": 50.0}
+    rows = [
+        Row(
+            "a",
+            {"seeds": "2"},
+            {"x: linear": [50.0, 52.0], "x: tau": [0.5], "y: linear": [60.0]},
+            {"x: linear": ["k", "l"]},
+        ),
+        Row("b", {}, {"y: linear": [99.0]}, kind=Kind.PUBLISHED, source="p. 3"),
+    ]
+    made = Table("T", "P", chance, rows, notes=["n"], data_sets={name: name[0] for name in chance})
+    assert made.markdown().splitlines() == [
+        *("### T", "", "P", "", "#### x", ""),
+        *(
+            "| model | seeds | linear (chance 25.0) | tau |",
+            "| --- | --- | --- | --- |",
+            "| a | 2 | 51.0 ± 1.4 | 0.500 |",
+        ),
+        *("", "#### y", "", "| model | seeds | linear (chance 50.0) |", "| --- | --- | --- |", "| a | 2 | 60.0 |"),
+        *("| b, published |  | 99.0 |", "", "- n"),
+    ]
+    assert made.csv().splitlines()[0] == "model,seeds,x: linear (chance 25.0),x: tau,y: linear (chance 50.0)"
 
 
 def test_facts_that_only_some_rows_state():
@@ -166,8 +183,9 @@ def test_figures_show_means_spread_and_chance():
 
 
 def test_only_what_did_not_learn_is_grey():
-    names = ("random init", "baseline_difference", "supervised", "random_walk", "pace")
-    made = Table("T", "P", {"linear": 25.0}, [Row(name, {}, {"linear": [50.0]}) for name in names])
+    kinds = (Kind.RANDOM, Kind.FIXED, Kind.SUPERVISED, Kind.PRETRAINED, Kind.PRETRAINED)
+    rows = [Row(f"row {number}", {}, {"linear": [50.0]}, kind=kind) for number, kind in enumerate(kinds)]
+    made = Table("T", "P", {"linear": 25.0}, rows)
     colors = [bar.get_facecolor() for bar in score_figure(made).axes[0].patches][::-1]
     assert colors[0] == colors[1]
     assert colors[3] == colors[4]
@@ -199,17 +217,37 @@ def test_confusion_is_in_percent_of_the_true_class():
     ]
 
 
-def test_page_leads_to_files_only_when_they_lie_beside_it(tmp_path):
+def test_numbers_on_a_page_lead_to_their_cells(tmp_path):
     made = table(a=[50.0, 52.0], b=[40.0, 42.0])
-    made.rows[0].links = {"linear": ["t/cells/a0.json", 't/cells/"a1".json']}
+    made.rows[0].cells = {"linear": ["a0", '"a1"']}
     made.rows[1].source = "javascript:alert(1)"
     page = Page("p")
     page.table(made)
     assert "href" not in page.write(tmp_path / "p.html").read_text()
     page.table(made, links=True)
+    page.records("r", {"a0": {"seed": 0, "row": "<a>"}, '"a1"': {}})
     page.folded("<i>", [(class_bars(["x"], [1.0], None, "t"), "c")])
     text = page.write(tmp_path / "p.html").read_text()
-    assert 'href="t/cells/a0.json"' in text
-    assert 'href="t/cells/&quot;a1&quot;.json"' in text
+    links = re.findall('href="#([^"]*)"', text)
+    assert links == ["a0", "&#34;a1&#34;"]
+    assert re.findall('<pre id="([^"]*)">', text) == links
+    assert "{&#34;seed&#34;: 0, &#34;row&#34;: &#34;&lt;a&gt;&#34;}" in text
     assert "<summary>&lt;i&gt;</summary>" in text
     assert "javascript" not in text
+
+
+def test_two_writers_of_cells_never_mix_and_a_cut_line_is_no_cell(tmp_path):
+    path = tmp_path / "t.cells.jsonl"
+    assert CellFile(path).read() == {}
+    CellFile(path).add("a", {"value": 1})
+    with path.open("a") as file:
+        file.write('{"key": "b", "val')  # a kill in the middle of a line
+    assert CellFile(path).read() == {"a": {"value": 1}}
+    CellFile(path).add("c", {"value": 3})
+    CellFile(path).add("a", {"value": 2})
+    assert CellFile(path).read() == {"a": {"value": 2}, "c": {"value": 3}}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: CellFile(path).add(str(number), {"text": "ä" * 5000}), range(64)))
+    assert len(CellFile(path).read()) == 66
+    CellFile(path).write([("z", {"value": 0})])
+    assert path.read_text() == '{"key": "z", "value": 0}\n'

@@ -12,11 +12,14 @@ from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
 from downstream import retrieval
-from downstream.retrieval import Ranking, Unpooled, evaluate, precision_by_chance, ranked, scores
+from downstream.retrieval import Ranking, Unpooled, precision_by_chance, ranked, ranking_scores
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Candidate
 from ssvid.evaluation.metrics import KS
+from ssvid.evaluation.tables.cells import CellFile
+from ssvid.evaluation.tables.request import TableRequest
+from ssvid.evaluation.tables.retrieval import retrieval as retrieval_table
 from ssvid.zoo import create_model
 from tests.footage import make_footage
 from tests.labelled import clusters, setting_of
@@ -26,11 +29,9 @@ from tests.test_adapter import scores as run
 
 def test_recall_and_precision_by_hand():
     labels = list("aabbab")  # the last two ask the first four
-    context = setting_of(labels, 4)
+    context = setting_of(labels, 4, protocol="video")
     order = np.array([[2, 0, 3, 1], [3, 2, 1, 0]])  # a: b a b a; b: b b a a
-    told = {
-        score.name: score for score in scores("video", np.array(labels), [Ranking(order, np.array([4, 5]))], context)
-    }
+    told = {score.name: score for score in ranking_scores(context, [Ranking(order, np.array([4, 5]))])}
     assert set(told) == {"video R@1", "video mAP"}  # four videos are no five
     assert told["video R@1"].value == 50
     assert told["video R@1"].predicted == {4: "b", 5: "b"}
@@ -117,7 +118,7 @@ def test_vcop_takes_the_maximum_over_cells_and_keeps_the_rest(monkeypatch):
         assert torch.equal(Unpooled.of(one)(clip), one(clip))
     seen = []
     monkeypatch.setattr(
-        retrieval, "features_by_fold", lambda candidate, context, view: seen.append(view) or iter([np.eye(6)[:, None]])
+        retrieval, "vectors_by_fold", lambda candidate, context, view: seen.append(view) or iter([np.eye(6)])
     )
     run("vcop", Candidate("x", lambda: backbone, False), setting_of(list("ababab"), 4))
     assert (seen[0].clips, seen[0].stride, seen[0].pool) == (10, 1, "none")
@@ -138,12 +139,17 @@ def test_options_out_of_range_are_told(protocol, options, monkeypatch):
 
 
 def test_the_table_has_random_init_and_chance_and_no_trained_row(tmp_path):
-    listing = make_footage(tmp_path)
-    view = {"clips": 1, "frames": 8, "stride": 2, "size": 32}
-    models = ["baseline_mean_frame", "resnet18_tiny"]
-    table = evaluate(
-        models, [str(listing)], protocols=["video", "copy"], view=view, seeds=2, out=tmp_path / "out", workers=0
+    request = TableRequest(
+        ["baseline_mean_frame", "resnet18_tiny"],
+        [str(make_footage(tmp_path))],
+        protocols=["video", "copy"],
+        view={"clips": 1, "frames": 8, "stride": 2, "size": 32},
+        seeds=2,
+        out=tmp_path / "out",
+        workers=0,
+        device="cpu",
     )
+    table = retrieval_table(request)
     assert [(row.name, len(row.scores["video R@1"])) for row in table.rows] == [
         ("baseline_mean_frame", 1),
         ("random init", 2),
@@ -152,19 +158,20 @@ def test_the_table_has_random_init_and_chance_and_no_trained_row(tmp_path):
     assert table.chance["copy R@1"] == pytest.approx(12.5)
     assert table.rows[0].scores["copy R@1"] == [100.0]
     assert "R@k and mAP in percent" in table.protocol
-    assert (tmp_path / table.rows[0].links["video R@1"][0]).is_file()
-    told = []
-    evaluate(models, [str(listing)], protocols=["video"], view=view, seeds=2, out=tmp_path / "out", told=told.append)
-    assert told == [f"3 of 3 cells are there already in {tmp_path / 'out' / 'cells'}"]
+    assert table.rows[0].cells["video R@1"][0] in CellFile(tmp_path / "out.cells.jsonl").read()
+    lines = []
+    retrieval_table(replace(request, protocols=["video"]), log=lines.append)
+    assert lines == [f"3 of 3 cells are there already in {tmp_path / 'out.cells.jsonl'}"]
 
 
 def test_copies_need_no_labels_and_other_protocols_do(tmp_path):
     make_footage(tmp_path)
     (tmp_path / "list.csv").unlink()
     view = {"clips": 1, "frames": 4, "stride": 2, "size": 32}
-    table = evaluate(["baseline_mean_frame"], [str(tmp_path)], protocols=["copy"], view=view, workers=0)
+    request = TableRequest(["baseline_mean_frame"], [str(tmp_path)], view=view, workers=0, device="cpu")
+    table = retrieval_table(replace(request, protocols=["copy"]))
     assert table.rows[0].scores["copy R@1"] == [100.0]
     with pytest.raises(DataError, match="label"):
-        evaluate(["baseline_mean_frame"], [str(tmp_path)], view=view)
+        retrieval_table(request)
     with pytest.raises(ConfigError, match="no protocol of retrieval"):
-        evaluate(["baseline_mean_frame"], [str(tmp_path)], protocols=["knn"], view=view)
+        retrieval_table(replace(request, protocols=["knn"]))

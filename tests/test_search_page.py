@@ -65,7 +65,7 @@ def test_one_file_holds_all_and_marks_right_and_wrong(page, collection):
     assert 0 < right < 12
     assert text.count('class="clip right"') == right
     assert text.count('class="clip wrong"') == 12 - right
-    assert f"{right} of 12 show the query&#x27;s class, b." in text
+    assert f"{right} of 12 show the query&#39;s class, b." in text
     assert "it is &lt;hard&gt;" in text
     assert 'name="viewport"' in text
     assert "prefers-color-scheme: dark" in text

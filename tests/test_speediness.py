@@ -111,7 +111,7 @@ def test_a_video_gets_the_speed_that_a_network_knows(tmp_path):
     assert np.median(curve.network[75:112]) == pytest.approx(LIMIT / 2, rel=0.12)
     motion = estimate_curve(path, by="motion").natural
     np.testing.assert_allclose(curve.natural, np.sqrt(curve.network * motion))
-    assert told[-1] == ("looking", 120, 120)
+    assert told[-1] == ("scoring", 120, 120)
 
 
 def test_asking_in_batches_changes_nothing(tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ def test_what_is_no_speednet_is_refused(tmp_path):
         load_model(tmp_path)
     task, config = fresh("arrow_of_time", frames=8, size=32)
     save_model(task, config, tmp_path / "arrow", {})
-    with pytest.raises(DataError, match="judged by SpeedNet"):
+    with pytest.raises(DataError, match="scored by SpeedNet"):
         load_model(tmp_path / "arrow")
 
 
@@ -96,7 +96,7 @@ def test_fitting_lowers_the_loss_of_a_copy_the_same_every_time(film, monkeypatch
 def test_nothing_to_fit_to_is_told(tmp_path):
     path = tmp_path / "short.mp4"
     write_video(path, sweep(np.full(10, 2.0)), fps=30)
-    with pytest.raises(DataError, match="go on without --fit"):
+    with pytest.raises(DataError, match="leave out --fit"):
         adapt_to_video(path, fresh()[0], steps=1)
 
 

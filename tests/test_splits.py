@@ -8,7 +8,7 @@ import numpy as np
 
 from ssvid.evaluation.splits import Labelled, folds, name_of, open_labelled
 from ssvid.evaluation.tables import captions
-from ssvid.evaluation.tables.table import Row, Table
+from ssvid.evaluation.tables.table import Kind, Row, Table
 from tests.labelled import videos_of
 
 
@@ -39,13 +39,13 @@ def test_data_sets_are_named_by_what_the_user_named(world_index, tmp_path):
 
 def test_findings_are_said_plainly():
     rows = [
-        Row("random init", {}, {"c": [30.0, 32.0]}),
-        Row("supervised", {}, {"c": [40.0]}),
-        Row("baseline_histogram", {}, {"c": [16.7]}),
-        Row("baseline_difference", {}, {"c": [78.3]}),
+        Row("random init", {}, {"c": [30.0, 32.0]}, kind=Kind.RANDOM),
+        Row("supervised", {}, {"c": [40.0]}, kind=Kind.SUPERVISED),
+        Row("baseline_histogram", {}, {"c": [16.7]}, kind=Kind.FIXED),
+        Row("baseline_difference", {}, {"c": [78.3]}, kind=Kind.FIXED),
         Row("speednet", {}, {"c": [39.9, 40.1]}),
         Row("pace", {}, {"c": [20.0]}),
-        Row("theirs", {}, {"c": [99.0]}, source="s"),
+        Row("theirs", {}, {"c": [99.0]}, kind=Kind.PUBLISHED, source="s"),
     ]
     table = Table("T", "P", {"c": 16.7}, rows)
     assert captions.findings(table, {"c": ("d", "linear")}) == [
@@ -57,7 +57,8 @@ def test_findings_are_said_plainly():
 
 def test_every_row_is_compared_with_its_own_backbone():
     def row(name, backbone, linear, finetune):
-        return Row(name, {"backbone": backbone}, {"a": linear, "b": finetune})
+        kind = {"random init": Kind.RANDOM, "supervised": Kind.SUPERVISED}.get(name, Kind.PRETRAINED)
+        return Row(name, {"backbone": backbone}, {"a": linear, "b": finetune}, kind=kind)
 
     rows = [
         row("random init", "x", [10.0, 12.0], []),

@@ -20,6 +20,7 @@ from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import make_world
 from ssvid.errors import ConfigError
 from ssvid.evaluation.splits import open_labelled
+from ssvid.evaluation.tables.cells import CellFile
 from ssvid.training.fit import Interrupted, pretrain
 from ssvid.training.models import load
 from ssvid.training.run import Run
@@ -117,12 +118,11 @@ def test_one_row_for_each_task(made):
 def test_every_run_leaves_its_facts(made, tmp_path):
     runs, table, facts, _ = made
     write(table, facts, tmp_path / "out")
-    assert {path.name for path in tmp_path.iterdir()} == {"out", "out.md", "out.csv", "out.tex", "out.json"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "arrow_of_time_world-s0.json",
-        "speednet_world-s0.json",
-    }
-    fact = json.loads((tmp_path / "out" / "speednet_world-s0.json").read_text())
+    kinds = ("md", "csv", "tex", "json", "cells.jsonl")
+    assert {path.name for path in tmp_path.iterdir()} == {f"out.{kind}" for kind in kinds}
+    cells = CellFile(tmp_path / "out.cells.jsonl").read()
+    assert list(cells) == ["arrow_of_time_world-s0", "speednet_world-s0"]
+    fact = cells["speednet_world-s0"]
     run = Run(runs / "speednet_world-s0")
     assert fact["config"] == asdict(run.config) | {"options": {"frames": 6, "size": [24, 32]}}
     assert fact["command"] == (run.path / "command.txt").read_text().strip()
@@ -212,7 +212,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(index, c
 def fact(run: str, accuracy: tuple[float, float], shortcuts: str, linear: float, random: float, **changes) -> dict:
     return {
         "run": run,
-        "config": asdict(PretrainConfig(backbone="s3dg_tiny", steps=300)),
+        "config": asdict(PretrainConfig(task="pace", backbone="s3dg_tiny", steps=300)),
         "seconds": 60.0,
         "held_out": {"accuracy": accuracy},
         "untrained": {"accuracy": (0.5, 0.02)},
@@ -225,12 +225,12 @@ def fact(run: str, accuracy: tuple[float, float], shortcuts: str, linear: float,
 
 def test_rows_by_hand(index):
     facts = [
-        fact("dpc-odd-s-s0", (0.25, 0.0), "", 12.0, 14.5, chance=0.25),
+        fact("dpc-odd-s-s0", (0.25, 0.0), "", 12.0, 14.5, chance=0.25),  # another config of the same task
         fact("speed_world-s0", (0.6, 0.02), "pan, fade", 40.0, 30.0),
         fact("speed_world-s1", (0.7, 0.04), "fade", 50.0, 34.0, seconds=80.0, untrained={"accuracy": (0.53, 0.02)}),
     ]
     alone, both = tabulate(facts, index, open_labelled(str(index.path))).rows
-    assert (alone.name, both.name) == ("dpc-odd-s", "speed")
+    assert (alone.name, both.name) == ("dpc-odd-s", "speed_world")
     assert both.facts == {
         "backbone": "s3dg_tiny",
         "steps": "300",

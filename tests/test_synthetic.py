@@ -295,7 +295,10 @@ def test_larger_world_contains_the_smaller_and_workers_do_not_matter(world: Path
 def test_world_continues_where_it_stopped(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
 
-    def stop(done: int, total: int) -> None:
+    def count(what: str, done: int, total: int) -> None:
+        calls.append((done, total))
+
+    def stop(what: str, done: int, total: int) -> None:
         calls.append((done, total))
         if done == 5:
             raise KeyboardInterrupt
@@ -306,7 +309,7 @@ def test_world_continues_where_it_stopped(tmp_path: Path) -> None:
     written = {p: p.stat().st_mtime_ns for p in tmp_path.glob("annotations/*.json")}
     assert len(written) == 5
     (tmp_path / "videos" / "translate" / "translate_0000.mp4").unlink()  # what is lost is made again
-    make_world(tmp_path, **SMALL, progress=lambda done, total: calls.append((done, total)), workers=1)
+    make_world(tmp_path, **SMALL, progress=count, workers=1)
     assert calls[5][0] == 5
     assert calls[-1] == (26, 26)
     assert [p.stem for p, time in written.items() if p.stat().st_mtime_ns != time] == ["translate_0000"]
@@ -314,9 +317,7 @@ def test_world_continues_where_it_stopped(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".*"))
 
     calls.clear()
-    make_world(
-        tmp_path, **SMALL | {"per_class": 3}, progress=lambda done, total: calls.append((done, total)), workers=1
-    )
+    make_world(tmp_path, **SMALL | {"per_class": 3}, progress=count, workers=1)
     assert len(calls) == len(CLASSES)
 
 

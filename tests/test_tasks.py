@@ -181,5 +181,5 @@ class _Shelf:
 
 
 def test_a_backbone_that_cannot_see_time_is_refused():
-    with pytest.raises(ConfigError, match="encodes every frame on its own"):
+    with pytest.raises(ConfigError, match="the features of resnet18_tiny are the same in any order"):
         build_task(config_of("speednet", "resnet18_tiny"))

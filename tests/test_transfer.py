@@ -1,9 +1,11 @@
-"""The transfer table: who stands in it, what is computed once and only once, and what is told when something is wrong."""
+"""The transfer table: its rows, that every cell is computed once, and what is said when something is wrong."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +14,15 @@ import torch
 from safetensors.torch import save_file
 
 from ssvid.config import PretrainConfig
-from ssvid.errors import DataError, VideoError
-from ssvid.evaluation import adapter
-from ssvid.evaluation.adapter import EvalContext
+from ssvid.errors import ConfigError, DataError, VideoError
+from ssvid.evaluation.adapter import EvalContext, find_protocol
 from ssvid.evaluation.features import View
-from ssvid.evaluation.tables import transfer as module
-from ssvid.evaluation.tables.entries import line_up
-from ssvid.evaluation.tables.jobs import confusion_counts
-from ssvid.evaluation.tables.table_spec import TRAINING
-from ssvid.evaluation.tables.transfer import candidate_of, make_table_spec, transfer
+from ssvid.evaluation.tables.cells import CellFile
+from ssvid.evaluation.tables.entries import model_rows
+from ssvid.evaluation.tables.request import TableRequest
+from ssvid.evaluation.tables.runner import candidate_of, confusion_counts
+from ssvid.evaluation.tables.table_spec import make_spec
+from ssvid.evaluation.tables.transfer import transfer
 from ssvid.training.fit import Interrupted, pretrain
 from ssvid.zoo import create_model
 
@@ -49,31 +51,51 @@ def runs(world_index, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(runs, world_index):
+def request_(runs, world_index):
     """A small table: two seeds of a task, two protocols."""
-    return {
-        "models": [str(runs / "speed2-s0"), str(runs / "speed2-s1")],
-        "data": [str(world_index.path)],
-        "protocols": ["linear", "finetune"],
-        "options": QUICK,
-        "view": VIEW,
-        "seeds": 2,
-        "workers": 0,
-    }
+    return TableRequest(
+        models=[str(runs / "speed2-s0"), str(runs / "speed2-s1")],
+        data=[str(world_index.path)],
+        protocols=["linear", "finetune"],
+        options=QUICK,
+        view=VIEW,
+        seeds=2,
+        workers=0,
+        device="cpu",
+        command="ssvid transfer ...",
+    )
 
 
 @pytest.fixture(scope="module")
-def made(asked, tmp_path_factory):
+def made(request_, tmp_path_factory):
     """That table, computed and written."""
     out = tmp_path_factory.mktemp("results") / "t"
-    told = []
-    found = transfer(**asked, out=out, command="ssvid transfer ...", told=told.append)
+    lines = []
+    found = transfer(replace(request_, out=out), log=lines.append)
     found.write(out)
-    return out, found, told
+    return out, found, lines
 
 
-def refuse(*arguments):
-    raise AssertionError("nothing should be computed")
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Installs an adapter that has the protocol "odd", which computes what the given statement says."""
+
+    def install(statement: str) -> None:
+        folder = tmp_path / "site"
+        (folder / "odd-1.dist-info").mkdir(parents=True)
+        (folder / "odd-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1\n")
+        (folder / "odd-1.dist-info" / "entry_points.txt").write_text("[ssvid.adapters]\nodd = odd_adapter\n")
+        (folder / "odd_adapter.py").write_text(
+            'PROTOCOLS = {"odd": {"summary": "s", "after": "a", "differs": "d", "trains": "nothing"}}\n'
+            "from ssvid.errors import DataError, VideoError\n"
+            "from ssvid.evaluation.adapter import Candidate, EvalContext, Score\n"
+            "def odd(candidate: Candidate, context: EvalContext, *, times: int = 1):\n"
+            f"    {statement}\n    yield Score('odd', times, None, {{}})\n"
+        )
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.delitem(sys.modules, "odd_adapter", raising=False)
+
+    return install
 
 
 def test_random_init_and_supervised_are_always_there(made):
@@ -97,12 +119,14 @@ def test_random_init_and_supervised_are_always_there(made):
 
 
 def test_every_score_leads_to_its_run(made):
-    out, found, told = made
-    assert len(told) == 10
-    assert told[0].startswith("[1/10] random init toy.py:toy s0, world, linear: linear ")
+    out, found, lines = made
+    assert len(lines) == 10
+    assert lines[0].startswith("[1/10] random init toy.py:toy s0, world, linear: linear ")
+    stored = CellFile(f"{out}.cells.jsonl").read()
+    assert len(stored) == 10
     for row in found.table.rows:
-        for column, links in row.links.items():
-            cells = [json.loads((out.parent / link).read_text()) for link in links]
+        for column, keys in row.cells.items():
+            cells = [stored[key] for key in keys]
             assert [score["value"] for cell in cells for score in cell["scores"]] == pytest.approx(
                 row.scores[column], abs=1e-3
             )
@@ -112,130 +136,130 @@ def test_every_score_leads_to_its_run(made):
                 assert cell["environment"]["packages"]["torch"]
                 assert cell["view"]["size"] == 24
                 assert cell["data"]["tested"] == 13
-                assert cell["options"].keys() == adapter.find_protocol(cell["protocol"]).options.keys()
+                assert cell["options"].keys() == find_protocol(cell["protocol"]).options.keys()
                 (score,) = cell["scores"]
                 counts = confusion_counts([score], len(cell["classes"]))
                 assert 100 * counts.trace() / counts.sum() == pytest.approx(score["value"], abs=1e-3)
                 assert np.mean(list(score["per_class"].values())) == pytest.approx(
                     score["value"], abs=0.01
                 )  # one video a class
-    assert found.table.rows[2].links["linear"][1].startswith("t/cells/speednet-toy_py_toy-world-linear-s1-")
+    assert found.table.rows[2].cells["linear"][1].startswith("speednet-toy_py_toy-world-linear-s1-")
 
 
 def test_files_of_the_table(made):
-    out, _, _ = made
-    assert {path.name for path in out.parent.iterdir()} == {
-        "t",
-        *(f"t.{kind}" for kind in ("md", "csv", "tex", "json", "png", "html")),
-    }
+    out, found, _ = made
+    kinds = ("md", "csv", "tex", "json", "png", "html", "cells.jsonl")
+    assert {path.name for path in out.parent.iterdir()} == {f"t.{kind}" for kind in kinds}
     assert json.loads(out.with_suffix(".json").read_text())["made_with"]["command"] == "ssvid transfer ..."
     page = out.with_suffix(".html").read_text()
-    assert page.count("<details>") == 3
+    assert page.count("<details>") == 3 + 3  # the classes and the cells of every row
     assert page.count("data:image/png") == 2 + 2 * 3
-    assert 'href="t/cells/' in page
+    for row in found.table.rows:
+        for keys in row.cells.values():
+            assert all(f'href="#{key}"' in page and f'<pre id="{key}">' in page for key in keys)
+    assert "](" not in out.with_suffix(".md").read_text()
 
 
-def test_a_second_call_computes_nothing(asked, made, monkeypatch):
+def test_a_second_call_computes_nothing(request_, made):
     out, found, _ = made
-    monkeypatch.setattr(adapter, "run", refuse)
-    told = []
-    again = transfer(**asked, out=out, told=told.append)
-    assert told == [f"10 of 10 cells are there already in {out / 'cells'}"]
+    before, lines = Path(f"{out}.cells.jsonl").read_bytes(), []
+    again = transfer(replace(request_, out=out), log=lines.append)
+    assert lines == [f"10 of 10 cells are there already in {out}.cells.jsonl"]
+    assert Path(f"{out}.cells.jsonl").read_bytes() == before
     assert [row.scores for row in again.table.rows] == [row.scores for row in found.table.rows]
 
 
-def test_an_interrupted_table_goes_on(asked, made, tmp_path, monkeypatch):
+def test_an_interrupted_table_goes_on(request_, made, tmp_path):
     out, found, _ = made
-    shutil.copytree(out / "cells", tmp_path / "t" / "cells")
-    gone = sorted((tmp_path / "t" / "cells").glob("*-linear-*"))[:3]
-    for path in gone:
-        path.unlink()
-    real, calls = adapter.run, []
+    cells = list(CellFile(f"{out}.cells.jsonl").read().items())
+    gone = [key for key, cell in cells if cell["protocol"] == "linear"][:3]
+    file = CellFile(tmp_path / "t.cells.jsonl")
+    file.write((key, cell) for key, cell in cells if key not in gone)
+    lines = []
 
-    def stopping(*arguments):
-        if len(calls) == 2:
+    def stop(line):
+        lines.append(line)
+        if len(lines) == 3:  # what is there, and two that were missing
             raise KeyboardInterrupt
-        calls.append(arguments)
-        return real(*arguments)
 
-    monkeypatch.setattr(adapter, "run", stopping)
     with pytest.raises(Interrupted, match="9 of 10 cells") as stopped:
-        transfer(**asked, out=tmp_path / "t")
+        transfer(replace(request_, out=tmp_path / "t"), log=stop)
     assert stopped.value.exit_code == 130
-    assert sum(path.exists() for path in gone) == 2
-    calls.clear()
-    again = transfer(**asked, out=tmp_path / "t")
-    assert len(calls) == 1
+    assert len(set(gone) & file.read().keys()) == 2
+    lines.clear()
+    again = transfer(replace(request_, out=tmp_path / "t"), log=lines.append)
+    assert len(lines) == 2
     assert [row.scores for row in again.table.rows] == [row.scores for row in found.table.rows]
 
 
-def test_several_processes_give_the_same(asked, made, tmp_path):
+def test_several_processes_give_the_same(request_, made, tmp_path):
     _, found, _ = made
-    again = transfer(**asked | {"models": [TOY], "protocols": ["linear"], "seeds": 1}, jobs=2, out=tmp_path / "t")
-    assert [row.scores["linear"] for row in again.table.rows] == [
+    small = replace(request_, models=[TOY], protocols=["linear"], seeds=1, jobs=2, out=tmp_path / "t")
+    assert [row.scores["linear"] for row in transfer(small).table.rows] == [
         row.scores["linear"][:1] for row in found.table.rows[:2]
     ]
-    assert len(list((tmp_path / "t" / "cells").iterdir())) == 2
+    assert len(CellFile(tmp_path / "t.cells.jsonl").read()) == 2
 
 
-def test_a_protocol_that_does_not_fit_a_data_set_leaves_a_gap_and_is_told(asked, tmp_path, monkeypatch):
-    real = adapter.run
-
-    def without_labels(protocol, candidate, context):
-        if protocol == "knn":
-            raise DataError("no phases here")
-        return real(protocol, candidate, context)
-
-    monkeypatch.setattr(adapter, "run", without_labels)
-    small, told = asked | {"models": [TOY], "seeds": 1}, []
-    table = transfer(**small | {"protocols": ["linear", "knn"]}, out=tmp_path / "t", told=told.append).table
+def test_a_protocol_that_does_not_fit_a_data_set_leaves_a_gap(request_, tmp_path, plugin):
+    plugin("raise DataError('no phases here')")
+    small, lines = replace(request_, models=[TOY], seeds=1, out=tmp_path / "t"), []
+    table = transfer(replace(small, protocols=["linear", "odd"]), log=lines.append).table
     assert list(table.chance) == ["linear"]
-    assert table.notes[-1] == "world: knn left out: no phases here"
-    assert "[2/4] random init toy.py:toy s0, world, knn: no phases here; about " in told[1]
+    assert table.notes[-1] == "world: odd left out: no phases here"
+    assert "[2/4] random init toy.py:toy s0, world, odd: no phases here; about " in lines[1]
     with pytest.raises(DataError, match="no phases here"):
-        transfer(**small | {"protocols": ["knn"]}, out=tmp_path / "t")
+        transfer(replace(small, protocols=["odd"]))
 
 
-def test_a_file_that_cannot_be_read_stops_the_table(asked, tmp_path, monkeypatch):
-    def broken(*arguments):
-        raise VideoError("v.mp4", "is gone")
-
-    monkeypatch.setattr(adapter, "run", broken)
+def test_a_file_that_cannot_be_read_stops_the_table(request_, tmp_path, plugin):
+    plugin("raise VideoError('v.mp4', 'is gone')")
     with pytest.raises(VideoError, match="is gone"):
-        transfer(**asked, out=tmp_path / "t")
+        transfer(replace(request_, protocols=["odd"], out=tmp_path / "t"))
 
 
-def keys(asked, **changes):
-    wanted = {name: value for name, value in (asked | changes).items() if name != "workers"}
-    return {cell.key for cell in make_table_spec(**wanted).cells()}
+def test_a_protocol_of_an_installed_adapter_gets_its_options(request_, tmp_path, plugin):
+    plugin("assert context.protocol == 'odd'")
+    small = replace(request_, models=[TOY], seeds=1, protocols=["odd"], options=["odd.times=3"], out=tmp_path / "t")
+    assert [row.scores for row in transfer(small).table.rows] == [{"odd": [3]}] * 2
+    with pytest.raises(ConfigError, match=r"Protocol odd has no option 'time'\. Did you mean times"):
+        transfer(replace(small, options=["odd.time=3"]))
 
 
-def test_a_cell_is_named_after_all_that_decides_it(asked):
-    before = keys(asked)
+def spec_of(request, **changes):
+    changed = replace(request, **changes)
+    return make_spec(changed, changed.protocols)
+
+
+def keys(request, **changes):
+    return {job.key for job in spec_of(request, **changes).jobs()}
+
+
+def test_a_cell_is_named_after_all_that_decides_it(request_):
+    before = keys(request_)
     assert len(before) == 10
-    assert keys(asked) == before
-    assert len(keys(asked, seeds=3) - before) == 3  # an init more: linear twice, finetune once
-    assert not keys(asked, view=VIEW | {"clips": 2}) & before
-    assert len(keys(asked, options=[*QUICK, "linear.strengths=[1.0]"]) & before) == 4  # those of finetune
-    assert len(keys(asked, options=["finetune.epochs=1"]) & before) == 4  # linear, but for the row that finetune makes
-    assert len(keys(asked, protocols=["linear", "knn"]) & before) == 6
+    assert keys(request_) == before
+    assert len(keys(request_, seeds=3) - before) == 3  # an init more: linear twice, finetune once
+    assert not keys(request_, view=VIEW | {"clips": 2}) & before
+    assert len(keys(request_, options=[*QUICK, "linear.strengths=[1.0]"]) & before) == 4  # those of finetune
+    assert (
+        len(keys(request_, options=["finetune.epochs=1"]) & before) == 4
+    )  # linear, but for the row that finetune makes
+    assert len(keys(request_, protocols=["linear", "knn"]) & before) == 6
 
 
-def test_changed_weights_get_a_new_name(asked, runs, tmp_path):
+def test_changed_weights_get_a_new_name(request_, runs, tmp_path):
     shutil.copytree(runs / "speed2-s0", tmp_path / "run")
-    same = keys(asked, models=[str(runs / "speed2-s0")])
-    assert keys(asked, models=[str(tmp_path / "run")]) == same
+    same = keys(request_, models=[str(runs / "speed2-s0")])
+    assert keys(request_, models=[str(tmp_path / "run")]) == same
     shutil.copy(runs / "speed3-s0" / "backbone.safetensors", tmp_path / "run")
-    assert len(keys(asked, models=[str(tmp_path / "run")]) & same) == 6  # random init and supervised
+    assert len(keys(request_, models=[str(tmp_path / "run")]) & same) == 6  # random init and supervised
 
 
-def test_supervised_learns_from_each_folds_training_videos_alone(asked, world_index):
-    plan = make_table_spec(**{name: value for name, value in asked.items() if name != "workers"})
-    context = EvalContext(plan.sets[0].videos, plan.sets[0].folds, plan.view)
-    subjects = {
-        (cell.group.name, cell.protocol.name): candidate_of(plan.options[TRAINING], cell, context)
-        for cell in plan.cells()
-    }
+def test_supervised_learns_from_each_folds_training_videos_alone(request_, world_index):
+    spec = spec_of(request_)
+    context = EvalContext(spec.sets[0].videos, spec.sets[0].folds, spec.view)
+    subjects = {(job.row.name, job.protocol.name): candidate_of(job, context) for job in spec.jobs()}
     assert {key for key, candidate in subjects.items() if candidate.per_fold} == {("supervised", "linear")}
     assert {key for key, candidate in subjects.items() if candidate.pretrained} == {
         ("speednet", "linear"),
@@ -247,7 +271,7 @@ def test_supervised_learns_from_each_folds_training_videos_alone(asked, world_in
 
 
 def test_rows_are_grouped_over_seeds(runs):
-    groups = line_up([str(runs / name) for name in ("speed2-s0", "speed2-s1", "speed3-s0")], 3)
+    groups = model_rows([str(runs / name) for name in ("speed2-s0", "speed2-s1", "speed3-s0")], 3)
     assert [(group.name, group.seeds, group.alone) for group in groups] == [
         ("random init", "3 inits", False),
         ("supervised", "3 inits", False),
@@ -257,7 +281,7 @@ def test_rows_are_grouped_over_seeds(runs):
     assert [entry.seed for entry in groups[2].entries] == [0, 1]
     assert [entry.seed for entry in groups[3].entries] == [0, 1, 2]
     asked = ["r3d_18_tiny", str(runs / "speed2-s0"), "baseline_difference"]
-    assert [(group.name, Path(group.backbone).name) for group in line_up(asked, 1)] == [  # backbone by backbone
+    assert [(group.name, Path(group.backbone).name) for group in model_rows(asked, 1)] == [  # backbone by backbone
         ("random init", "r3d_18_tiny"),
         ("supervised", "r3d_18_tiny"),
         ("baseline_difference", "baseline_difference"),
@@ -267,12 +291,12 @@ def test_rows_are_grouped_over_seeds(runs):
     ]
 
 
-def test_published_rows_are_marked(asked, made, tmp_path):
+def test_published_rows_are_marked(request_, made, tmp_path):
     out, _, _ = made
     (tmp_path / "p.csv").write_text(
         "model,dataset,protocol,value,source\nTheirs,world,linear,99,https://example.org\nOther,ucf101,linear,1,s\n"
     )
-    table = transfer(**asked, out=out, published=tmp_path / "p.csv").table
+    table = transfer(replace(request_, out=out, published=tmp_path / "p.csv")).table
     assert table.cells()[-1] == ["Theirs, published", "", "99.0", "–"]
     assert "Published rows (1): from p.csv, measured by others" in "\n".join(table.below())
 
@@ -297,12 +321,12 @@ def other_version(folder: Path, runs: Path, what: str) -> str:
 @pytest.mark.parametrize("what", ["config", "lacks", "option"])
 def test_a_run_of_another_version_is_told(what, runs, tmp_path):
     with pytest.raises(DataError, match=r"made by ssvid 0\.0\.7 and cannot be read by .* or pretrain again"):
-        line_up([other_version(tmp_path, runs, what)], 1)
+        model_rows([other_version(tmp_path, runs, what)], 1)
 
 
 def test_a_run_that_is_not_finished_is_told(runs, tmp_path):
     with pytest.raises(DataError, match="ssvid pretrain --resume"):
-        line_up([other_version(tmp_path, runs, "nothing")], 1)
+        model_rows([other_version(tmp_path, runs, "nothing")], 1)
 
 
 @pytest.mark.parametrize("what", ["damaged", "of another network"])
@@ -314,10 +338,8 @@ def test_weights_that_cannot_be_read_are_told_before_anything_is_computed(what, 
     else:
         save_file(create_model("resnet18_tiny").state_dict(), weights)
     with pytest.raises(DataError, match=r"run/backbone\.safetensors"):
-        line_up([str(tmp_path / "run")], 1)
+        model_rows([str(tmp_path / "run")], 1)
 
 
-def test_the_view_is_that_of_the_first_run(asked):
-    plan = make_table_spec(**{name: value for name, value in asked.items() if name != "workers"} | {"view": {}})
-    assert plan.view == View(frames=6, size=32, stride=1)
-    assert module.DEFAULT == ("linear", "knn", "few")
+def test_the_view_is_that_of_the_first_run(request_):
+    assert spec_of(request_, view={"clips": None}).view == View(frames=6, size=32, stride=1)

@@ -20,7 +20,9 @@ ALL = list_models()
 def test_listing_needs_no_torch() -> None:
     code = (
         "import sys, ssvid.zoo as zoo; assert 's3dg' in zoo.list_models(); assert zoo.model_info('s3dg').dim == 1024; "
-        "assert 'torch' not in sys.modules, 'torch was imported'"
+        "from ssvid.cli.catalogue import catalogue; rows = catalogue('models', '*_tiny+lstm')['models']; "
+        "assert {row['order'] for row in rows} == {'aware'} and len(rows) > 4; "
+        "assert not {'torch', 'omegaconf'} & set(sys.modules), 'something slow was imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
@@ -29,6 +31,13 @@ def test_list_models_takes_a_pattern() -> None:
     assert list_models("s3d*") == ["s3d", "s3d_tiny", "s3dg", "s3dg_tiny"]
     assert sorted(ALL) == ALL
     assert list_models("nothing*") == []
+
+
+def test_combinations_are_listed_where_the_head_is_asked_for() -> None:
+    assert "resnet18+lstm" in list_models("*lstm*")
+    assert list_models("r3d_18*+*") == ["r3d_18+lstm", "r3d_18_tiny+lstm"]
+    assert not [name for name in [*list_models(), *list_models("resnet*")] if "+" in name]
+    assert not [name for name in list_models("*+*") if name.startswith("baseline_")]
 
 
 def test_info_follows_the_options() -> None:

@@ -113,7 +113,7 @@ def check_isolation(name: str, options: dict[str, Any], mode: str) -> None:
     with torch.no_grad():
         maps = isolated_maps(backbone, x, mode)  # type: ignore[arg-type]
         changed = changed_steps(maps, isolated_maps(backbone, other, mode))  # type: ignore[arg-type]
-    assert changed == ([1, 2] if backbone.pairs else [2])
+    assert changed == ([1, 2] if backbone.info.pairs else [2])
     cells = backbone(clip(1, 9, 32).sigmoid()).shape[3:]
     assert maps.shape == (2, backbone.info.dim, 5, *cells)
 

@@ -28,6 +28,7 @@ from ssvid.evaluation.adapter import Candidate, EvalContext
 from ssvid.evaluation.features import View
 from ssvid.evaluation.folds import chance as chance_of
 from ssvid.evaluation.splits import Labelled, open_labelled
+from ssvid.evaluation.tables.cells import CellFile
 from ssvid.evaluation.tables.entries import training_seconds
 from ssvid.evaluation.tables.table import Row, Table
 from ssvid.evaluation.tables.table import write as write_table
@@ -258,17 +259,17 @@ def shortfalls(errors_above_chance: float, audit: str, gain: Sequence[float]) ->
 
 
 def write(table: Table, facts: Sequence[dict[str, Any]], out: Path) -> None:
-    """Write OUT.md, OUT.csv, OUT.tex, OUT.json, and the facts of every run behind the table as OUT/RUN.json."""
+    """Write OUT.md, OUT.csv, OUT.tex, OUT.json, and the facts of every run behind the table as a line of OUT.cells.jsonl."""
     write_table(table, out)
-    out.mkdir(exist_ok=True)
-    for fact in facts:
-        write_json(out / f"{fact['run']}.json", fact)
+    CellFile(out.with_name(f"{out.name}.cells.jsonl")).write((fact["run"], fact) for fact in facts)
 
 
 def _grouped(facts: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Runs of one config together, in the order of their names."""
+    """The runs of one config together, in the order of the configs' names, under the name of their task; under that of their config where
+    several configs have one task."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for fact in facts:
         groups.setdefault(fact["run"].rpartition("-s")[0], []).append(fact)
-    for name, group in groups.items():
-        yield name.removesuffix("_world"), group
+    tasks = [Path(group[0]["config"]["task"]).stem for group in groups.values()]
+    for task, (name, group) in zip(tasks, groups.items(), strict=True):
+        yield task if tasks.count(task) == 1 else name, group

@@ -1,7 +1,6 @@
-"""Our parts beside the bare libraries, timed in one run in turns, as ratios; a busy machine slows both sides alike.
+"""Our parts beside the bare libraries, timed in turns in one run, as ratios, because a busy machine slows both sides alike.
 
-One file a bench, `bench_NAME(folder, rounds)` in NAME.py. The target of each line is stated with it. Medians over the rounds; every round
-times both sides.
+Each benchmark is a file NAME.py with `bench_NAME(folder, rounds)`. Every round times both sides; a row gives the medians and the target.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup")
 
 
 def run_bench(what: str, rounds: int = 5) -> list[dict[str, Any]]:
-    """SegmentTable of one benchmark: what was timed, both sides, their ratio and the target. Raises ConfigError for an unknown one."""
+    """Rows of one benchmark: what was timed, both sides, their ratio and the target. Raises ConfigError for an unknown one."""
     if what not in BENCHES:
         raise ConfigError(f"there is no bench {what!r}; there are: {', '.join(BENCHES)}")
     bench = getattr(importlib.import_module(f"{__name__}.{what}"), f"bench_{what}")
@@ -29,7 +28,7 @@ def run_bench(what: str, rounds: int = 5) -> list[dict[str, Any]]:
         return bench(Path(folder), rounds)
 
 
-def to_markdown(what: str, rounds: int, rows: Sequence[dict[str, Any]]) -> str:
+def bench_markdown(what: str, rounds: int, rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table, with the machine they were timed on."""
     machine = environment()
     lines = [
@@ -44,7 +43,7 @@ def to_markdown(what: str, rounds: int, rows: Sequence[dict[str, Any]]) -> str:
 
 @contextmanager
 def _own_cache(folder: str) -> Iterator[None]:
-    """What a bench computes shall neither be found there already nor stay in the user's cache."""
+    """Give a benchmark a cache folder of its own: it must find nothing computed before, and leave nothing behind."""
     before = os.environ.get("SSVID_CACHE")
     os.environ["SSVID_CACHE"] = f"{folder}/cache"
     try:

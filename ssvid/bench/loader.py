@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ssvid.bench.timing import frame_cache, rates, row, steady
+from ssvid.bench.timing import rates, row, steady, textured_frames
 from ssvid.data.index import Index, VideoRecord
 from ssvid.data.loader import SamplePlan, load
 from ssvid.data.scanning import scan_videos, write_training_copies
@@ -21,7 +21,7 @@ def bench_loader(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Clips a second: a bare decord loop, our loader with one worker on the same windows, and on training copies."""
     index = Index(folder / "index.sqlite", create=True)
     for number in range(4):
-        write_video(folder / "v" / f"{number}.mp4", frame_cache(number, 600), fps=30, gop=250, bframes=2, crf=23)
+        write_video(folder / "v" / f"{number}.mp4", textured_frames(number, 600), fps=30, gop=250, bframes=2, crf=23)
     scan_videos([folder / "v"], index)
     originals = index.videos()
     write_training_copies(index, folder / "copies")

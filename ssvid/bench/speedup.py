@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ssvid.bench.timing import frame_cache
+from ssvid.bench.timing import textured_frames
 from ssvid.speedup.solver import plan_pace
 from ssvid.video.writer import write_video
 
-FPS, LOOP = 30, 300  # frames a second; frames after which the frame_cache repeats, made once
+FPS, LOOP = 30, 300  # frames a second; frames after which the clip repeats; they are encoded once
 MINUTE, TEN = 60, 600  # seconds of the clips
 PLANNED = 100_000  # frames
 MEMORY, PLAN_TARGET = 1.2, 1.0
@@ -79,12 +79,12 @@ def _mib(size: float) -> str:
 
 
 def _clip(path: Path, seconds: int) -> Path:
-    """FrameCache with a tone of half the volume, stereo at 44.1 kHz; packets are copied over and over, for only decoding counts."""
+    """A clip with a tone of half the volume, stereo at 44.1 kHz; packets are copied over and over, because only decoding is timed."""
     import av
 
     loop = path.with_name("loop.mp4")
     if not loop.exists():
-        write_video(loop, frame_cache(0, LOOP), fps=FPS, crf=23, gop=LOOP, bframes=0)
+        write_video(loop, textured_frames(0, LOOP), fps=FPS, crf=23, gop=LOOP, bframes=0)
     with av.open(str(loop)) as source:
         packets = [bytes(packet) for packet in source.demux(video=0) if packet.size]
         with av.open(str(path), "w") as out:

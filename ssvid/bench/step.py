@@ -18,6 +18,7 @@ from ssvid.data.loader import Batch, ClipReader, collate
 from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import make_world
 from ssvid.training import fit as loop
+from ssvid.training.run import Run
 from ssvid.training.sampler import PlanSampler
 
 
@@ -41,27 +42,14 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
     videos, _ = loop.training_videos(task, index, "all")
     batch = _first_batch(task, videos, config).augmented()
 
-    def bare() -> float:
-        model = loop.build_task(config)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr)
-        model.train()
-        began = time.perf_counter()
-        for _ in range(config.steps):
-            loss = model(batch.clips, batch.target)["loss"]
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_grad)
-            optimizer.step()
-        return config.steps / (time.perf_counter() - began)
-
     def ours(batches: Iterable[Batch] | None) -> float:
         config.out = str(folder / f"run{time.perf_counter_ns()}")
-        run = loop.Run.create(config)
+        run = Run.create(config)
         loop.fit(loop.build_task(config), videos, config, run, loop.make_fabric(config), lambda line: None, batches)
         return statistics.median(line["clips_per_second"] for line in run.metrics()[1:]) / config.batch
 
     sides: dict[str, Callable[[], float]] = {
-        "bare": bare,
+        "bare": lambda: _bare_loop(config, batch),
         "loop": lambda: ours(itertools.repeat(batch, config.steps)),
         "worker": lambda: ours(None),
     }
@@ -78,6 +66,21 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
             "steps/s",
         ),
     ]
+
+
+def _bare_loop(config: PretrainConfig, batch: Batch) -> float:
+    """Steps a second of plain torch over one batch."""
+    model = loop.build_task(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr)
+    model.train()
+    began = time.perf_counter()
+    for _ in range(config.steps):
+        loss = model(batch.clips, batch.target)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_grad)
+        optimizer.step()
+    return config.steps / (time.perf_counter() - began)
 
 
 def _first_batch(task: Any, videos: Sequence[VideoRecord], config: PretrainConfig) -> Any:

@@ -1,4 +1,4 @@
-"""What the benches share: rounds in turns, rows with ratios, and frame_cache that costs a decoder what real frame_cache does."""
+"""What the benchmarks share: rounds in turns, rows with ratios, and frames that cost a decoder as much as real footage."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def row(what: str, base: list[float], ours: list[float], target: float | None, u
     }
 
 
-def frame_cache(seed: int, frames: int) -> Iterator[np.ndarray]:
-    """Frames 320x240 that cost a decoder what real frame_cache does: a drifting texture, moving things, and grain (about 550 kbit/s)."""
+def textured_frames(seed: int, frames: int) -> Iterator[np.ndarray]:
+    """Frames 320x240 that cost a decoder as much as real footage: a drifting texture, moving things, and grain (about 550 kbit/s)."""
     rng = np.random.default_rng(seed)
     small = torch.from_numpy(rng.integers(0, 256, (1, 3, 40, 50)).astype(np.float32))
     texture = (

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssvid.bench.timing import frame_cache, rates, row
+from ssvid.bench.timing import rates, row, textured_frames
 from ssvid.data.index import Index, VideoRecord
 from ssvid.data.scanning import scan_videos
 from ssvid.evaluation import adapter
@@ -34,7 +34,7 @@ def bench_transfer(folder: Path, rounds: int) -> list[dict[str, Any]]:
     a decoding worker beside; and the seconds of a probe when the features are there already."""
     index = Index(folder / "index.sqlite", create=True)
     for number in range(VIDEOS):
-        write_video(folder / "v" / f"{number}.mp4", frame_cache(number, FRAMES), fps=30, gop=250, bframes=2, crf=23)
+        write_video(folder / "v" / f"{number}.mp4", textured_frames(number, FRAMES), fps=30, gop=250, bframes=2, crf=23)
     scan_videos([folder / "v"], index)
     videos = index.videos()
     backbone = create_model(BACKBONE).eval()

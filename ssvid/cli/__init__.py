@@ -1,4 +1,4 @@
-"""The command line, a file a group of commands. Every command only reads its arguments and calls a function of the package; heavy
+"""The command line, a file a group of commands. A command only reads its arguments and calls a function of the package; heavy
 imports are inside.
 
 Exit codes: 0 done, 1 a run failed, 2 wrong usage or settings, 3 bad or missing data, 130 interrupted (and saved).

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: progress on stderr, results on stdout, and no bars when piped."""
+"""Output in the terminal: progress on stderr, results on stdout, and no bars when piped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from ssvid.progress import Progress
 LOG = Console(stderr=True, highlight=False)
 OUT = Console(highlight=False)
 
-NO_WAIT = 0.3  # share of the time spent waiting for video from which the log says what to do
+NO_WAIT = 0.3  # share of time spent waiting for video above which the log names the remedy
+
+
+def log(line: str) -> None:
+    """A line of text on stderr."""
+    LOG.print(line, soft_wrap=True, markup=False)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The whole road in one call: make a world, index it, pretrain, probe, write a page. `ssvid demo` is this function."""
+"""The whole pipeline in one call: make a world, index it, pretrain, probe, write a page. `ssvid demo` calls `demo`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import CLASSES, make_world
 from ssvid.evaluation.page import Page
 from ssvid.evaluation.plots import learning_curves, score_figure
+from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.table import Table, write
 from ssvid.evaluation.tables.transfer import transfer
 from ssvid.plugins import load_task
@@ -38,7 +39,7 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
             size=SIZE,
             seed=seed,
             workers=0,
-            progress=lambda done, total: progress("rendering", done, total),
+            progress=progress,
         )
         console.LOG.print("2/4 indexing them")
         index = Index(out / "world.sqlite", create=True)
@@ -62,16 +63,19 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
     console.LOG.print("4/4 probing the frozen features for the motion classes")
     with console.counting() as progress:
         table = transfer(
-            [str(run.path)],
-            [str(index.path)],
-            protocols=("linear", "knn"),
-            options=["finetune.epochs=4"],
-            view={"clips": 3, "frames": 16, "stride": 3},
-            seeds=2,
-            out=out / "transfer",
-            progress=progress,
+            TableRequest(
+                [str(run.path)],
+                [str(index.path)],
+                protocols=("linear", "knn"),
+                options=["finetune.epochs=4"],
+                view={"clips": 3, "frames": 16, "stride": 3},
+                seeds=2,
+                out=out / "transfer",
+                command="ssvid demo",
+            ),
+            progress,
         ).table
-    table.title = "What the frozen features know of the motion classes (synthetic data)"
+    table.title = "Motion classes from frozen features (synthetic data)"
     write(table, out / "transfer")
     page = write_demo_page(out, run, table, held_out, chance, time.perf_counter() - began)
     return page, table
@@ -80,7 +84,7 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
 def write_demo_page(
     out: Path, run: Run, table: Table, held_out: dict[str, tuple[float, float]], chance: float, seconds: float
 ) -> Path:
-    """The page: what the data is, how training went, what came of it, and how to go on."""
+    """Write the page: the data, the training curves, the transfer table, and what to do next."""
     config = run.config
     page = Page("ssvid demo: time as the teacher")
     page.text(
@@ -95,7 +99,7 @@ def write_demo_page(
     page.heading("Pretraining")
     accuracy, error = held_out["accuracy"]
     page.text(
-        f"On the held-out videos {100 * accuracy:.1f} % (standard error {100 * error:.1f}) of single clips are told right; "
+        f"On the held-out videos {100 * accuracy:.1f} % (standard error {100 * error:.1f}) of single clips are classified correctly; "
         f"guessing gives {100 * chance:.0f} %."
     )
     curves = learning_curves(run.metrics(), chance, f"{config.task} on {config.backbone}, seed {config.seed}")
@@ -103,7 +107,7 @@ def write_demo_page(
     page.heading("Transfer")
     page.table(table)
     page.figure(score_figure(table), "Held-out videos; bars are means, whiskers the spread, the dashed line is chance.")
-    page.heading("Go on")
+    page.heading("Next steps")
     page.text("With your own videos: `ssvid pretrain speednet --data VIDEOS --backbone s3dg_tiny steps=2000`")
     page.text("Then: `ssvid transfer runs/speednet-s3dg_tiny-s0 --data LABELLED_VIDEOS`")
     return page.write(out / "index.html")

@@ -1,4 +1,4 @@
-"""Is this installation sound? Versions, devices, and a round trip of every codec through the writer and the reader."""
+"""Checks of this installation: versions, devices, and a round trip of every codec through the writer and the reader."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def check_installation() -> dict[str, Any]:
-    """What was found, by name; "problems" lists what does not work, empty when all is well."""
+    """Findings by name; "problems" lists what does not work and is empty when everything does."""
     import torch
 
     from ssvid.environment import package_version
@@ -53,7 +53,7 @@ def check_installation() -> dict[str, Any]:
 
 
 def _round_trip(name: str, options: dict[str, Any]) -> str:
-    """Write twenty frames that grow brighter, read some of them back, and say how."""
+    """Write twenty frames that grow brighter, read some of them back, and describe the outcome."""
     frames = np.arange(20, dtype=np.uint8)[:, None, None, None] * 12 + np.zeros((1, 64, 64, 3), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name

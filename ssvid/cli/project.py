@@ -21,7 +21,7 @@ def list_(
     pattern: Annotated[str, typer.Argument(help="Shell pattern of the names.")] = "*",
     as_json: Json = False,
 ) -> None:
-    """List the tasks, backbones, evaluation protocols and data layouts there are.
+    """List tasks, backbones, evaluation protocols and data layouts.
 
     Example:  ssvid list models '*_tiny'
     """
@@ -76,16 +76,16 @@ def bench(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the table as Markdown.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Time our parts beside the bare libraries, in one run, as ratios.
+    """Time ssvid beside the bare libraries it builds on, in one run, as ratios.
 
     Example:  ssvid bench loader
     """
-    from ssvid.bench import run_bench, to_markdown
+    from ssvid.bench import bench_markdown, run_bench
     from ssvid.files import write_text
 
     rows = run_bench(what, rounds)
     if out is not None:
-        write_text(out, to_markdown(what, rounds, rows))
+        write_text(out, bench_markdown(what, rounds, rows))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:

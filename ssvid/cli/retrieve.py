@@ -188,7 +188,10 @@ def evaluate(
         list[str] | None, typer.Option(help="video, loo, vcop, coclr or copy; repeatable. See: ssvid list protocols")
     ] = None,
     option: Annotated[list[str] | None, typer.Option(help="PROTOCOL.NAME=VALUE; repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write OUT.md, .csv, .tex and .json.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Write OUT.md, .csv, .tex and .json; the cells are kept in OUT.cells.jsonl."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Inits of the row *random init*.")] = 3,
     clips: Clips = 5,
     frames: Frames = None,
@@ -198,33 +201,32 @@ def evaluate(
     pool: Pool = None,
     jobs: Jobs = 1,
     workers: CellWorkers = 1,
-    device: Device = "cpu",
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """R@k and mAP of runs and models on labelled videos, beside random init and chance.
 
     Example:  ssvid retrieve evaluate runs/speednet-s3dg_tiny-s* --data ut_interaction:videos/set1 --protocol video -o results/retrieval
     """
-    from downstream.retrieval import DEFAULT
-    from downstream.retrieval import evaluate as run_it
+    from ssvid.evaluation.tables.request import TableRequest
+    from ssvid.evaluation.tables.retrieval import retrieval
     from ssvid.evaluation.tables.table import write
 
-    with console.counting() as told:
-        table = run_it(
-            models,
-            data,
-            protocols=protocol or DEFAULT,
-            options=option or (),
-            view={"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool},
-            seeds=seeds,
-            out=out,
-            jobs=jobs,
-            workers=workers,
-            device=device,
-            command=shlex.join(["ssvid", *sys.argv[1:]]),
-            progress=told,
-            told=lambda line: console.LOG.print(line, soft_wrap=True, markup=False),
-        )
+    request = TableRequest(
+        models,
+        data,
+        protocols=protocol or (),
+        options=option or (),
+        view={"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool},
+        seeds=seeds,
+        out=out,
+        jobs=jobs,
+        workers=workers,
+        device=device,
+        command=shlex.join(["ssvid", *sys.argv[1:]]),
+    )
+    with console.counting() as progress:
+        table = retrieval(request, progress, console.log)
     if out is not None:
         write(table, out)
     show(table, as_json)

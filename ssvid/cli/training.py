@@ -1,4 +1,4 @@
-"""Commands that train pretext tasks and examine the result: pretrain, audit, survey."""
+"""Commands that train tasks and test what they learnt: pretrain, audit, survey."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pretrain(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     devices: Annotated[int | None, typer.Option(help="Processes on this machine, one a device.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume this run folder.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing run.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Print the settings and stop.")] = False,
 ) -> None:
@@ -74,14 +74,14 @@ def audit(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     data: Annotated[list[str] | None, typer.Option(help="Held-out videos; default: the run's test split.")] = None,
     other: Annotated[
-        str | None, typer.Option(help="Videos of another camera and codec, to measure accuracy on too.")
+        str | None, typer.Option(help="Videos of another camera and codec, to measure the accuracy on as well.")
     ] = None,
     videos: Annotated[int, typer.Option(help="Number of videos of each control.", min=8)] = 128,
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 0,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Does the trained task see time, or a shortcut? Writes RUN/audit/; exit code 1 when a shortcut is found.
+    """Test whether a trained task sees time or uses a shortcut. Writes RUN/audit/; exit code 1 when it uses a shortcut.
 
     Example:  ssvid audit runs/speednet-s3dg_tiny-s0
     """
@@ -105,16 +105,15 @@ def audit(
 def survey(
     configs: Annotated[
         list[str],
-        typer.Argument(
-            help="YAML files of settings, one for each task; key=value changes all of them, CONFIG.key=value one."
-        ),
+        typer.Argument(help="YAML files of settings, one a task; key=value for all of them, CONFIG.key=value for one."),
     ],
     data: Annotated[str, typer.Option(help="Videos to pretrain on: an index, folder, list or CSV.")],
     labelled: Annotated[
         str | None, typer.Option(help="Labelled videos for the linear probe; default: the same.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write OUT.md, OUT.csv, OUT.json and OUT/RUN.json.")
+        Path | None,
+        typer.Option("-o", "--out", help="Write OUT.md, .csv, .tex and .json; the runs are kept in OUT.cells.jsonl."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each task, each with its own seed.")] = 3,
     runs: Annotated[Path, typer.Option(help="Folder of the run folders; finished runs are not repeated.")] = Path(
@@ -123,7 +122,7 @@ def survey(
     jobs: Annotated[int, typer.Option(help="Runs side by side, one thread each.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Compare pretext tasks: does each learn, does it use a shortcut, what are its features worth?
+    """Compare pretext tasks: accuracy on held-out videos, shortcuts, and probes of the features.
 
     Example:  ssvid survey configs/pretrain/*_world.yaml --data world.sqlite --jobs 2 -o results/pretext
     """
@@ -139,7 +138,7 @@ def survey(
         runs=runs,
         jobs=jobs,
         command=shlex.join(["ssvid", *sys.argv[1:]]),
-        log=lambda line: console.LOG.print(line, soft_wrap=True),
+        log=console.log,
     )
     if out is not None:
         write(table, facts, out)

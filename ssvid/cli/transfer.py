@@ -27,7 +27,7 @@ def transfer(
         list[str],
         typer.Option(
             help="Labelled videos: LAYOUT:FOLDER, a folder per class, a list, a CSV or an index. Repeatable: set a motion-centred data "
-            "set beside an appearance-centred one, for the order of models differs between them."
+            "set beside an appearance-centred one, since the order of models differs between them."
         ),
     ],
     protocol: Annotated[
@@ -39,7 +39,9 @@ def transfer(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="Write OUT.md, .csv, .tex, .json, .png and .html, and a file a cell in OUT/cells."
+            "-o",
+            "--out",
+            help="Write OUT.md, .csv, .tex, .json, .png and .html; the cells are kept in OUT.cells.jsonl.",
         ),
     ] = None,
     seeds: Annotated[
@@ -56,7 +58,7 @@ def transfer(
     pool: Pool = None,
     jobs: Jobs = 1,
     workers: CellWorkers = 1,
-    device: Device = "cpu",
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """The transfer accuracy table: runs and models by protocols on labelled videos, beside random init and training with labels.
@@ -65,27 +67,25 @@ def transfer(
 
     Example:  ssvid transfer runs/speednet-s3dg_tiny-s* --data ut_interaction:videos/set1 --data world.sqlite -o results/transfer
     """
-    from ssvid.evaluation.tables.transfer import DEFAULT
-    from ssvid.evaluation.tables.transfer import transfer as run_it
+    from ssvid.evaluation.tables.request import TableRequest
+    from ssvid.evaluation.tables.transfer import transfer as make_table
 
-    with console.counting() as told:
-        made = run_it(
-            models,
-            data,
-            protocols=protocol or DEFAULT,
-            options=option or (),
-            view={"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool},
-            seeds=seeds,
-            published=published,
-            out=out,
-            jobs=jobs,
-            workers=workers,
-            device=device,
-            command=shlex.join(["ssvid", *sys.argv[1:]]),
-            progress=told,
-            told=lambda line: console.LOG.print(line, soft_wrap=True, markup=False),
-        )
-    table = made.table
+    request = TableRequest(
+        models,
+        data,
+        protocols=protocol or (),
+        options=option or (),
+        view={"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool},
+        seeds=seeds,
+        published=published,
+        out=out,
+        jobs=jobs,
+        workers=workers,
+        device=device,
+        command=shlex.join(["ssvid", *sys.argv[1:]]),
+    )
+    with console.counting() as progress:
+        made = make_table(request, progress, console.log)
     if out is not None:
         made.write(out)
-    show(table, as_json)
+    show(made.table, as_json)

@@ -18,21 +18,22 @@ app = typer.Typer()
 @app.command()
 def index(
     paths: Annotated[list[str], typer.Argument(help="Folders, 'path label' lists, CSVs, videos, or LAYOUT:FOLDER.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Index file to make or go on with.")] = Path("index.sqlite"),
-    root: Annotated[Path | None, typer.Option(help="Folder that the paths in lists start from.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Index file to make or to add to.")] = Path("index.sqlite"),
+    root: Annotated[Path | None, typer.Option(help="Folder that paths in lists are relative to.")] = None,
     transcode: Annotated[
         Path | None, typer.Option(help="Also write small, quick-to-seek training copies here.")
     ] = None,
     short_side: Annotated[int, typer.Option(help="Short side of the training copies, px.")] = 160,
     raw: Annotated[
-        bool, typer.Option(help="Keep decoded frames instead of small videos: nothing left to decode, much disk.")
+        bool,
+        typer.Option(help="Store decoded frames instead of small videos: nothing left to decode, but much disk space."),
     ] = False,
     limit: Annotated[float, typer.Option(help="Seconds one file may take.")] = 600.0,
     workers: Workers = None,
     strict: Annotated[bool, typer.Option(help="Exit with 3 when a file is bad.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Scan videos once into an index; call again to go on or to add.
+    """Scan videos once into an index; call again to continue or to add videos.
 
     Example:  ssvid index videos/ -o videos.sqlite --transcode copies/
     """
@@ -40,7 +41,7 @@ def index(
     from ssvid.data.scanning import scan_videos, write_training_copies
 
     if raw and transcode is None:
-        raise ConfigError("--raw says what --transcode DIR writes; name a folder with --transcode")
+        raise ConfigError("--raw changes what --transcode DIR writes; name a folder with --transcode")
     opened = Index(out, create=True)
     with console.counting() as progress:
         found = scan_videos(paths, opened, root=root, workers=workers, limit=limit, progress=progress)
@@ -69,22 +70,22 @@ def index(
 
 @app.command("make-world")
 def make_world(
-    folder: Annotated[Path, typer.Argument(help="Folder to write; an unfinished one is gone on with.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write; an unfinished world is completed.")],
     per_class: Annotated[int, typer.Option(help="Videos a class.")] = 20,
     frames: Annotated[int, typer.Option(help="Frames a video.")] = 64,
     size: Annotated[int, typer.Option(help="Side, px.")] = 128,
     fps: Annotated[float, typer.Option(help="Frames a second.")] = 30.0,
-    seed: Annotated[int, typer.Option(help="Every video depends on seed, class and number only.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed; a video depends on seed, class and number only.")] = 0,
     varying_speed: Annotated[float, typer.Option(help="Share of videos whose speed changes, 0 to 1.")] = 0.0,
     masks: Annotated[bool, typer.Option(help="Also write instance masks as palette PNG.")] = False,
     davis: Annotated[bool, typer.Option(help="Also write frames and masks in the DAVIS layout.")] = False,
-    crf: Annotated[int, typer.Option(help="Quality of H.264, lower is better; 0 loses nothing.")] = 18,
+    crf: Annotated[int, typer.Option(help="Quality of H.264, lower is better; 0 is lossless.")] = 18,
     picture: Annotated[
         Path | None, typer.Option(help="Also write one moving picture of all classes (.webp or .gif).")
     ] = None,
     workers: Workers = None,
 ) -> None:
-    """Make the motion world: labelled videos whose classes only time tells apart.
+    """Make the motion world: labelled videos whose classes differ in motion only.
 
     Example:  ssvid make-world world/ --per-class 40 --masks --picture world.webp
     """
@@ -103,7 +104,7 @@ def make_world(
             davis=davis,
             crf=crf,
             workers=workers or 0,
-            progress=lambda done, total: progress("rendering", done, total),
+            progress=progress,
         )
     if picture is not None:
         from ssvid.data.contact_sheets import animate_classes

@@ -1,10 +1,10 @@
 """Batched clip augmentation on the device, with its scope explicit.
 
 The parameters of an augmentation are drawn per sample beside the frame indices (numpy, from the sample's own generator), travel with
-the sample and are applied to the whole batch at once on the device. What a sample looks like therefore depends on nothing but its
-seed: not on the worker, the process or the place in the batch.
+the sample and are applied to the whole batch at once on the device. A sample therefore depends on its seed alone, not on the
+worker, the process or its place in the batch.
 
-Scope says what shares one draw: "video" (all clips of the sample), "clip" (every clip its own), "frame" (every frame its own).
+The scope is what shares one draw: "video" (all clips of the sample), "clip" (every clip its own), "frame" (every frame its own).
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ class Augment:
         return {"box": box.copy(), "color": color.copy()}
 
     def _drifting(self, draw: Draw, rng: np.random.Generator, shape: tuple[int, int], frames: int) -> np.ndarray:
-        """What `draw` gives for `shape`, or with drift a row of `frames` from one such draw towards another."""
+        """A draw for `shape`; with drift, a row of `frames` steps from one draw towards another."""
         full = draw(rng, shape)
         if not self.drift:
             return full
         partial = full + rng.uniform(0, self.drift, (*shape, 1)) * (draw(rng, shape) - full)
-        # a coin says which comes first: the two are not spread alike, and that would tell backward from forward
+        # a coin decides which comes first: the two are spread differently, which would tell backward from forward
         swap = rng.random((*shape, 1)) < 0.5
         start, end = np.where(swap, partial, full), np.where(swap, full, partial)
         return start + np.linspace(0, 1, frames)[:, None] * (end - start)

@@ -1,8 +1,8 @@
 """Dense optical flow between the frames of a clip, on the device and in batches, without weights.
 
 Iterative Lucas and Kanade (IJCAI 1981) at every pixel, from coarse to fine (Bouguet 2000): the second frame is warped by what is known so
-far, and the rest is the least-squares answer to brightness constancy in a window. It is rough beside a learnt flow, but it needs neither
-a further library nor weights, and is good to a tenth of a pixel or so where there is texture.
+far, and the rest is the least-squares answer to brightness constancy in a window. It is less accurate than learnt flow, but needs neither
+another library nor weights, and is right to about a tenth of a pixel where there is texture.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def flow_pictures(clips: Tensor) -> Tensor:
     """Flow without the camera's motion as pictures, x, y and length in 32nds of the side: (B,3,T,H,W) on 0..1 -> (B,3,T-1,H,W)."""
     flow = optical_flow(clips) * 32 / clips.shape[-1]
     camera = flow.flatten(3).median(3).values[..., None, None]
-    flow = F.softshrink(flow - camera, 0.1)  # less is noise, and lost in the 8 bits of published flow
+    flow = F.softshrink(flow - camera, 0.1)  # smaller values are noise, and are lost in the 8 bits of published flow
     length = torch.hypot(flow[:, :1], flow[:, 1:])  # ten times as quick on a CPU as a norm over a dimension of two
     return torch.cat([flow, length], 1)
 

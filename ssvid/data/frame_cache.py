@@ -1,4 +1,4 @@
-"""The frames of a small data set, decoded once into one file that is mapped into memory, for jobs that show every video many times."""
+"""The frames of a small data set, decoded once into one file that is mapped into memory, for jobs that read every video many times."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FrameCache:
 
     @property
     def kept(self) -> bool:
-        """Whether the frames lie ready; if not, they are decoded for every clip."""
+        """Whether the frames are kept; otherwise they are decoded for every clip."""
         return self.frames is not None
 
     def __getitem__(self, plan: SamplePlan) -> tuple[SamplePlan, str, np.ndarray | VideoError]:

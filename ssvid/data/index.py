@@ -1,8 +1,8 @@
 """The index: every video scanned once, kept in one SQLite file that training, evaluation and search read and never probe again.
 
-A row says what the video is (label, split, group), what it holds (true frame count, times, size, codec, audio, seek safety), how it
-moves (motion, cuts, black bars, static share), or why it cannot be used. Rows are written one transaction each, so a scan that is
-killed has lost nothing and the next one goes on from there.
+A row holds the label, split and group of a video, what its file holds (true frame count, times, size, codec, audio, seek safety), its
+motion, cuts, black bars and static share, or the reason why it cannot be used. Every row is a transaction of its own, so a killed scan
+loses nothing and the next one goes on from there.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class BadVideo:
 class Index:
     """An index file, open. Read it with `videos()`, `bad()`, `classes`; `ssvid.data.scanning` fills it.
 
-    What its data sets say about themselves: `titles`, `notes`, `flip`.
+    `titles`, `notes` and `flip` describe its data sets.
 
     Raises DataError when the file is missing (unless create=True), is not an index or was written by another version.
     """
@@ -125,7 +125,7 @@ class Index:
             connection.close()
 
     def enter(self, place: str, listing: Listing) -> None:
-        """Enter a data set: its videos, and what it says about itself. `place` tells the data sets of one index apart."""
+        """Enter a data set: its videos, title, notes and whether it may be mirrored. `place` identifies it within the index."""
         self.add(listing.entries)
         about = {"title": listing.title, "flip": listing.flip, "notes": listing.notes}
         with self.database() as database:
@@ -134,7 +134,7 @@ class Index:
     def add(self, entries: Iterable[Entry]) -> None:
         """Enter videos to be scanned. A known one is scanned again only if its size or time changed; labels are brought up to date.
 
-        One that its list names and that is not there gets a row as a bad one.
+        A video that a list names and that is not there gets a row with that reason.
         """
         with self.database() as database:
             for entry in entries:
@@ -245,7 +245,7 @@ def fingerprint(videos: Iterable[VideoRecord]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _record(row: tuple) -> VideoRecord:
+def _record(row: tuple[Any, ...]) -> VideoRecord:
     id, label, split, group, info_json, times, motion, shots_json, copy_json, _ = row
     info = VideoInfo(times=np.frombuffer(times, np.float64), **json.loads(info_json))
     copy = replace(info, **json.loads(copy_json)) if copy_json else None

@@ -1,10 +1,10 @@
-"""How the things of the motion world move: twelve classes of motion as functions of world time.
+"""How objects of the motion world move: the classes of motion as functions of world time.
 
 Nothing here knows pixels. Lengths are in frame sides (the frame is 1 x 1, x to the right, y down), times in seconds of the world clock,
 angles in radians, clockwise as seen on the screen. Every class has a natural pace (one gravity for the whole world, a narrow spread of
-speeds), so that a video played too fast or backwards can be told from its motion.
+speeds), so that its motion shows whether a video is played too fast or backwards.
 
-The stage, that is who stands where and how large, is drawn without looking at the class; a class only decides who moves and how.
+The stage (places and sizes of all objects) is drawn without looking at the class; a class only decides which objects move and how.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Array = np.ndarray
 
 @dataclass
 class Poses:
-    """What every object does: the first BODIES objects are large bodies, the others pebbles.
+    """Poses of every object over time: the first BODIES objects are large bodies, the others pebbles.
 
     Shapes: xy (T,N,2) frame sides, angle (T,N) radians, radius (T,N) frame sides, opacity (T,N) 0..1.
     """
@@ -43,7 +43,7 @@ Motion = Callable[[Poses, Array, np.random.Generator], Array]
 
 
 def set_stage(rng: np.random.Generator) -> Poses:
-    """Everybody at rest, T=1: two or three bodies apart from each other, and a heap of pebbles somewhere between packed and strewn."""
+    """All objects at rest, T=1: two or three bodies apart from each other, and a heap of pebbles somewhere between packed and strewn."""
     heap = rng.uniform(0.36, 0.64, 2)
     taken = [heap]
     for _ in range(BODIES):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssvid.data.motions import BODIES, CLASSES, PEBBLES, move, set_stage, world_clock
-from ssvid.data.scene import Sprite, background_at, draw_sprite, make_scene, paint
+from ssvid.data.motions import BODIES, CLASSES, PEBBLES, Poses, move, set_stage, world_clock
+from ssvid.data.scene import Array, Scene, Sprite, background_at, draw_sprite, make_scene, paint
 from ssvid.errors import ConfigError
 
 
@@ -59,6 +59,13 @@ def render_video(
     speed, time = world_clock(own, frames, fps, varying_speed)
     poses, phase = move(label, stage, time, own)
 
+    pictures, masks, centres = _paint_frames(scene, poses, time, size)
+    return SyntheticVideo(pictures, masks, centres, speed.astype(np.float32), phase.astype(np.float32), label, label)
+
+
+def _paint_frames(scene: Scene, poses: Poses, time: Array, size: int) -> tuple[Array, Array, Array]:
+    """Pictures (T,H,W,3), masks (T,H,W) and centres (T,N,2) of `SyntheticVideo`, for the seconds (T,) of the world clock."""
+    frames = len(time)
     order = [i for i in scene.order if poses.opacity[:, i].max() > 0]  # back to front
     number = {i: k + 1 for k, i in enumerate(sorted(order))}
     pictures = np.empty((frames, size, size, 3), np.uint8)
@@ -72,11 +79,11 @@ def render_video(
                 continue
             x, y = poses.xy[t, i] * size - 0.5
             pose = (x, y, poses.radius[t, i] * size, poses.angle[t, i])
-            if i not in drawn or drawn[i][0] != pose:  # who stands still is drawn once
+            if i not in drawn or drawn[i][0] != pose:  # an object that stands still is drawn once
                 drawn[i] = pose, draw_sprite(scene.looks[i], *pose, size)
             paint(canvas, masks[t], drawn[i][1], poses.opacity[t, i], number[i])
             centres[t, number[i] - 1] = x, y
         pictures[t] = (np.clip(canvas, 0, 255) + 0.5).astype(np.uint8)
         seen = np.bincount(masks[t].ravel(), minlength=len(order) + 1)[1:] > 0
         centres[t, ~seen] = np.nan
-    return SyntheticVideo(pictures, masks, centres, speed.astype(np.float32), phase.astype(np.float32), label, label)
+    return pictures, masks, centres

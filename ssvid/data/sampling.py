@@ -18,7 +18,7 @@ from ssvid.data.index import VideoRecord
 class Clips:
     """What a task asks of one video: the frames of each clip and what the right answer is.
 
-    indices: int (V,T) frame indices of the file, in the order the backbone shall see them.
+    indices: int (V,T) frame indices of the file, in the order in which the backbone sees them.
     target: whatever array the task's loss needs for this video; batched along a new first axis.
     """
 
@@ -36,17 +36,16 @@ def clock(video: VideoRecord, fps: float | None = None) -> np.ndarray:
     if fps is None and not info.variable:
         return np.arange(info.frames)
     rate = fps if fps is not None else info.fps
-    ticks = (
-        np.arange(0.0, info.duration - 0.5 / rate, 1.0 / rate) + 1e-6
-    )  # tolerance against rounding just below a frame
+    # the tolerance keeps a tick from being rounded to just before its frame
+    ticks = np.arange(0.0, info.duration - 0.5 / rate, 1.0 / rate) + 1e-6
     return np.clip(np.searchsorted(info.times, ticks, side="right") - 1, 0, info.frames - 1)
 
 
 def window_starts(video: VideoRecord, ticks: np.ndarray, window_length: int, min_motion: float = 0.0) -> np.ndarray:
     """Positions s on the clock such that the `window_length` ticks from s lie in one shot and move enough.
 
-    min_motion is the least mean of the index's motion (mean absolute grey difference, 0..255) inside the window; a window that is
-    static or cut cannot be answered honestly by any temporal task.
+    min_motion is the least mean of the index's motion (mean absolute grey difference, 0..255) inside the window; no
+    temporal task can be solved on a static window or across a cut.
     """
     if len(ticks) < window_length:
         return np.zeros(0, int)
@@ -62,8 +61,7 @@ def window_starts(video: VideoRecord, ticks: np.ndarray, window_length: int, min
 
 
 def window_motion(video: VideoRecord, ticks: np.ndarray, window_length: int, starts: np.ndarray) -> np.ndarray:
-    """Mean motion a frame (mean absolute grey difference, 0..255) inside the windows of `window_length` ticks from `starts`: (N,) ->
-    (N,)."""
+    """Mean motion a frame (mean absolute grey difference, 0..255) in windows of `window_length` ticks from each of `starts` (N,)."""
     first, last = ticks[starts], ticks[starts + window_length - 1]
     moved = np.concatenate([[0.0], np.cumsum(video.shots.motion, dtype=np.float64)])
     return (moved[last + 1] - moved[first + 1]) / np.maximum(last - first, 1)

@@ -1,6 +1,6 @@
 """Filling an index: scan videos in parallel, write training copies, go on where a killed call stopped.
 
-Every file is decoded once, in a guarded child process: one that crashes or hangs costs its own row and nothing else.
+Every file is decoded once in a guarded child process, so that a decoder that crashes or hangs spoils no other row.
 """
 
 from __future__ import annotations
@@ -148,24 +148,24 @@ def _scan_todo(index: Index, workers: int | None, limit: float, progress: Progre
     return Summary(len(index), len(index.bad()), len(todo))
 
 
-def _scan_one(guard: Guard, job: tuple, limit: float) -> Any:
+def _scan_one(guard: Guard, job: tuple[Any, ...], limit: float) -> Any:
     return scan(job[1], limit, guard=guard)
 
 
-def _copy_one(guard: Guard, job: tuple, limit: float) -> Any:
+def _copy_one(guard: Guard, job: tuple[Any, ...], limit: float) -> Any:
     _, path, target, info, short_side = job
     guard.run(transcode, path, target, info, short_side, limit=limit, stall=STALL)
     return scan(target, limit, guard=guard)[0]
 
 
-def _keep_one(guard: Guard, job: tuple, limit: float) -> Any:
+def _keep_one(guard: Guard, job: tuple[Any, ...], limit: float) -> Any:
     _, path, target, info, short_side = job
     return guard.run(keep_raw, path, target, info, short_side, limit=limit, stall=STALL)
 
 
 def _guarded(
-    work: Callable[[Guard, tuple, float], Any],
-    jobs: Sequence[tuple],
+    work: Callable[[Guard, tuple[Any, ...], float], Any],
+    jobs: Sequence[tuple[Any, ...]],
     workers: int | None,
     limit: float,
     what: str,
@@ -178,7 +178,7 @@ def _guarded(
     for guard in owned:
         guards.put(guard)
 
-    def one(job: tuple) -> Any:
+    def one(job: tuple[Any, ...]) -> Any:
         guard = guards.get()
         try:
             return work(guard, job, limit)

@@ -1,7 +1,7 @@
-"""How the motion world looks: backgrounds, shapes, colours, and the drawing of one frame. Nothing here knows classes or time.
+"""The appearance of the motion world: backgrounds, shapes, colours, and the drawing of one frame, independent of class and time.
 
 Shapes are star-shaped: an outline r(angle) in a table, from which coverage (anti-aliased), surface pattern, shading and a soft shadow
-are computed in the shape's own box only. Everything is drawn resolution-free, so a seed gives the same scene at any frame size.
+are computed in the shape's own box only. Coordinates are free of the resolution, so a seed gives the same scene at any frame size.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The motion world: labelled videos we make ourselves, in which only time tells the classes apart.
 
 Video number n of every class shows the same scene (background, shapes, colours, places, drift, all drawn from (seed, n)); the class
-decides who moves and how. So no single frame, colour or object count knows the class, and videos of one scene, one `group`, are always on
-the same side of the split. Every video is known to the pixel: masks, centres, the speed of the world clock, the progress of the action.
+decides which objects move and how. So no single frame, colour or object count gives the class away, and videos of one scene (one `group`)
+are always on the same side of the split. Masks, centres, the speed of the world clock and the progress of the action are known exactly.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.rendering import SyntheticVideo, render_video
 from ssvid.errors import ConfigError
 from ssvid.files import read_json, write_json, write_text
+from ssvid.progress import Progress, silent
 from ssvid.video.writer import write_video
 
 __all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render_video"]
@@ -83,29 +84,26 @@ def make_world(
     masks: bool = False,
     davis: bool = False,
     crf: int = 18,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
     workers: int = 1,
 ) -> Path:
     """Write a motion world and return the path of its list, `videos.csv` (header path,label,split,group; paths relative to it).
 
-    Written: videos/<class>/<name>.mp4, annotations/<name>.json, world.json (the options and counts), with `masks` also
-    masks/<name>/00000.png ... (indexed, DAVIS palette), with `davis` also the layout of DAVIS 2017 under davis/ (objects of at least 0.5 %
-    of the first frame). Video n depends on (seed, class, n) and the options only: a larger world contains the smaller one, whatever the
-    workers. Called again on the same folder it makes what is missing.
+    It consists of videos/<class>/<name>.mp4, annotations/<name>.json, world.json (options and counts), and where asked for of masks/ and of
+    davis/ in the layout of DAVIS 2017 (objects of at least 0.5 % of the first frame). Video n depends on (seed, class, n) and the options
+    only, so a larger world contains the smaller one. Called again on the same folder it makes what is missing.
 
     Args:
         folder: where to; made if missing.
         per_class: videos a class; may be raised in a later call.
         frames, size, fps: of every video, as in `render_video`.
-        seed: the scenes are drawn from (seed, number).
-        test_share: share of the scenes in the test split.
-        varying_speed: share 0..1 of the scenes whose world clock changes its speed. The default 0 keeps "normal speed" true for all
-            videos, which pretraining on speed needs; make a second folder with 1.0 to test adaptive speed. Noted in every annotation.
-        masks, davis: what else to write.
-        crf: quality of H.264, 0..51, lower is better; 0 loses nothing, to see what a network owes to compression.
-        progress: called with (done, total) after every video.
-        workers: processes; 0 takes one per 24 missing videos, at most one per core. More than one are spawned, so a script of your own
-            then needs `if __name__ == "__main__"`.
+        seed: the scenes are drawn from (seed, number). test_share: share of them in the test split.
+        varying_speed: share 0..1 of the scenes whose world clock changes its speed. Pretraining on speed needs 0, so that "normal speed"
+            is true of every video; 1 tests adaptive speed.
+        masks, davis: what else to write. crf: quality of H.264, 0..51, lower is better; 0 is lossless.
+        progress: called after every video.
+        workers: processes; 0: one per 24 missing videos, at most one per core. They are spawned: guard a script of your own with
+            `if __name__ == "__main__"`.
 
     Raises:
         ConfigError: options out of range, or a folder that holds something else or a world made with other options.
@@ -119,11 +117,9 @@ def make_world(
     _claim(folder, world)
     items = [WorldItem(label, number) for label in CLASSES for number in range(per_class)]
     missing = [item for item in items if not _finished(folder, item)]
-    done = len(items) - len(missing)
-    for _ in _map(partial(_make_video, folder, world), missing, workers):
-        done += 1
-        if progress is not None:
-            progress(done, len(items))
+    written = _map(partial(_make_video, folder, world), missing, workers)
+    for done, _ in enumerate(written, len(items) - len(missing) + 1):
+        progress("rendering", done, len(items))
     return _write_lists(folder, world, items)
 
 

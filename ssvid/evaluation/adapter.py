@@ -1,13 +1,15 @@
-"""What a downstream adapter is given and what it gives back: the interface between the protocols and the table.
+"""What a downstream adapter is given and what it gives back: the interface between the protocols and the tables.
 
-An adapter is one file in `downstream/` (or a module named in the entry-point group "ssvid.adapters") that holds two things:
+An adapter is one file in `downstream/` (or a module named in the entry-point group "ssvid.adapters") that holds a plain literal and the
+functions of its protocols:
 
-    PROTOCOLS = {"name": {"summary": ..., "after": ..., "differs": ..., "trains": "head" | "all" | "nothing", "options": {...}}, ...}
-    def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]
+    PROTOCOLS = {"knn": {"summary": ..., "after": ..., "differs": ..., "trains": "head" | "all" | "nothing"}, ...}
+    def knn(candidate: Candidate, context: EvalContext, *, neighbours: tuple[int, ...] = (1, 5), ...) -> Iterator[Score]
 
-`PROTOCOLS` is a plain literal, read from the source, so that listing imports no torch. `options` holds every option of the protocol with
-its default; an entry "*" holds fields and options that the others share, each of which may change some. `run` reads what the user changed
-from `context.options` through `Protocol.settings`. Files without `PROTOCOLS` are no adapters.
+The function has the protocol's name. Its keyword-only parameters are the protocol's options; their defaults are literals. `PROTOCOLS` and
+the signatures are read from the source, so that listing imports no torch. A protocol that differs from another one in its defaults alone
+names that one's function and its own defaults: {"function": "knn", "defaults": {"neighbours": (10, 20)}, ...}. The further fields of an
+entry are those of `Protocol`. Files without `PROTOCOLS` are no adapters.
 
 A candidate whose weights depend on the fold, as those of a backbone trained with the labels of the training videos do, says
 `per_fold=True`; then, and only then, `make` is called with the number of the fold.
@@ -17,12 +19,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ssvid.config import check_options
 from ssvid.errors import ConfigError
-from ssvid.plugins import find_modules, import_source, read_literal
+from ssvid.plugins import find_modules, import_source, read_literal, read_signatures
 from ssvid.progress import Progress
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ class Score(NamedTuple):
     """One number of one protocol.
 
     name: the column, as "linear", "few@5", "phase accuracy". value: percent unless the name says otherwise. chance: the same of
-    guessing, None where there is none. predicted: video id -> class told, for the confusion matrix; empty where there is none.
+    guessing, None where there is none. predicted: video id -> class, for the confusion matrix; empty where no class is predicted.
     """
 
     name: str
@@ -70,8 +73,9 @@ class EvalContext:
 
     videos: all labelled and usable. folds: (train, test) positions in `videos`; accuracies pool the test videos of all folds.
     view: how a video is shown to a frozen backbone. seed: of heads, draws and orders. device: of torch. workers: decoding processes.
-    options: those options of the protocol that the user changed. progress: called with (what, done, total).
-    flip: whether a video keeps its label when it is mirrored left to right; where not, none is ever mirrored.
+    options: those options of the protocol that the user changed. protocol: the name of the protocol that is run, set by `run`; scores are
+    named after it. progress: called with (what, done, total). flip: whether a video keeps its label when it is mirrored left to right;
+    where not, none is ever mirrored.
     """
 
     videos: Sequence[VideoRecord]
@@ -81,61 +85,77 @@ class EvalContext:
     device: str = "cpu"
     workers: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+    protocol: str = ""
     progress: Progress | None = None
     flip: bool = True
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named way of evaluating: what it is, whose it follows, in what it differs from that and from its siblings, what is trained
-    ("head", "all", "nothing"), and its options with their defaults."""
+    """A named way of evaluating.
+
+    path, function: the adapter's file, and which of its functions computes the scores. summary: one line. after: whose way it is.
+    differs: in what it differs from that and from the protocols beside it. trains: "head", "all" of the network, or "nothing".
+    options: their defaults. needs_labels: False where the videos alone are enough. ranks: whether it ranks videos and so belongs in the
+    retrieval table. recipe: whether its training makes the row *supervised*; its options are then the fields of `Recipe`.
+    """
 
     name: str
     path: Path
+    function: str
     summary: str
     after: str
     differs: str
     trains: str
     options: dict[str, Any]
+    needs_labels: bool = True
+    ranks: bool = False
+    recipe: bool = False
 
     def settings(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """All options with `changes` put in. Raises ConfigError for an unknown option or a value of another type."""
-        for name in changes or {}:
-            if name not in self.options:
-                close = difflib.get_close_matches(name, self.options, 1)
-                hint = f" Did you mean {close[0]}?" if close else ""
-                listed = ", ".join(f"{key}={value}" for key, value in self.options.items()) or "none"
-                raise ConfigError(f"Protocol {self.name} has no option {name!r}.{hint} Its options: {listed}.")
-        changed = {name: self._fitting(name, value) for name, value in (changes or {}).items()}
-        return self.options | changed
+        if not changes:
+            return dict(self.options)
+        return self.options | check_options(self.load(), changes, f"Protocol {self.name}")
 
-    def _fitting(self, name: str, value: Any) -> Any:
-        default = self.options[name]
-        if isinstance(default, tuple):
-            value = tuple(value) if isinstance(value, list | tuple) else (value,)
-            if all(_is(item, default[0]) for item in value) and value:
-                return tuple(type(default[0])(item) for item in value)
-        elif _is(value, default):
-            return type(default)(value)
-        kind = f"several {type(default[0]).__name__}" if isinstance(default, tuple) else type(default).__name__
-        raise ConfigError(f"Protocol {self.name}: {name}={value!r} must be {kind}, as its default {default!r}.")
+    def load(self) -> Callable[..., Iterator[Score]]:
+        """The function of the protocol; imports the adapter."""
+        function: Callable[..., Iterator[Score]] = getattr(import_source(self.path), self.function)
+        return function
 
 
 def protocols() -> dict[str, Protocol]:
-    """Every protocol by its name. Imports no adapter and no torch. Raises ConfigError for a PROTOCOLS that cannot be read."""
+    """Every protocol by its name. Imports no adapter and no torch. Raises ConfigError for an adapter that cannot be read."""
     found: dict[str, Protocol] = {}
     for path in find_modules("downstream", "ssvid.adapters").values():
         entries = read_literal(path, "PROTOCOLS") or {}
-        shared = entries.get("*", {})
+        signatures = read_signatures(path) if entries else {}
         for name, entry in entries.items():
-            if name != "*":
-                options = shared.get("options", {}) | entry.get("options", {})
-                fields = {"differs": "", **shared, **entry, "options": options}
-                try:
-                    found.setdefault(name, Protocol(name, path, **fields))
-                except TypeError as error:
-                    raise ConfigError(f"{path}: the entry of {name!r} in PROTOCOLS is not right: {error}.") from error
+            found.setdefault(name, _protocol(name, path, entry, signatures))
     return found
+
+
+def recipe_protocol() -> Protocol:
+    """The protocol whose training makes the row *supervised*. Raises ConfigError where none says so."""
+    for protocol in protocols().values():
+        if protocol.recipe:
+            return protocol
+    raise ConfigError('no protocol says "recipe": True, so the row supervised cannot be trained; install ssvid again')
+
+
+def _protocol(name: str, path: Path, entry: Mapping[str, Any], signatures: Mapping[str, Mapping[str, Any]]) -> Protocol:
+    """The protocol of an entry in PROTOCOLS. Raises ConfigError for an entry that is not right."""
+    fields = {"function": name, **entry}
+    function, defaults = fields["function"], fields.pop("defaults", {})
+    wrong = f"{path}: the entry of {name!r} in PROTOCOLS is not right"
+    if function not in signatures:
+        raise ConfigError(f"{wrong}: the file has no function {function}.")
+    if unknown := sorted(defaults.keys() - signatures[function].keys()):
+        raise ConfigError(f"{wrong}: {function} has no option {', '.join(unknown)}.")
+    try:
+        return Protocol(name, path, options={**signatures[function], **defaults}, **fields)
+    except TypeError as error:
+        raise ConfigError(f"{wrong}: {error}.") from error
 
 
 def find_protocol(name: str) -> Protocol:
@@ -154,12 +174,4 @@ def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[S
     Raises ConfigError for an unknown protocol or option, DataError where the videos do not have what the protocol needs.
     """
     found = find_protocol(protocol)
-    found.settings(context.options)
-    yield from import_source(found.path).run(protocol, candidate, context)
-
-
-def _is(value: Any, default: Any) -> bool:
-    """Whether a value is of the default's type; an int may stand for a float, a bool for nothing else."""
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(default, bool) and isinstance(value, bool)
-    return isinstance(value, int | float) if isinstance(default, float) else isinstance(value, type(default))
+    yield from found.load()(candidate, replace(context, protocol=protocol), **found.settings(context.options))

@@ -73,9 +73,6 @@ class Recipe:
                 raise ConfigError(f"{name} must be positive, not {getattr(self, name)}")
         if self.batch < 2:
             raise ConfigError("batch must be at least 2, since batch norm needs something to compare with")
-        for name in ("area", "ratio"):
-            if len(getattr(self, name)) != 2:
-                raise ConfigError(f"{name} takes two values, least and most, not {getattr(self, name)}")
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step (0 .. steps - 1) as a share of the highest."""
@@ -173,11 +170,11 @@ def train(
     labels: np.ndarray,
     recipe: Recipe,
     seed: int = 0,
-    told: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Classifier:
     """Train a backbone and a fresh head on the videos at `positions`, whose classes are `labels` (n,), numbers from 0 on.
 
-    The backbone is changed. told: called with (steps done, steps in all). Raises SsvidError when the loss is not finite.
+    The backbone is changed. progress: called with (steps done, steps in all). Raises SsvidError when the loss is not finite.
     """
     steps = -(-recipe.epochs * len(positions) // recipe.batch)
     steps = min(steps, recipe.steps) if recipe.steps else steps
@@ -199,8 +196,8 @@ def train(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            if told:
-                told(step + 1, steps)
+            if progress:
+                progress(step + 1, steps)
     return model.eval()
 
 

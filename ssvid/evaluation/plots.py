@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ssvid.evaluation.tables.entries import FIXED, RANDOM, SUPERVISED
-from ssvid.evaluation.tables.table import Row, Table, decimals, label, spread
+from ssvid.evaluation.tables.table import Kind, Row, Table, decimals, label, spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,8 +61,7 @@ def panels(table: Table) -> list[list[str]]:
 
 
 def score_figure(table: Table, columns: int = 4) -> Figure:
-    """All panels in one figure: means with the spread over seeds, and a line at chance. Runs are in colour, rows that learnt from labels,
-    from nothing, or elsewhere are not."""
+    """All panels in one figure: means with the spread over seeds, and a line at chance. Pretrained rows are in the accent colour."""
     from matplotlib.figure import Figure
 
     shown = panels(table)
@@ -94,7 +92,7 @@ def score_panels(table: Table) -> list[Figure]:
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """Which class (row, its videos in percent) was told as which (column). counts: (K,K), videos of class i told as class j."""
+    """Confusion matrix: the videos of every true class (row) in percent by predicted class. counts: (K,K), class i predicted as j."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -105,13 +103,15 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     axis = figure.subplots()
     image = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
     if K <= FEW:
-        for true, told in zip(*np.nonzero(counts), strict=True):
-            color = "white" if share[true, told] > 55 else INK
-            axis.text(told, true, f"{share[true, told]:.0f}", ha="center", va="center", fontsize=7, color=color)
+        for true, predicted in zip(*np.nonzero(counts), strict=True):
+            color = "white" if share[true, predicted] > 55 else INK
+            axis.text(
+                predicted, true, f"{share[true, predicted]:.0f}", ha="center", va="center", fontsize=7, color=color
+            )
     small = min(8.0, 55 * side / K)  # points: names stand beside each other without touching
     axis.set_xticks(range(K), classes, rotation=60, ha="right", rotation_mode="anchor", fontsize=small)
     axis.set_yticks(range(K), classes, fontsize=small)
-    axis.set_xlabel("told", fontsize=9)
+    axis.set_xlabel("predicted class", fontsize=9)
     axis.set_ylabel("true class", fontsize=9)
     axis.set_title(title, fontsize=9, loc="left")
     figure.colorbar(image, ax=axis, shrink=0.6, label="videos of the class, %")
@@ -199,7 +199,7 @@ def _bars(axis: Axes, rows: Sequence[Row], name: str, named: bool) -> None:
     spreads = [spread(values) for values in scores]
     bars = axis.barh(range(len(rows)), means, xerr=spreads, color=[_color(row) for row in rows], height=0.7)
     for bar, row in zip(bars, rows, strict=True):
-        bar.set(hatch="///" if row.source else "", edgecolor="white", linewidth=0)
+        bar.set(hatch="///" if row.kind is Kind.PUBLISHED else "", edgecolor="white", linewidth=0)
     axis.set_yticks(range(len(rows)), [_label(row) for row in rows] if named else [])
 
 
@@ -222,8 +222,8 @@ def _curves(axis: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
 
 
 def _lines(rows: Sequence[Row]) -> list[tuple[str, Any]]:
-    """Colour and style of every row's line: runs differ in colour; what did not learn is grey, and what learnt from labels blue, each in
-    styles that come in the order of the backbones; baselines are of a lighter grey."""
+    """Colour and style of every row's line: pretrained rows differ in colour; rows without training are grey, supervised ones blue, each
+    in styles that come in the order of the backbones; fixed networks are of a lighter grey."""
     runs = sum(_color(row) == ACCENT for row in rows)
     colors = PALETTE if runs > 1 else [ACCENT]
     learnt = ((color, style) for style in itertools.cycle(("-", "--")) for color in colors)
@@ -231,8 +231,8 @@ def _lines(rows: Sequence[Row]) -> list[tuple[str, Any]]:
         color: zip(itertools.repeat(color), itertools.cycle(("-", "--", ":", "-.")), strict=False)
         for color in (SOFT, LABELS, FAINT)
     }
-    kinds = {ACCENT: learnt, **others}
-    return [next(kinds[FAINT if row.name.startswith(FIXED) else _color(row)]) for row in rows]
+    styles = {ACCENT: learnt, **others}
+    return [next(styles[FAINT if row.kind is Kind.FIXED else _color(row)]) for row in rows]
 
 
 def _label(row: Row) -> str:
@@ -241,6 +241,4 @@ def _label(row: Row) -> str:
 
 
 def _color(row: Row) -> str:
-    if row.source or row.name == RANDOM or row.name.startswith(FIXED):
-        return SOFT
-    return LABELS if row.name == SUPERVISED else ACCENT
+    return {Kind.SUPERVISED: LABELS, Kind.PRETRAINED: ACCENT}.get(row.kind, SOFT)

@@ -1,12 +1,10 @@
-"""Backbones trained from scratch with the labels of each fold: what the row *supervised* of a table is made of."""
+"""Backbones trained from scratch with the labels of each fold: the weights of the row *supervised* of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file
@@ -14,7 +12,7 @@ from safetensors.torch import load_file
 from ssvid.data.frame_cache import FrameCache
 from ssvid.data.index import fingerprint
 from ssvid.environment import package_version
-from ssvid.evaluation.adapter import Candidate, EvalContext, find_protocol
+from ssvid.evaluation.adapter import Candidate, EvalContext
 from ssvid.evaluation.finetuning import Classifier, ClipSource, Recipe, augmentation, clip_source, train
 from ssvid.evaluation.folds import labels_of
 from ssvid.files import cache_folder
@@ -22,14 +20,12 @@ from ssvid.training.run import save_weights
 from ssvid.zoo.backbone import Backbone
 
 
-def supervised(candidate: Candidate, context: EvalContext, changes: Mapping[str, Any] | None = None) -> Candidate:
+def supervised(candidate: Candidate, context: EvalContext, recipe: Recipe) -> Candidate:
     """A candidate of the same name, trained from its weights with the labels of each fold's training videos: for frozen protocols.
 
-    candidate: with random weights. context: videos, folds, view and seed of the training; its options are those of another protocol and
-    are not looked at. changes: options of the protocol `finetune`, which is the recipe.
+    candidate: with random weights. context: videos, folds, view and seed of the training; its options belong to another protocol.
     The weights of a fold are trained when they are first asked for and kept in the cache, where fine-tuning finds them too.
     """
-    recipe = Recipe(**find_protocol("finetune").settings(changes))
 
     def trained(fold: int) -> Backbone:
         return train_fold(candidate.name, candidate.make(), context, recipe, fold, keep=True).backbone.cpu().eval()
@@ -49,8 +45,8 @@ def train_fold(
         return model.eval()
     if len(context.folds) > 1:
         what = f"{what}, fold {fold + 1} of {len(context.folds)}"
-    told = partial(context.progress, what) if context.progress else None
-    model = train(backbone, fold_clips(context, recipe), positions, codes, recipe, context.seed, told)
+    progress = partial(context.progress, what) if context.progress else None
+    model = train(backbone, fold_clips(context, recipe), positions, codes, recipe, context.seed, progress)
     if keep:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_weights(path, dict(model.state_dict()))

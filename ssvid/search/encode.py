@@ -17,7 +17,7 @@ from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import clock, even_views
 from ssvid.errors import DataError
 from ssvid.evaluation.features import View, encode
-from ssvid.evaluation.tables.entries import line_up, trained_view
+from ssvid.evaluation.tables.entries import model_rows, trained_view
 from ssvid.zoo.backbone import Backbone
 
 Unit = Literal["video", "sequence", "clip", "frame"]
@@ -91,7 +91,7 @@ def open_encoder(
 
     view: None for what the run was trained on. Raises ConfigError for an unknown name, DataError for a run that cannot be read.
     """
-    groups = line_up([model], 1)
+    groups = model_rows([model], 1)
     group = groups[-1] if groups[-1].facts else groups[0]
     backbone = group.entries[0].make().eval()
     return Encoder(backbone, model, view or trained_view(groups), unit, device, workers)

@@ -1,23 +1,22 @@
-"""The page one looks at: the query as a looping clip and what was found as looping clips, in one file or a folder, without a server.
+"""The page of a search: the query and its hits as looping clips, in one file or a folder; no server is needed.
 
-Clips load when they come into view and stop when they leave it. Arrow keys go from one to the next, the space bar stops and starts,
-Enter enlarges. Who asked his system for less motion gets still pictures until he presses.
+Clips load when they come into view and pause when they leave it. Arrow keys move the focus, the space bar plays and pauses, Enter
+enlarges. With prefers-reduced-motion, clips stay paused until clicked.
 """
 
 from __future__ import annotations
 
-import base64
-import html
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ssvid.data.index import VideoRecord
-from ssvid.evaluation.page import Page
+from ssvid.evaluation.page import data_uri, figure_uri, write_template
+from ssvid.files import atomic
 from ssvid.search.collection import Collection, Hit, Moments
 from ssvid.search.encode import Span, stretch
 from ssvid.search.preview import Preview, cut
@@ -25,42 +24,8 @@ from ssvid.search.preview import Preview, cut
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STYLE = """<style>
-body { max-width: 76rem; }
-.hits { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(14rem, 44%), 1fr)); gap: .8rem; padding: 0; margin: 1rem 0; }
-.clip { margin: 0; border: 1px solid var(--line); border-radius: 10px; overflow: hidden; min-width: 0; background: var(--paper); }
-.clip:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-.clip video { display: block; width: 100%; aspect-ratio: 4/3; object-fit: contain; background: #000; border-radius: 0; cursor: pointer; }
-.clip.large { grid-column: 1 / -1; } .clip.large video { max-height: 75vh; }
-.clip figcaption { margin: 0; padding: .55rem .75rem .7rem; max-width: none; display: grid; gap: .2rem; }
-.clip .top { flex-wrap: wrap; } .clip b { color: var(--ink); font-size: 1rem; overflow-wrap: anywhere; }
-.clip .name { overflow-wrap: anywhere; font-size: .82rem; }
-.clip .top { display: flex; justify-content: space-between; gap: .5rem; align-items: baseline; font-variant-numeric: tabular-nums; }
-.bar { height: 4px; border-radius: 2px; background: color-mix(in srgb, var(--ink) 12%, transparent); }
-.bar i { display: block; height: 100%; border-radius: 2px; background: var(--mark, var(--soft)); }
-.right { --mark: #1f8a4c; border-color: var(--mark); } .wrong { --mark: #c0392b; border-color: var(--mark); }
-.verdict { color: var(--mark); font-weight: 600; white-space: nowrap; }
-@media (prefers-color-scheme: dark) { .right { --mark: #4cc38a; } .wrong { --mark: #ff8578; } }
-figure:not(.clip) img { max-width: min(38rem, 100%); }
-.query { max-width: 26rem; border-width: 2px; border-color: var(--accent); }
-</style>"""
-
-SCRIPT = """<script>
-const clips = [...document.querySelectorAll('.clip')], still = matchMedia('(prefers-reduced-motion: reduce)').matches;
-const play = video => { if (!video.src) video.src = video.dataset.src; video.play().catch(() => {}); };
-const press = video => video.paused ? (video.dataset.held = '', play(video)) : (video.dataset.held = '1', video.pause());
-const eye = new IntersectionObserver(seen => seen.forEach(({target, isIntersecting}) => {
-  if (!isIntersecting) target.pause(); else if (!still && !target.dataset.held) play(target); }), {rootMargin: '200px'});
-clips.forEach((clip, place) => {
-  const video = clip.querySelector('video'); eye.observe(video); video.onclick = () => press(video);
-  clip.onkeydown = event => {
-    const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
-    if (step) clips[(place + step + clips.length) % clips.length].focus();
-    else if (event.key === ' ') press(video);
-    else if (event.key === 'Enter') clip.classList.toggle('large');
-    else return;
-    event.preventDefault(); }; });
-</script>"""
+MARKS = {"right": "✓", "wrong": "✗", "": ""}
+SPOKEN = {"right": "same class", "wrong": "other class", "": ""}
 
 
 def write_search_page(
@@ -72,48 +37,33 @@ def write_search_page(
     remarks: Sequence[str] = (),
     moments: Moments | None = None,
 ) -> Path:
-    """Write the page of one question and return its path.
+    """Write the page of one query and return its path.
 
-    out: a file .html, which then holds all; or a folder, which gets index.html and the clips beside it. at: what was asked of the
-    video, None for all of it. moments: of a search within the video, whose self-similarity is drawn.
-    Raises VideoError for a file that cannot be read any more.
+    out: an .html file, which then holds everything; or a folder, which gets index.html and the clips beside it. at: the queried segment
+    of the video in seconds, None for the whole video. remarks: sentences to print under the query. moments: of a search within the
+    video, whose self-similarity is drawn. Raises VideoError for a file that can no longer be read.
     """
     path = Path(out)
     single = path.suffix.lower() in (".html", ".htm")
     media = None if single else path / "clips"
     start, end = stretch(video, collection.encoder.view, at)
-    facts = collection.facts()
-    page = Page("What looks like this?" if moments is None else "When does it look like this?")
-    page.parts.insert(0, STYLE)
-    counted = f"{facts.rows} {facts.unit}s" + (f" of {facts.videos} videos" if facts.unit != "video" else "")
-    where = counted if moments is None else f"{len(moments.spans)} moments of one video"
-    page.text(
-        f"{len(hits)} most similar of {where}, by {Path(facts.model).name}; the score is the cosine, 1 is the same.",
-        note=True,
-    )
     asked = Hit(video.path, start, end, 1.0, video.label, video.group)
-    page.parts.append(_tile(asked, cut(video, start, end), 0, None, media))
-    for remark in remarks:
-        page.text(f"Note: {remark}.", note=True)
-    page.heading("Found" if moments is None else "Moments")
     records, label = _records(collection, video, hits), video.label if moments is None else None
-    if label is not None:
-        same = sum(hit.label == label for hit in hits)
-        page.text(f"{same} of {len(hits)} show the query's class, {label}.", note=True)
-    tiles = [
-        _tile(hit, cut(records[hit.path], hit.start, hit.end), rank, label, media) for rank, hit in enumerate(hits, 1)
-    ]
-    page.parts.append(f'<div class="hits">{"".join(tiles)}</div>')
-    if moments is not None:
-        page.heading("Self-similarity")
-        caption = (
-            "How like each other all moments of the video are. Bright blocks are segments alike, bright stripes beside the diagonal "
-            "are repetitions."
-        )
-        page.figure(similarity_figure(moments, at), caption)
-    page.text("Arrow keys: next clip. Whitening: stop and go. Enter: larger.", note=True)
-    page.parts.append(SCRIPT)
-    return page.write(path if single else path / "index.html")
+    same = sum(hit.label == label for hit in hits)
+    return write_template(
+        path if single else path / "index.html",
+        "search.html.j2",
+        title="What looks like this?" if moments is None else "When does it look like this?",
+        summary=_summary(collection, hits, moments),
+        query=_tile(asked, cut(video, start, end), 0, None, media),
+        remarks=remarks,
+        verdict="" if label is None else f"{same} of {len(hits)} show the query's class, {label}.",
+        hits=[
+            _tile(hit, cut(records[hit.path], hit.start, hit.end), rank, label, media)
+            for rank, hit in enumerate(hits, 1)
+        ],
+        similarity="" if moments is None else figure_uri(similarity_figure(moments, at)),
+    )
 
 
 def similarity_figure(moments: Moments, at: Span | None = None) -> Figure:
@@ -159,45 +109,41 @@ def _records(collection: Collection, video: VideoRecord, hits: Sequence[Hit]) ->
     return {video.path: video} | {record.path: record for record in found}
 
 
-def _tile(hit: Hit, clip: Preview, rank: int, label: str | None, media: Path | None) -> str:
-    """A clip with what is known of it. rank 0 is the query, which is neither right nor wrong."""
+def _summary(collection: Collection, hits: Sequence[Hit], moments: Moments | None) -> str:
+    facts = collection.facts()
+    counted = f"{facts.rows} {facts.unit}s" + (f" of {facts.videos} videos" if facts.unit != "video" else "")
+    where = counted if moments is None else f"{len(moments.spans)} moments of one video"
+    return f"{len(hits)} most similar of {where}, by {Path(facts.model).name}; the score is the cosine, 1 is the same."
+
+
+def _tile(hit: Hit, clip: Preview, rank: int, label: str | None, media: Path | None) -> dict[str, Any]:
+    """A clip with what is known of it, as the template takes it. rank 0 is the query, which is neither right nor wrong."""
     known = rank and label is not None and hit.label is not None
     verdict = ("right" if hit.label == label else "wrong") if known else ""
     name = Path(hit.path).name
-    source = _source(clip, rank, name, media)
-    told = {"right": "✓ same class", "wrong": "✗ other class", "": ""}[verdict]
-    head = "query" if not rank else f"{rank} &nbsp;{hit.score:.3f}"
-    bar = f'<div class="bar"><i style="width:{100 * max(0.0, hit.score):.1f}%"></i></div>' if rank else ""
-    shown = (
-        ""
-        if clip.end - clip.start >= hit.end - hit.start - 0.2
-        else f", shown {clock_time(clip.start)}–{clock_time(clip.end)}"
-    )
-    lines = [
-        f'<span class="top"><b>{head}</b><span class="verdict">{told}</span></span>',
-        bar,
-        f"<b>{html.escape(hit.label)}</b>" if hit.label is not None else "",
-        f"<span>{clock_time(hit.start)}–{clock_time(hit.end)}{shown}</span>",
-        f'<span class="name" title="{html.escape(hit.path)}">{html.escape(name)}</span>',
-    ]
-    aria = html.escape(
-        " ".join(
-            filter(None, ["query" if not rank else f"hit {rank}, score {hit.score:.3f}", hit.label, told[2:], name])
-        )
-    )
-    kind = " ".join(filter(None, ["clip", verdict, "" if rank else "query"]))
-    poster = f"data:image/jpeg;base64,{base64.b64encode(clip.still).decode()}"
-    return (
-        f'<figure class="{kind}" tabindex="0" aria-label="{aria}"><video loop muted playsinline preload="none" poster="{poster}" '
-        f'data-src="{source}"></video><figcaption>{"".join(lines)}</figcaption></figure>'
-    )
+    whole = clip.end - clip.start >= hit.end - hit.start - 0.2
+    part = "" if whole else f", shown {clock_time(clip.start)}–{clock_time(clip.end)}"
+    spoken = ["query" if not rank else f"hit {rank}, score {hit.score:.3f}", hit.label, SPOKEN[verdict], name]
+    return {
+        "classes": " ".join(filter(None, ["clip", verdict, "" if rank else "query"])),
+        "aria": " ".join(filter(None, spoken)),
+        "poster": data_uri("image/jpeg", clip.still),
+        "source": _source(clip, rank, name, media),
+        "head": f"{rank} \N{NO-BREAK SPACE}{hit.score:.3f}" if rank else "query",
+        "verdict": f"{MARKS[verdict]} {SPOKEN[verdict]}".strip(),
+        "share": f"{100 * max(0.0, hit.score):.1f}" if rank else None,
+        "label": hit.label,
+        "seconds": f"{clock_time(hit.start)}–{clock_time(hit.end)}{part}",
+        "path": hit.path,
+        "name": name,
+    }
 
 
 def _source(clip: Preview, rank: int, name: str, media: Path | None) -> str:
     """Where the movie is: in the page, or in a file beside it."""
     if media is None:
-        return f"data:video/mp4;base64,{base64.b64encode(clip.movie).decode()}"
-    media.mkdir(parents=True, exist_ok=True)
+        return data_uri("video/mp4", clip.movie)
     file = media / f"{rank:03d}-{re.sub(r'[^A-Za-z0-9_-]+', '_', Path(name).stem)}.mp4"
-    file.write_bytes(clip.movie)
+    with atomic(file) as temporary:
+        temporary.write_bytes(clip.movie)
     return f"clips/{file.name}"

@@ -1,1 +1,1 @@
-"""Adaptive speed-up: how fast may every moment play and still look natural?"""
+"""Adaptive speed-up: play every moment as fast as it still looks natural."""

@@ -1,4 +1,4 @@
-"""Adapt a model to one video by the very question it was trained on, windows as they are against sped-up ones; no labels are needed."""
+"""Adapt a model to one video by its own pretext task, telling normal from sped-up windows; no labels are needed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,8 @@ from ssvid.training.task import PretextTask
 from ssvid.video.raw import keep_raw
 from ssvid.video.scan import scan
 
-STEPS, BATCH, RATE = (
-    200,
-    8,
-    3e-4,
-)  # the rate is a tenth of pretraining's: the video is one, and what is known shall stay
+STEPS, BATCH = 200, 8
+RATE = 3e-4  # a tenth of pretraining's learning rate: one video must not undo what was learnt from many
 MOST_KEPT = 20_000  # frames up to which the video is decoded once and kept small on disk while fitting, half a gigabyte
 
 
@@ -41,7 +38,8 @@ def adapt_to_video(
     seed: int = 0,
     losses: list[float] | None = None,
 ) -> SpeedModel:
-    """A copy of a SpeedNet (as `load_model` takes it, or a task) trained for some steps on a video's own windows; the same every time.
+    """A copy of a SpeedNet (as `load_model` takes it, or a task) trained for some steps on a video's own windows; on a CPU
+    the result is the same every time.
 
     losses: gets the loss of every step. Raises VideoError for a file that cannot be used, DataError for one without a window to learn from.
     """
@@ -50,7 +48,7 @@ def adapt_to_video(
     record = VideoRecord(0, info, shots)
     reason = task.why_unusable(record)
     if reason is not None:
-        raise DataError(f"{info.path}: there is nothing to fit to: {reason}; go on without --fit")
+        raise DataError(f"{info.path}: has no window to adapt to: {reason}; leave out --fit")
     with tempfile.TemporaryDirectory() as folder:
         if info.frames <= MOST_KEPT:
             kept = keep_raw(info.path, Path(folder) / "frames.npy", info, task.augment.decode_size)

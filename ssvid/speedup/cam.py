@@ -1,8 +1,8 @@
-"""Where does the decision come from? The space-time activation map of a trained task, drawn over the video.
+"""The space-time activation map of a trained task, drawn over the video: where does the decision come from?
 
-SpeedNet's map is its linear layer applied before the maximum over space (arXiv 2004.06130, supplement): sharp, but no decomposition of the
-answer, since only the largest cell of each channel counts there. The map of arrow_of_time is one: its mean is the answer.
-Red pushes to "sped up" (or "backward"), blue against it; where the map is weak, the video shows through.
+SpeedNet's map is its linear layer applied before the maximum over space (arXiv 2004.06130, supplement). It is sharp, but its cells do not
+add up to the answer, because only the largest cell of each channel counts there. The mean of arrow_of_time's map is its answer.
+Red speaks for "sped up" (or "backward"), blue against it; where the map is weak, the video shows through.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ from ssvid.zoo.backbone import Backbone, to_device
 
 COLORS = "coolwarm"
 OPAQUE = 0.65  # of the strongest places
-FULL = (
-    0.9  # quantile of the strengths from which the colour is full: a few moments are many times as strong as the rest
-)
+FULL = 0.9  # quantile of the strengths from which the colour is full, since a few moments are many times as strong as the rest
 
 
 class ActivationMapModel(Protocol):
@@ -61,10 +59,10 @@ def render_cam(
     progress: Progress | None = None,
     device: str = "auto",
 ) -> None:
-    """Write `path` with its activation map over it to `out`, same frames at the same times, without sound.
+    """Write a video with its activation map drawn over it to `out`: the same frames at the same times, without sound.
 
-    model: a run folder of a task that has a map (speednet, arrow_of_time) or such a task; None: the shipped SpeedNet. A shot shorter than
-    a window is left plain.
+    model: a run folder of a task that has a map (speednet, arrow_of_time) or such a task; None: the shipped SpeedNet. Shots shorter
+    than a window are left plain.
     Raises VideoError for a file that cannot be used, ConfigError for a task without a map, DataError where every shot is too short.
     """
     progress = progress or silent
@@ -116,7 +114,7 @@ def frame_maps(task: ActivationMapModel, info: VideoInfo, shots: Shots, progress
 
 
 def _held(maps: np.ndarray, starts: tuple[int, ...]) -> np.ndarray:
-    """Frames of a shot after its last window keep the last map."""
+    """Give frames of a shot after its last window the last map."""
     for start, end in zip(starts, (*starts[1:], len(maps)), strict=True):
         known = start + np.flatnonzero(~np.isnan(maps[start:end, 0, 0]))
         if len(known):

@@ -1,12 +1,12 @@
 """The speediness curve: how fast may every moment of a video be played and still look natural?
 
-SpeedNet looks at the video as it would look played at rates 1.25^i, in sliding windows of one decode (windows.py); its answers become the
-fastest natural speed V(t) of every frame (natural.py). Its windows are long at high rates and its answers noisy, while mean motion is
-sharp in time but takes a near thing for a fast one. So by default V is the geometric mean of what the two say, which follows both the
-true speed of made videos and the authors' own curve better than either alone; results/speedup.md has all three.
+SpeedNet scores the video as it would look played at rates 1.25^i, in sliding windows of one decode (windows.py); its scores become the
+fastest natural speed V(t) of every frame (natural_speed.py). Its windows are long at high rates and its scores noisy, while mean motion is
+sharp in time but mistakes a near object for a fast one. So by default V is the geometric mean of the two, which follows both the true
+speed of motion-world videos and the authors' own curve better than either alone; results/speedup.md has all three.
 
-Evidence of less than a window is neutral: a short shot is taken to be as the others are, and a video without any window is natural at
-every speed alike. What does not move looks the same at every rate, so stillness counts as natural up to the highest, without asking.
+A shot shorter than a window is treated like the other shots, and a video without any window as equally natural at every speed. What does
+not move looks the same at every rate, so still windows count as natural up to the highest rate without being scored.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from ssvid.video.shots import STILL, Shots
 BASE, MAX_RATE = 1.25, 8.0
 HOP = 4  # ticks between windows: finer changes the curve by less than its noise
 BATCH = 32
-STILL_LOGIT = -4.0  # said of a window in which nothing moves
-MOTION_SHARE = 0.5  # of log V, the rest is the network's
+STILL_LOGIT = -4.0  # of a window in which nothing moves
+MOTION_SHARE = 0.5  # weight of motion in log V; the rest is the network's
 SMOOTH = 0.25  # seconds, of motion, which is noisy from frame to frame
 KINDS = ("model", "motion", "constant")
 
@@ -60,7 +60,7 @@ class Curve:
 
     @property
     def network(self) -> np.ndarray:
-        """V (T,) by the network's answers alone, without motion; 1 where it was not asked."""
+        """V (T,) by the network alone, without motion; 1 where it scored nothing."""
         return fastest_natural(self.faster, np.array(self.rates)) if self.rates else np.ones(len(self.times))
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def estimate_curve(
 ) -> Curve:
     """How fast every frame of a video may be played.
 
-    by: "model", SpeedNet's answers and motion together; "motion", the slower the motion the faster; "constant", every frame alike.
+    by: "model", SpeedNet and motion together; "motion", the slower the motion the faster; "constant", all frames alike.
     model: a SpeedNet run or task, None the one that comes with the package. scanned: what a scan found, if there was one.
     device: where a model named by a folder runs.
     Raises VideoError for a file that cannot be used, ConfigError for an unknown `by`, DataError for a model that is none.
@@ -131,7 +131,7 @@ def sped_up_probability(
 ) -> tuple[tuple[float, ...], np.ndarray]:
     """Playback rates (R,) and the probability (R,T) that each frame looks sped up at them; none for a video shorter than a window.
 
-    The network looks at its own clock, where the video has that many frames a second, else at the video's.
+    Frames are taken at the network's own rate, or at the video's where that is lower.
     """
     durations, starts = durations_of(info), (0, *shots.cuts)
     clock = min(task.fps or info.fps, info.fps)
@@ -148,18 +148,18 @@ def sped_up_probability(
     progress = progress or silent
     frames = small_tensors(info, shots, evaluation_size(task.augment), progress)
     centres: list[list[list[float]]] = [[[] for _ in starts] for _ in rates]
-    said: list[list[list[float]]] = [[[] for _ in starts] for _ in rates]
+    logits_at: list[list[list[float]]] = [[[] for _ in starts] for _ in rates]
     for window, logit in window_logits(task, cutter.cut(frames), shots.motion):
         centres[window.rate][window.shot].append(window.centre)
-        said[window.rate][window.shot].append(logit)
-    logits = fill_gaps(spread_over_frames(centres, said, info.times, starts))
+        logits_at[window.rate][window.shot].append(logit)
+    logits = fill_gaps(spread_over_frames(centres, logits_at, info.times, starts))
     return rates, 1 / (1 + np.exp(-logits))
 
 
 def window_logits(
     task: SpeedModel, windows: Iterator[Window[Tensor]], motion: np.ndarray
 ) -> Iterator[tuple[Window[Tensor], float]]:
-    """Every window with the logit of its being sped up, asked in batches; those without motion are not asked about."""
+    """Every window with its logit of being sped up, computed in batches; windows without motion are not computed."""
     moves = np.concatenate([[0], np.cumsum(motion > STILL)])
     waiting: list[Window[Tensor]] = []
     for window in windows:

@@ -1,4 +1,4 @@
-"""Does the planned speed follow the true one? On motion-world videos whose clock we know, and on the authors' clip and its published curve.
+"""Does the planned speed follow the true one? Measured on motion-world videos with a known clock and on the authors' clip and its curve.
 
 The numbers are Spearman's rank correlations over the frames of a video: for V by the network alone, by mean motion alone and by both, which
 is the default, and for the speed planned from V. Where the world runs slow, the plan should run fast.
@@ -53,7 +53,7 @@ def write_report(
     progress: Progress,
     device: str = "auto",
 ) -> str:
-    """Write OUT.md and OUT.json and return the former. clips: the folder with the authors' clip, where it is there.
+    """Write OUT.md and OUT.json and return the former. clips: the folder with the authors' clip, None without it.
 
     Raises DataError where that folder does not hold it.
     """
@@ -70,7 +70,7 @@ def write_report(
 
 
 def world_rows(task: SpeedModel, videos: int, seed: int, progress: Progress) -> list[dict[str, Any]]:
-    """One row a video of the motion world with a changing speed: class, and by model and by motion how V and the plan follow the truth."""
+    """One row a video of the motion world with a changing speed: class, and the agreement of V and plan with the true speed, by curve."""
     rows = []
     for number in range(videos):
         progress("motion world", number, videos)
@@ -126,7 +126,7 @@ def pool_row(task: SpeedModel, folder: Path) -> dict[str, float]:
 
 
 def agreement_markdown(rows: Sequence[dict[str, Any]], pool: dict[str, float] | None, model: str, seed: int) -> str:
-    """The results as a page."""
+    """The results as a Markdown page."""
     names = [f"{by} {what}" for by in ("both", "network", "motion") for what in ("V", "plan")]
     means = {name: float(np.mean([row[name] for row in rows])) for name in names}
     lines = [

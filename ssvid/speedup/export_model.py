@@ -1,4 +1,4 @@
-"""Make the model that comes with the package out of a run: weights, and a card with what it scores on held-out videos.
+"""Export the model that comes with the package from a run: weights, and a card with its scores on held-out videos.
 
     python -m ssvid.speedup.export_model RUN TRAINED.sqlite NAME=HELD_OUT.sqlite [NAME=...] [--out FOLDER]
 
@@ -23,19 +23,19 @@ from ssvid.training.validate import trained_task
 
 
 def export_model(run: Run, trained: Path, held_out: dict[str, Path], out: Path) -> dict[str, dict[str, float]]:
-    """Write the model of a run with its card to `out`; what it scores on every held-out index.
+    """Write the model of a run with its card to `out`; returns its scores on every held-out index.
 
     Raises ConfigError for a run that was not audited.
     """
     report = run.path / "audit" / "audit.json"
     if not report.exists():
-        raise ConfigError(f"{run.path} was not audited; do so first: ssvid audit {run.path}")
+        raise ConfigError(f"{run.path} was not audited; audit it first: ssvid audit {run.path}")
     audit = read_json(report)
-    model = load_model(run.path)
+    model = load_model(run.path, "cpu")
     threshold = score_windows(model, Index(trained).videos("train")).best_threshold()
-    asked = {name: score_windows(model, Index(path).videos()) for name, path in held_out.items()}
-    asked["all"] = WindowScores.concat(list(asked.values()))
-    scores = {name: answers.scores(threshold) for name, answers in asked.items()}
+    found = {name: score_windows(model, Index(path).videos()) for name, path in held_out.items()}
+    found["all"] = WindowScores.concat(list(found.values()))
+    scores = {name: windows.scores(threshold) for name, windows in found.items()}
     facts = {
         "steps": run.config.steps,
         "batch": run.config.batch,

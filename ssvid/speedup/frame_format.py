@@ -8,7 +8,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from ssvid.video.decode import rotation_of, upright
+from ssvid.video.decode import rotate, rotation_of
 
 TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
 UNKNOWN = (2, 0, 2, 2)  # FFmpeg's "unspecified" of each
@@ -64,7 +64,7 @@ def prepare(frame: av.VideoFrame) -> av.VideoFrame:
     turn = rotation_of(frame)
     if turn == 0 and frame.height % 2 == 0 and frame.width % 2 == 0:
         return picture
-    luma, *chroma = (upright(_plane(plane), turn) for plane in picture.planes)
+    luma, *chroma = (rotate(_plane(plane), turn) for plane in picture.planes)
     luma = np.pad(
         luma, ((0, luma.shape[0] % 2), (0, luma.shape[1] % 2)), mode="edge"
     )  # chroma planes are rounded up already

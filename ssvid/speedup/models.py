@@ -1,4 +1,4 @@
-"""The network that judges speed: the small SpeedNet that comes with the package, or one of a run folder.
+"""The network that scores speed: the small SpeedNet that comes with the package, or one of a run folder.
 
 The shipped one is two files, `speednet.safetensors` and `card.json`, written by `ssvid.speedup.export_model`.
 """
@@ -32,7 +32,7 @@ SETTINGS = ("task", "backbone", "options", "backbone_options")  # of a config: w
 
 
 class SpeedModel(Protocol):
-    """What the curve needs of a trained SpeedNet: frames a window, ticks a second (None: the video's own), and its answers."""
+    """What the curve needs of a trained SpeedNet: frames a window, ticks a second (None: the video's own), and its logits."""
 
     frames: int
     fps: float | None
@@ -57,7 +57,7 @@ def load_model(source: str | os.PathLike[str] | SpeedModel | None = None, device
     folder = SHIPPED if source is None else Path(cast(str, source))
     task = trained_task(Run(folder)) if (folder / "config.yaml").is_file() else _kept_model(folder)
     if not isinstance(task, load_task("speednet")):
-        raise DataError(f"{folder} holds {type(task).__name__}, and speed is judged by SpeedNet; name a speednet run")
+        raise DataError(f"{folder} holds {type(task).__name__}, but speed is scored by SpeedNet; name a speednet run")
     return cast(SpeedModel, to_device(task, place))
 
 

@@ -1,8 +1,8 @@
-"""From what the network says at every playback rate to V(t), the fastest speed at which each frame still looks natural.
+"""From the network's scores at every playback rate to V(t), the fastest speed at which each frame still looks natural.
 
 SpeedNet's authors take the largest rate whose probability of "sped up" stays below a threshold (arXiv 2004.06130), which has steps and
-trusts single answers. `fastest_natural` is the mean of that threshold instead, as in the Spearman-Kaerber estimate of a dose: where the
-answer is a clean step the two agree, and where it rises slowly every rate has its say. With the shipped network its rank correlation with
+depends on single scores. `fastest_natural` is the mean of that threshold instead, as in the Spearman-Kaerber estimate of a dose: where the
+probability is a clean step the two agree, and where it rises slowly every rate counts. With the shipped network its rank correlation with
 the authors' curve of their clip `pool` was 0.79, that of the threshold 0.66, and with the true speed of made videos 0.60 against 0.53. An
 isotonic fit over the rates before either changed less than 0.01, save for the crossing at one half (0.66 and 0.59).
 """
@@ -36,10 +36,10 @@ def spread_over_frames(
     shot, level beyond them; NaN in a shot that has no window at that rate."""
     ends = [*starts[1:], len(times)]
     spread = np.full((len(logits), len(times)), np.nan)
-    for rate, (at, said) in enumerate(zip(centres, logits, strict=True)):
+    for rate, (at, values) in enumerate(zip(centres, logits, strict=True)):
         for shot, (start, end) in enumerate(zip(starts, ends, strict=True)):
             if at[shot]:
-                spread[rate, start:end] = np.interp(times[start:end], at[shot], said[shot])
+                spread[rate, start:end] = np.interp(times[start:end], at[shot], values[shot])
     return spread
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import html as markup
 import io
-import json
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
+from ssvid.evaluation.page import data_uri, write_template
 from ssvid.progress import Progress
-from ssvid.speedup.page_parts import SCRIPT, STYLE
 from ssvid.speedup.plan import SpeedPlan, make_plan
 from ssvid.speedup.render import render_plan
 from ssvid.video.decode import decode_in_order, open_video, shown_size
@@ -23,8 +21,9 @@ EMBEDDED = 6_000_000  # bytes of videos up to which the page holds them itself
 PLAYED = {"mp4": ("h264", "av1", "vp9"), "matroska,webm": ("vp8", "vp9", "av1")}  # what browsers play
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm", ".mkv": "video/webm"}
 KNOTS = 4000  # points of the map of time and the curves: below 50 ms over an hour, and a page of some hundred kilobytes
-COLUMNS = 1200  # of the picture of the speediness
+COLUMNS = 1200  # of the picture of the probabilities
 GRID = (0.25, 0.5, 1, 2, 4, 8, 16)  # speeds with a line
+TIME_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)  # seconds between marks
 RAMP = np.array([[43, 108, 176], [242, 238, 228], [194, 69, 45]], float)  # natural, undecided, sped up
 RAMP_CSS = "linear-gradient(90deg, rgb(43 108 176), rgb(242 238 228), rgb(194 69 45))"
 BY = {
@@ -37,10 +36,10 @@ BY = {
 def write_speedup_page(
     plan: SpeedPlan, result: Path, path: Path, *, cam: Path | None = None, progress: Progress | None = None
 ) -> Path:
-    """Write the page: both videos in step, speediness and speed under a moving cursor, cuts, the activation map where there is one.
+    """Write the page: both videos in step, probabilities and speed under a moving cursor, cuts, the activation map where there is one.
 
-    Small videos are put into the page, larger ones linked to, relatively: keep them beside it. An original that browsers do not play is
-    copied to NAME.original.mp4 without sound first.
+    Small videos are put into the page; larger ones are linked to by relative paths, so keep them beside it. An original that browsers
+    do not play is first copied to NAME.original.mp4 without sound.
 
     Args:
         plan: the plan.
@@ -54,47 +53,29 @@ def write_speedup_page(
         original = _copy(plan, result.with_name(f"{result.stem}.original.mp4"), progress)
     files = [original, result, *([cam] if cam else [])]
     embedded = sum(file.stat().st_size for file in files) <= EMBEDDED
-    links = [_embed(file) if embedded else _link(file, path.parent) for file in files]
-    wide, silent = _look(result)
-    name = Path(plan.source).name
-    summary = plan.summary()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{markup.escape(name)}, sped up</title><style>{STYLE}</style></head><body>
-<h1>{markup.escape(name)}</h1>
-<p>{_clock(summary["seconds"])} in {_clock(summary["result_seconds"])}: {summary["speed"]:.2f}× overall,
-from {summary["min_speed"]:.2f}× to {summary["max_speed"]:.2f}×, by {markup.escape(BY.get(plan.curve.by, plan.curve.by))}.</p>
-<div class="stage{" wide" if wide else ""}">
-{_figure("Original", "there", _video("original", links[0], original.name) + (_video("map", links[2], "the map") if cam else ""))}
-{_figure("Sped up", "here", _video("result", links[1], result.name))}
-</div>
-<div class="controls"><button id="play">Play</button>{"" if silent else '<button id="mute" aria-pressed="false">Mute</button>'}
-{'<button id="look" aria-pressed="false">Activation map</button>' if cam else ""}<span class="now" id="now"></span></div>
-<div class="chart" id="chart" tabindex="0" role="slider" aria-label="Position in the original, seconds" aria-valuemin="0"
- aria-valuemax="{summary["seconds"]:.1f}">
-<div class="tracker" id="tracker"><div class="cursor" id="cursor"></div></div>
-{_heat(plan)}
-<h2>Speed</h2>{_curves(plan)}
-{_seconds(summary["seconds"])}
-</div>
-<p class="note"><span class="key"></span>speed<span class="key n"></span>fastest that still looks natural
-{'<span class="key c"></span>cut' if plan.curve.cuts else ""}</p>
-<p class="note">Click or drag in the curves to go there. <kbd>space</kbd> plays, <kbd>←</kbd> <kbd>→</kbd> step a second, with
-<kbd>shift</kbd> a tenth{"" if silent else ", <kbd>m</kbd> mutes"}{", <kbd>a</kbd> shows the map" if cam else ""}.</p>
-<script type="application/json" id="plan">{_data(plan)}</script><script>{SCRIPT}</script></body></html>
-"""
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def _figure(name: str, clock: str, videos: str) -> str:
-    return f'<figure><div class="screen">{videos}</div><figcaption><b>{name}</b><span id="{clock}"></span></figcaption></figure>'
-
-
-def _video(name: str, link: str, progress: str) -> str:
-    muted, over = ("" if name == "result" else " muted"), (' class="over"' if name == "map" else "")
-    return f'<video id="{name}"{over} src="{link}" data-name="{markup.escape(progress)}" preload="auto" playsinline{muted}></video>'
+    sources = [{"link": _embed(file) if embedded else _link(file, path.parent), "name": file.name} for file in files]
+    wide, silent = _shape(result)
+    name, summary = Path(plan.source).name, plan.summary()
+    return write_template(
+        path,
+        "speedup.html.j2",
+        title=f"{name}, sped up",
+        name=name,
+        by=BY.get(plan.curve.by, plan.curve.by),
+        total=summary["seconds"],
+        seconds=_clock(summary["seconds"]),
+        result_seconds=_clock(summary["result_seconds"]),
+        **{key: summary[key] for key in ("speed", "min_speed", "max_speed")},
+        wide=wide,
+        silent=silent,
+        original=sources[0],
+        result=sources[1],
+        map=sources[2] if cam else None,
+        heat=_heat(plan),
+        curves=_curves(plan),
+        marks=_marks(summary["seconds"]),
+        times=_times(plan),
+    )
 
 
 def _thinned(length: int, points: int) -> np.ndarray:
@@ -102,17 +83,14 @@ def _thinned(length: int, points: int) -> np.ndarray:
     return np.unique(np.linspace(0, length - 1, min(length, points)).round().astype(int))
 
 
-def _data(plan: SpeedPlan) -> str:
+def _times(plan: SpeedPlan) -> dict[str, list[float]]:
+    """Seconds of the source and of the result at the same moments; the script interpolates between them."""
     kept = _thinned(len(plan.edges), KNOTS)
-    rounded = {
-        "source": plan.source_edges[kept].round(4).tolist(),
-        "result": plan.edges[kept].round(4).tolist(),
-    }
-    return json.dumps(rounded).replace("</", "<\\/")
+    return {"source": plan.source_edges[kept].round(4).tolist(), "result": plan.edges[kept].round(4).tolist()}
 
 
-def _curves(plan: SpeedPlan) -> str:
-    """Speed and V over the source's time, on a logarithmic axis."""
+def _curves(plan: SpeedPlan) -> dict[str, Any]:
+    """Speed and V over the source's time, on a logarithmic axis, in units of a picture 1000 wide and 100 high."""
     speed = np.where(plan.pace > 0, plan.speed, np.nan)
     known = np.concatenate([speed[np.isfinite(speed)], plan.curve.natural])
     low, high = (float(np.log2(bound)) for bound in (min(0.95, known.min() * 0.95), max(2.1, known.max() * 1.06)))
@@ -120,19 +98,17 @@ def _curves(plan: SpeedPlan) -> str:
     def y(value: float | np.ndarray) -> float | np.ndarray:
         return 100 * (high - np.log2(value)) / (high - low)
 
-    lines = [value for value in GRID if low <= np.log2(value) <= high]
-    grid = "".join(f'<line class="grid" x1="0" x2="1000" y1="{y(value):.2f}" y2="{y(value):.2f}"/>' for value in lines)
-    labels = "".join(f'<span class="y" style="top:{y(value):.2f}%">{value:g}×</span>' for value in lines)
-    places = [1000 * plan.curve.times[cut] / plan.source_edges[-1] for cut in plan.curve.cuts]
-    cuts = "".join(f'<line class="cut" y1="0" y2="100" x1="{place:.2f}" x2="{place:.2f}"/>' for place in places)
-    natural = "" if plan.curve.by == "constant" else _path("natural", plan, y(plan.curve.natural))
-    inside = f"{grid}{cuts}{natural}{_path('speed', plan, y(speed))}"
-    drawn = f'<svg viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">{inside}</svg>'
-    return f'<div class="plot curves">{drawn}{labels}</div>'
+    cuts = [1000 * plan.curve.times[cut] / plan.source_edges[-1] for cut in plan.curve.cuts]
+    return {
+        "grid": [(f"{y(value):.2f}", f"{value:g}") for value in GRID if low <= np.log2(value) <= high],
+        "cuts": [f"{left:.2f}" for left in cuts],
+        "natural": "" if plan.curve.by == "constant" else _path(plan, y(plan.curve.natural)),
+        "speed": _path(plan, y(speed)),
+    }
 
 
-def _path(kind: str, plan: SpeedPlan, heights: float | np.ndarray) -> str:
-    """A line through (x, heights) at every frame's middle; broken where frames are left out."""
+def _path(plan: SpeedPlan, heights: float | np.ndarray) -> str:
+    """An SVG path through (x, heights) at every frame's middle, broken where frames are left out."""
     middles = 1000 * (plan.source_edges[:-1] + plan.source_edges[1:]) / 2 / plan.source_edges[-1]
     heights = np.broadcast_to(heights, middles.shape)
     if len(middles) == 1:  # a single frame is a line too
@@ -145,36 +121,30 @@ def _path(kind: str, plan: SpeedPlan, heights: float | np.ndarray) -> str:
             continue
         words.append(f"{pen}{x:.1f} {height:.2f}")
         pen = "L"
-    return f'<path class="{kind}" d="{"".join(words)}"/>'
+    return "".join(words)
 
 
-def _heat(plan: SpeedPlan) -> str:
-    """A row of colour for every playback rate, the fastest on top: how sped up each moment looks at it."""
+def _heat(plan: SpeedPlan) -> dict[str, Any] | None:
+    """A row of colour for every playback rate, the fastest on top: how sped up each moment looks at it; None without a model."""
     faster = plan.curve.faster
     if len(faster) == 0:
-        return ""
+        return None
     columns = _thinned(faster.shape[1], COLUMNS)
     shares = np.nan_to_num(faster[::-1][:, columns], nan=0.5)
     colours = np.stack([np.interp(shares, [0, 0.5, 1], RAMP[:, channel]) for channel in range(3)], -1)
     png = io.BytesIO()
     Image.fromarray(colours.round().astype(np.uint8)).save(png, "PNG")
-    rows, shown = len(faster), max(1, len(faster) // 5)
-    labels = "".join(
-        f'<span class="y" style="top:{100 * (rows - 0.5 - row) / rows:.2f}%">{plan.curve.rates[row]:.3g}×</span>'
-        for row in range(0, rows, shown)
-    )
-    picture = f'<img alt="" draggable="false" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'
-    title = f'Looks sped up, played at: no <span class="ramp" style="background:{RAMP_CSS}"></span> yes'
-    return f'<h2>{title}</h2><div class="plot heat" style="--rows:{rows}">{picture}{labels}</div>'
+    rows, step = len(faster), max(1, len(faster) // 5)
+    labels = [
+        (f"{100 * (rows - 0.5 - row) / rows:.2f}", f"{plan.curve.rates[row]:.3g}") for row in range(0, rows, step)
+    ]
+    return {"image": data_uri("image/png", png.getvalue()), "rows": rows, "labels": labels, "ramp": RAMP_CSS}
 
 
-def _seconds(total: float) -> str:
-    """The axis of time."""
-    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)
-    step = next((step for step in steps if total / step <= 6), steps[-1])
-    marks = np.arange(0, total - step / 3, step)
-    spans = "".join(f'<span style="left:{100 * mark / total:.2f}%">{_clock(mark, step < 1)}</span>' for mark in marks)
-    return f'<div class="xs">{spans}</div>'
+def _marks(total: float) -> list[tuple[str, str]]:
+    """Place (percent) and text of every mark on the axis of time."""
+    step = next((step for step in TIME_STEPS if total / step <= 6), TIME_STEPS[-1])
+    return [(f"{100 * mark / total:.2f}", _clock(mark, step < 1)) for mark in np.arange(0, total - step / 3, step)]
 
 
 def _clock(seconds: float, tenths: bool = True) -> str:
@@ -187,10 +157,8 @@ def _played(path: Path) -> bool:
     container, stream = open_video(str(path))
     with container:
         known = next((codecs for name, codecs in PLAYED.items() if name in container.format.name), ())
-        return stream.codec_context.codec.canonical_name in known and stream.codec_context.pix_fmt in (
-            "yuv420p",
-            "yuvj420p",
-        )
+        context = stream.codec_context
+        return context.codec.canonical_name in known and context.pix_fmt in ("yuv420p", "yuvj420p")
 
 
 def _copy(plan: SpeedPlan, path: Path, progress: Progress | None) -> Path:
@@ -199,18 +167,16 @@ def _copy(plan: SpeedPlan, path: Path, progress: Progress | None) -> Path:
     return path
 
 
-def _look(path: Path) -> tuple[bool, bool]:
+def _shape(path: Path) -> tuple[bool, bool]:
     """Whether a video is wider than high, and whether it is silent."""
     container, stream = open_video(str(path))
     with container:
-        frame = next(decode_in_order(container, stream))
-        height, width = shown_size(frame)
+        height, width = shown_size(next(decode_in_order(container, stream)))
         return width > height, not container.streams.audio
 
 
 def _embed(path: Path) -> str:
-    kind = TYPES.get(path.suffix.lower(), "video/mp4")
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return data_uri(TYPES.get(path.suffix.lower(), "video/mp4"), path.read_bytes())
 
 
 def _link(path: Path, folder: Path) -> str:

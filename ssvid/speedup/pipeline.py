@@ -1,4 +1,4 @@
-"""The whole job for one video or many: evidence, plan, rendering, page; what was computed before is taken up again."""
+"""The whole job for one video or many: curve, plan, rendering, page; results of earlier calls are used again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SpeedupOptions:
-    """What the user asks for; see `make_plan` and `render_plan` for what the parts mean."""
+    """What the user asks for; the fields are explained at `make_plan`, `estimate_curve` and `render_plan`."""
 
     speed: float | None = None
     duration: float | None = None
@@ -59,11 +59,11 @@ def plan_file(out: Path) -> Path:
 def plan_speedup(
     source: Path, out: Path, options: SpeedupOptions, progress: Progress | None = None, *, export: Path | None = None
 ) -> SpeedPlan:
-    """The plan of a video, kept in OUT.plan.json.
+    """The plan of a video, which is kept in OUT.plan.json.
 
-    One that is there for the same file and the same options is taken, with the segments that a hand put in; of one with another options the
-    evidence is taken, which is what takes time. export: a v1 timeline to write.
-    Raises VideoError for a video that cannot be used, ConfigError and DataError for a options or a plan file that cannot be met or read.
+    A plan that lies there for the same file and the same options is used again, with the segments that were added by hand. Of a plan with
+    other options the curve is used again, because computing it takes most of the time. export: a v1 timeline to write.
+    Raises VideoError for a video that cannot be used, ConfigError for options that cannot be met, DataError for an unreadable plan file.
     """
     plan = _make_or_read_plan(source, out, options, progress)
     if export is not None:
@@ -101,7 +101,7 @@ def speed_up(
 def process_each(
     pairs: Sequence[tuple[Path, Path]], act: Callable[[Path, Path], SpeedPlan]
 ) -> Iterator[tuple[Path, Path, SpeedPlan | Exception]]:
-    """`act` on every (source, result); what goes wrong with one is given out in place of its plan, and the next one begins."""
+    """Call `act` on every (source, result); where one fails, its error is yielded in place of its plan, and the next one begins."""
     for source, out in pairs:
         try:
             yield source, out, act(source, out)
@@ -110,10 +110,10 @@ def process_each(
 
 
 def result_paths(inputs: Sequence[Path], out: Path | None) -> list[tuple[Path, Path]]:
-    """(source, result) of every video: folders stand for the videos in them.
+    """(source, result) of every video; a folder stands for the videos in it.
 
     out: the result of a single file; a folder for several, where results keep the names of the sources. None: NAME.fast.mp4 beside them.
-    Raises ConfigError where results would fall on one another, DataError for a folder without videos.
+    Raises ConfigError where two results would have one path, DataError for a folder without videos.
     """
     sources: list[tuple[Path, Path]] = []  # with the path under the folder given
     for path in inputs:
@@ -140,7 +140,7 @@ def result_paths(inputs: Sequence[Path], out: Path | None) -> list[tuple[Path, P
 
 
 def companion_path(path: Path | None, out: Path, several: bool, suffix: str) -> Path | None:
-    """A by-product's file: the path given; of several videos, a file named as the result in the folder given."""
+    """The file of a by-product: the given path, or for several videos a file named after the result in the given folder."""
     return path / f"{out.stem}{suffix}" if path is not None and several else path
 
 
@@ -167,11 +167,13 @@ def _make_or_read_plan(source: Path, out: Path, options: SpeedupOptions, progres
         objective=options.objective,
     )
     write_plan(replace(plan, options={"options": options.plan_options(), **plan.options}), plan_file(out))
-    return read_plan(plan_file(out))  # as a later call will find it: the parts of a rendering are known by every digit
+    return read_plan(
+        plan_file(out)
+    )  # as a later call will read it, since parts of a rendering are matched by every digit
 
 
 def _map(source: Path, out: Path, options: SpeedupOptions, progress: Progress | None) -> Path | None:
-    """The activation map as a video; None, with the reason told, where the model has nothing to say of the video."""
+    """The activation map as a video; None, with a warning, where no shot is long enough for the model."""
     from ssvid.speedup.cam import render_cam
 
     path = out.with_name(f"{out.stem}.cam.mp4")
@@ -195,7 +197,7 @@ def _is_video(path: Path) -> bool:
 
 
 def _model_mark(model: str | None) -> str:
-    """What tells a model from others, and from itself trained further."""
+    """A text that changes with the model, and when the model is trained further."""
     folder = SHIPPED if model is None else Path(model)
     newest = max((file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()), default=0)
     return f"{'' if model is None else folder.resolve()} {newest}".strip()
@@ -233,7 +235,7 @@ def _same_curve(kept: SpeedPlan, options: SpeedupOptions) -> bool:
 
 
 def _given(path: Path, source: Path, identity: str) -> SpeedPlan:
-    """A plan from a file of the user's: ours, a bare {"segments": [[start_s, end_s, speed], ...]}, or a v1 timeline."""
+    """A plan from a file of the user: one that we wrote, a bare {"segments": [[start_s, end_s, speed], ...]}, or a v1 timeline."""
     stored = read_json_object(path)
     if stored.get("format") == FORMAT:
         plan = read_plan(path)

@@ -1,4 +1,4 @@
-"""The plan of a speed-up: the pace of every source frame, what it was made from, and a file that a hand can edit."""
+"""The plan of a speed-up: the pace of every source frame, what it was made from, and a file that can be edited by hand."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class SpeedPlan:
 
     Attributes:
         source: path of the video.
-        identity: what tells the file from others, see `file_identity`.
-        curve: the evidence, with the frames' times and cuts.
+        identity: identifies the file, see `file_identity`.
+        curve: how fast each frame may be played, with the frames' times and cuts.
         pace: (T,) float64, output seconds per input second of every source frame; 0: the frame is left out.
         options: what was asked for, to be read by people.
     """
@@ -62,7 +62,7 @@ class SpeedPlan:
 
     def to_source(self, seconds: np.ndarray) -> np.ndarray:
         """Seconds of the source shown at seconds of the result."""
-        # where a stretch is left out two edges fall together, and numpy takes the later: its end is what is shown
+        # where a segment is left out two edges coincide, and numpy takes the later one, which is what is shown
         return np.interp(seconds, self.edges, self.source_edges)
 
     def to_result(self, seconds: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ class SpeedPlan:
     def with_segments(self, segments: Sequence[Sequence[float]]) -> SpeedPlan:
         """The same with other speeds in [start, end) seconds of the source: rows (start, end, speed), speed 0 leaves out.
 
-        Raises ConfigError for a row that is none, and where nothing is left.
+        Raises ConfigError for a row that is no segment, and where nothing is left.
         """
         pace = self.pace.copy()
         for row in segments:
@@ -109,11 +109,11 @@ def make_plan(
     smooth: float = 1.0,
     objective: str = "exact",
 ) -> SpeedPlan:
-    """SpeedPlan a video.
+    """Plan how fast every frame of a video is played.
 
     Args:
         source: the video.
-        curve: its evidence.
+        curve: how fast each frame may be played.
         speed: overall speed of the result; 2 where neither it nor `duration` is given.
         duration: seconds of the result.
         min_speed: least speed anywhere.
@@ -132,27 +132,19 @@ def make_plan(
         raise ConfigError("--speed and --duration must be above 0, --smooth 0 or more")
     total = float(curve.durations.sum())
     length = duration if duration is not None else total / (2.0 if speed is None else speed)
+    bounds = {"min_speed": min_speed, "max_speed": max_speed}
     if objective == "paper":
-        wanted = np.clip(paper_speed(curve.natural, total / length), min_speed, max_speed)
-        pace = 1 / wanted
+        pace = 1 / np.clip(paper_speed(curve.natural, total / length), min_speed, max_speed)
     elif objective == "exact":
-        pace = plan_pace(
-            curve.natural,
-            curve.durations,
-            length,
-            min_speed=min_speed,
-            max_speed=max_speed,
-            smooth=smooth,
-            cuts=curve.cuts,
-        )
+        pace = plan_pace(curve.natural, curve.durations, length, smooth=smooth, cuts=curve.cuts, **bounds)
     else:
         raise ConfigError(f"there is no objective {objective!r}; there are exact and paper")
-    options = {"seconds": round(length, 6), "min_speed": min_speed, "max_speed": max_speed, "smooth": smooth}
-    return SpeedPlan(os.fspath(source), file_identity(source), curve, pace, {**options, "objective": objective})
+    options = {"seconds": round(length, 6), **bounds, "smooth": smooth, "objective": objective}
+    return SpeedPlan(os.fspath(source), file_identity(source), curve, pace, options)
 
 
 def file_identity(path: str | os.PathLike[str]) -> str:
-    """What tells a file from others, also when it is moved: its size, and a hash of its first and last mebibyte."""
+    """Identify a file by its content, wherever it lies: its size, and a hash of its first and last mebibyte."""
     size, ends = os.path.getsize(path), 1 << 20
     hashed = hashlib.blake2b(digest_size=12)
     with open(path, "rb") as file:
@@ -181,7 +173,7 @@ def write_plan(plan: SpeedPlan, path: str | os.PathLike[str]) -> None:
 def read_plan(path: str | os.PathLike[str]) -> SpeedPlan:
     """Read what `write_plan` wrote, its "segments" laid over it.
 
-    Raises DataError for a file that is no plan, ConfigError for segments that are none.
+    Raises DataError for a file that is no plan, ConfigError for rows that are no segments.
     """
     stored = read_json_object(path)
     if stored.get("format") != FORMAT:

@@ -1,4 +1,4 @@
-"""Make the result of a plan: its picture in parts, its sound, its subtitles and chapters, joined in one file."""
+"""Render a plan: the picture in parts, the sound, subtitles and chapters, joined in one file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -51,7 +51,7 @@ def render_plan(
         progress: called with (what, done, of how many).
 
     Raises:
-        ConfigError: a container or a mode that there is not, the source itself as result.
+        ConfigError: an unknown container or sound mode, or the source itself as result.
         DataError: the source is another file than was planned, or the result cannot be written.
         VideoError: the source cannot be decoded.
     """
@@ -98,14 +98,14 @@ def _join(plan: SpeedPlan, parts: SegmentEncoder, path: Path, suffix: str, audio
             out.mux(packet)
 
 
-def _counted(parts: SegmentEncoder, video: av.VideoStream, progress: Progress) -> Iterator[av.Packet]:
+def _counted(parts: SegmentEncoder, video: av.VideoStream, progress: Progress) -> Iterator[av.Packet[Any]]:
     total = len(parts.plan.frames)
     for done, packet in enumerate(parts.packets(video), start=1):
         yield packet
         progress("joining with sound", done, total)
 
 
-def _moment(packet: av.Packet) -> Fraction:
+def _moment(packet: av.Packet[Any]) -> Fraction:
     stamp = packet.dts if packet.dts is not None else packet.pts or 0
     return stamp * Fraction(packet.time_base or 1)
 

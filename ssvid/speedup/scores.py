@@ -1,8 +1,8 @@
-"""Can a model tell normal from twice the speed on videos it was not trained on, and can mere motion?
+"""How well a model, and mean motion alone, separate normal from double speed on videos that the model was not trained on.
 
-Windows of T ticks, half overlapping, each at the normal rate and at twice it. "single" is the share of right answers to one window alone,
-"pair" the share of windows whose faster version looks faster. Mean motion answers too: to pairs directly, to single windows by the one
-threshold that does best on other videos.
+Windows of T ticks, half overlapping, each at the normal rate and at twice it. "single" is the accuracy on one window alone,
+"pair" the share of windows whose faster version scores higher. Mean motion is scored alike, single windows by the one threshold that does
+best on other videos.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ LEAST_MOTION = 0.2  # of a window, 0..255: a still one has no speed
 
 @dataclass(frozen=True)
 class WindowScores:
-    """What was said of the windows (W,2) of some videos, normal and twice as fast: logits of the model, mean motion of the pixels."""
+    """Scores of the windows (W,2) of some videos at normal and double speed: logits of the model, mean motion of the pixels."""
 
     videos: int
     logits: np.ndarray
     motion: np.ndarray
 
     def scores(self, threshold: float) -> dict[str, float]:
-        """Percent right of the model and of mean motion, of which more than `threshold` counts as sped up; how many were asked."""
+        """Accuracies in percent of the model and of mean motion (more than `threshold` counts as sped up), and the number of windows."""
         rows = {"model": self.logits, "motion": self.motion - threshold}
         found = {"videos": self.videos, "windows": len(self.logits)}
-        for name, says in rows.items():
-            right = np.concatenate([says[:, 0] <= 0, says[:, 1] > 0])
-            pairs = says[:, 1] > says[:, 0]
+        for name, scores in rows.items():
+            right = np.concatenate([scores[:, 0] <= 0, scores[:, 1] > 0])
+            pairs = scores[:, 1] > scores[:, 0]
             found |= {f"{name} single": 100 * right.mean(), f"{name} pair": 100 * pairs.mean()}
         return {name: round(float(value), 1) for name, value in found.items()}
 
@@ -56,7 +56,7 @@ class WindowScores:
 
 
 def score_windows(task: SpeedModel, videos: Sequence[VideoRecord]) -> WindowScores:
-    """Ask a model about every window of some videos; those too short, too slow or still are passed over."""
+    """Score every window of some videos; videos that are too short, too slow or still are skipped."""
     size = task.augment.size if isinstance(task.augment.size, int) else task.augment.size[1]
     logits, motion, used = [], [], 0
     for video in videos:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -117,7 +117,7 @@ class SegmentEncoder:
                 raise
             raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
-    def packets(self, stream: av.VideoStream) -> Iterator[av.Packet]:
+    def packets(self, stream: av.VideoStream) -> Iterator[av.Packet[Any]]:
         """Encoded frames of all parts in decoding order, stamped anew: the parts know the order, the schedule the times."""
         ticks, delay, total = self.plan.ticks, REORDERED.get(self.plan.codec, 0), len(self.plan.frames)
         # Times of decoding are those of showing, late by the frames that B-frames wait for; before the first they go on as

@@ -1,4 +1,4 @@
-"""The plan: how fast every moment is played, from how fast it may be played and how long the result shall last.
+"""How fast every moment is played, given how fast it may be played and how long the result is to last.
 
 Unknown is the pace p(t), output seconds per input second, one value for every source frame (speed is 1/p). In the pace the length of the
 result is linear, so it can be met exactly. SpeedNet's authors state the idea and publish clips that keep every frame and meet the length

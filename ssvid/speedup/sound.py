@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -91,7 +91,7 @@ class AudioReader:
             end = place
 
     def _frames(self) -> Iterator[av.AudioFrame]:
-        """Frames that decode; damaged packets are passed over, and told of once."""
+        """Frames that decode; damaged packets are skipped, with one warning."""
         damaged = 0
         packets = self._container.demux(self._stream)
         while True:
@@ -104,7 +104,7 @@ class AudioReader:
                 damaged += 1
                 if damaged == 1:
                     logger.warning("%s: is damaged (FFmpeg: %s); silence stands in", self._name, error.strerror)
-                if damaged > 1000:  # a demuxer that fails for ever
+                if damaged > 1000:  # some demuxers fail endlessly
                     break
                 continue
             yield from frames
@@ -141,7 +141,7 @@ class AudioWriter:
         self._plan, self._mode, self._layout, self._rate = plan, mode, layout, rate
         self._track = AudioReader(plan.source, number, origin, rate, layout)
 
-    def packets(self) -> Iterator[av.Packet]:
+    def packets(self) -> Iterator[av.Packet[Any]]:
         """Encoded packets in order; closes the source at the end."""
         length = round(self._plan.length * self._rate)
         place = 0
@@ -159,7 +159,7 @@ class AudioWriter:
 
 
 def sound_streams(path: str) -> list[int]:
-    """Numbers of the sound streams that can be decoded; the others are told of."""
+    """Numbers of the sound streams that can be decoded; each of the others gets a warning."""
     found = []
     with open_video(path)[0] as container:
         for number, stream in enumerate(container.streams.audio):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -32,12 +32,12 @@ def subtitles(
     out: av.container.OutputContainer,
     suffix: str,
     origin: float,
-) -> list[list[av.Packet]]:
-    """Packets of every subtitle stream, ready to be written to `out`; streams that the container cannot take are told of.
+) -> list[list[av.Packet[Any]]]:
+    """Packets of every subtitle stream, ready to be written to `out`; streams that the container cannot hold are left out with a warning.
 
     origin: seconds, in the source container's time, of the first frame of the video.
     """
-    found: list[list[av.Packet]] = []
+    found: list[list[av.Packet[Any]]] = []
     for stream in source.streams.subtitles:
         kind = stream.codec_context.codec.canonical_name if stream.codec_context is not None else "of an unknown kind"
         kept = kind in KEPT[suffix]
@@ -69,7 +69,7 @@ def subtitles(
     return found
 
 
-def _times(packet: av.Packet, plan: SpeedPlan, origin: float) -> tuple[int, int] | None:
+def _times(packet: av.Packet[Any], plan: SpeedPlan, origin: float) -> tuple[int, int] | None:
     """New start and end in milliseconds; None where nothing is left of it, or nothing was said."""
     if packet.pts is None or packet.time_base is None or packet.size <= 2:  # mov_text writes its pauses as two bytes
         return None
@@ -80,8 +80,8 @@ def _times(packet: av.Packet, plan: SpeedPlan, origin: float) -> tuple[int, int]
 
 
 def _as_text(
-    packet: av.Packet, stream: av.subtitles.stream.SubtitleStream, target: av.subtitles.stream.SubtitleStream
-) -> av.Packet | None:
+    packet: av.Packet[Any], stream: av.subtitles.stream.SubtitleStream, target: av.subtitles.stream.SubtitleStream
+) -> av.Packet[Any] | None:
     """The subtitle in the target's kind of text; None where nothing is said."""
     said = stream.codec_context.decode2(packet)
     if said is None or len(said) == 0:

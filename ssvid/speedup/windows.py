@@ -1,6 +1,6 @@
 """Windows of a video as it would look played at several rates, all from one decode, in bounded memory.
 
-Played at rate r, a video is looked at every r/clock seconds of its own time. Every shot is looked at on its own ticks, so that no window
+Played at rate r, a video is sampled every r/clock seconds of its own time. Every shot has its own ticks, so that no window
 crosses a cut, and a tick shows the frame that is on screen: a variable frame rate makes no difference.
 """
 
@@ -37,8 +37,8 @@ class Window(NamedTuple, Generic[Frame]):
 class Windows(Generic[Frame]):
     """Cuts a stream of frames into windows.
 
-    times, durations: (N,) seconds of every frame to come. cuts: first frames of new shots. rates: playback rates. clock: ticks a second of
-    the network's eye. length: T ticks a window. hop: ticks from one window to the next; the last one of a shot ends where the shot ends.
+    times, durations: (N,) seconds of every frame to come. cuts: first frames of new shots. rates: playback rates. clock: ticks a second
+    at rate 1. length: T ticks a window. hop: ticks from one window to the next; the last one of a shot ends where the shot ends.
     Holds at most T frames a rate, whatever the length of the video.
     """
 
@@ -113,7 +113,7 @@ def small_tensors(info: VideoInfo, shots: Shots, side: int, progress: Progress) 
     """The same frames as colours, float (3,h,w) on 0..1."""
     for number, frame in enumerate(small_frames(info, shots, side), 1):
         yield torch.from_numpy(frame).permute(2, 0, 1).float() / 255
-        progress("looking", number, info.frames)
+        progress("scoring", number, info.frames)
 
 
 def evaluation_size(augment: Augment) -> int:

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
-from ssvid.errors import DataError
+from ssvid.errors import ConfigError, DataError
 from ssvid.files import read_json
 from ssvid.training.run import Run
 from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.names import ModelName
+from ssvid.zoo.registry import ENCODERS, HEADS, find
 from ssvid.zoo.weights import load_weights
 
 SHOWN = ("frames", "size", "stride", "fps")  # options of a task that say how its clips were taken
@@ -41,9 +42,9 @@ class LoadedModel:
 
 
 def find_model(model: str | os.PathLike[str]) -> Run | ModelName:
-    """What a user's word for a model means: a run, or a name. Reads and builds nothing.
+    """What a user's word for a model means: a run, or a name that is known. Builds nothing and reads no weights.
 
-    Raises DataError for a folder that is no run and for a file without its architecture, ConfigError for what can be neither.
+    Raises DataError for a folder that is no run and for a file without its architecture, ConfigError for an unknown name.
     """
     path = Path(model).expanduser()
     if (path / "config.yaml").is_file():
@@ -56,7 +57,14 @@ def find_model(model: str | os.PathLike[str]) -> Run | ModelName:
         raise DataError(
             f"{model} is a file of weights and does not say of which network; name it too, as r3d_18@{model}"
         )
-    return ModelName.parse(os.fspath(model))
+    name = ModelName.parse(os.fspath(model))
+    try:
+        find(ENCODERS, name.encoder)
+        if name.temporal:
+            find(HEADS, name.temporal)
+    except ConfigError as error:
+        raise ConfigError(f"{model} is neither a run folder nor a backbone. {error}") from error
+    return name
 
 
 def open_model(model: str | os.PathLike[str], seed: int = 0) -> LoadedModel:

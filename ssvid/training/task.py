@@ -155,9 +155,9 @@ class PretextTask(nn.Module, ABC):
         """Raise ConfigError, with the reason, for a backbone this task cannot use."""
         if "time" in cls.needs and info.order == "blind":
             raise ConfigError(
-                f"{cls.__name__} asks about the order of frames, but {info.name} encodes every frame on its own, so its features are the "
-                f"same in any order; add a head, as {info.name}+lstm, use a backbone whose order is aware (ssvid list models), or "
-                "input=flow where the task has it"
+                f"{cls.__name__} asks about the order of frames, but the features of {info.name} are the same in any order, so it could "
+                "only guess; add a head that sees order, as resnet18+lstm, take a backbone whose order is aware (ssvid list models), or "
+                "give input=flow where the task has it"
             )
         if "any_length" in cls.needs and info.temporal_stride != 1:
             raise ConfigError(

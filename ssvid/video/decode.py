@@ -18,7 +18,7 @@ from ssvid.errors import VideoError
 
 MAX_SIDE = 16384
 MAX_PIXELS = 1 << 26  # twice an 8K frame; a header that claims more is damaged or hostile
-# text is drawn as ANSI art by FFmpeg, playlists lead to other files, pictures are no videos
+# FFmpeg draws text as ANSI art, playlists lead to other files, and pictures are no videos
 REFUSED = ("tty", "image2", "_pipe", "hls", "dash", "concat", "ffmetadata", "lavfi", "rtsp", "sdp")
 
 
@@ -46,7 +46,7 @@ def open_video(path: str) -> tuple[av.container.InputContainer, av.VideoStream]:
     """
     check_file(path)
     try:
-        # an absolute path, for FFmpeg reads `a:b.mp4` as protocol a
+        # an absolute path, because FFmpeg reads `a:b.mp4` as protocol a
         container = av.open(os.path.abspath(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(path, _why_not_open(path, error)) from None
@@ -132,7 +132,7 @@ def decode_in_order(
     """Every frame in order of presentation; `demuxed` is kept up to date on the way.
 
     What cannot be decoded before the first good frame (a recording that begins between key frames) is passed over; a
-    later error is raised, since the frames after it lean on what was lost.
+    later error is raised, because the frames after it depend on what was lost.
 
     Raises:
         av.error.FFmpegError: data in the middle of the file cannot be read or decoded.
@@ -166,7 +166,7 @@ def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
     return (frame.width, frame.height) if rotation_of(frame) % 180 else (frame.height, frame.width)
 
 
-def upright(picture: np.ndarray, rotation: int) -> np.ndarray:
+def rotate(picture: np.ndarray, rotation: int) -> np.ndarray:
     """Turn an array (H,W,...) by degrees clockwise."""
     return np.rot90(picture, -rotation // 90)
 

@@ -1,10 +1,10 @@
-"""The one pass over a video that finds out all the toolkit needs to know of it, and whether it can be trusted.
+"""The one pass over a video that measures all the toolkit needs to know about it and verifies random access.
 
 A file is decoded once from first to last frame, small, in a child process with limits. A second step asks decord for
 frames at random and compares them with that pass: it decides whether random access may be used for the file at all.
 
 Damage: frames before the first decoding error count, those after it do not. A file of which less than nine tenths
-decode, by the count its container announces, is refused: a clip cut short has silently lost what its label names. From nine tenths
+decode, by the count its container announces, is refused: a clip cut short may lack what its label names. From nine tenths
 on it is accepted, with a warning in the log. Where a container announces no count (Matroska, WebM), its duration stands
 in when decoding breaks; when its end is merely missing, the frames that are there are the video.
 """
@@ -29,9 +29,9 @@ from ssvid.video.decode import (
     check_file,
     decode_in_order,
     open_video,
+    rotate,
     rotation_of,
     shown_size,
-    upright,
 )
 from ssvid.video.guard import Guard, heartbeat
 from ssvid.video.info import VideoInfo, short_side
@@ -46,7 +46,7 @@ LONG_SIDE = 4 * SMALL  # a banner of 16384x16 pixels stays small too
 BORDER_EVERY = 10
 ENOUGH = 0.9
 GRID = 16  # a frame is recognised by its checksum, or by its print: GRID x GRID of its small grey pixels
-MARGIN = 0.3  # mean difference of two prints, in grey levels, from which they are told apart
+MARGIN = 0.3  # mean difference of two prints, in grey levels, from which they count as different
 UNLIKE = 3.0  # mean difference of prints that no two decoders show on the same frame
 SINGLES = 6
 WINDOW = 16
@@ -132,7 +132,7 @@ def _decode(path: str) -> _Pass:
                 prints.append(_print(detector.add(small)))
                 sums.append(zlib.crc32(small.tobytes()))
                 if len(stamps) % BORDER_EVERY == 0:
-                    detector.add_borders(upright(frame.reformat(format="gray").to_ndarray(), scaler.rotation))
+                    detector.add_borders(rotate(frame.reformat(format="gray").to_ndarray(), scaler.rotation))
                 stamps.append(frame.pts)
                 corrupt = corrupt or frame.is_corrupt
                 heartbeat()

@@ -1,4 +1,4 @@
-"""Motion, cuts, still stretches and black bars of a video, gathered in one pass with a few numbers kept per frame."""
+"""Motion, cuts, still segments and black bars of a video, gathered in one pass with a few numbers kept per frame."""
 
 from __future__ import annotations
 

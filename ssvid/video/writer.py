@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -40,16 +41,13 @@ def write_video(
 
     Args:
         path: where to; the extension chooses the container (mp4, mov, mkv, webm, avi, gif).
-        frames: uint8 (H,W,C) RGB frames, any iterable (consumed one by one), or an array (T,H,W,C). A format with
-            halved colour planes (yuv420p) needs even sides: an odd side is made even by repeating its last row or
-            column.
+        frames: uint8 (H,W,C) RGB frames, any iterable (consumed one by one), or an array (T,H,W,C). For formats that halve the colour
+            planes (yuv420p) an odd side is made even by repeating its last row or column.
         fps: frames a second, constant. Ignored when `times` is given.
         times: seconds of every frame, strictly increasing, counted from the first: a variable frame rate. Not in AVI.
-        codec: FFmpeg's name of the encoder, as libx264, libx265, libvpx-vp9, libsvtav1, mpeg4, gif.
-            None: libx264, except VP9 in webm and gif in gif.
+        codec: FFmpeg's name of the encoder, as libx265, libsvtav1, mpeg4. None: libx264, except VP9 in webm and gif in gif.
         crf: quality, lower is better (about 0..51). For mpeg4 it becomes the quantiser crf/6.
-        gop: largest distance of key frames, in frames. None: the encoder's.
-        bframes: most B-frames in a row. None: the encoder's.
+        gop, bframes: largest distance of key frames and most B-frames in a row, in frames. None: the encoder's.
         pix_fmt: FFmpeg's pixel format; gif always uses rgb8.
         rotation: degrees clockwise (0, 90, 180, 270) that a player shall turn the frames; metadata of mp4 and mov.
         options: further encoder options.
@@ -62,30 +60,32 @@ def write_video(
     if times is not None and path.suffix.lower() in CONSTANT_RATE_ONLY:
         raise ConfigError(f"{path}: {path.suffix} holds constant rates only; write to .mp4 or .mkv, or give fps")
     rate, ticks = (_rate(fps), None) if times is None else (Fraction(30), _ticks(times))
-    checked = _checked(frames)
-    first = next(checked, None)
-    if first is None:
-        raise DataError(f"{path}: no frames to write")
+    checked = _checked(frames, path)
+    first = next(checked)
     codec = codec or DEFAULT_CODEC.get(path.suffix.lower(), "libx264")
+    with _named_errors(path, f"{codec} ({pix_fmt})"), atomic(path) as temporary, _open(str(temporary)) as container:
+        stream = _add_stream(container, codec, rate, first, "rgb8" if codec == "gif" else pix_fmt)
+        context = stream.codec_context
+        context.time_base = 1 / rate if ticks is None else TICK
+        context.options = {**_quality(codec, crf, bframes), **(options or {})}
+        context.gop_size = context.gop_size if gop is None else gop
+        context.max_b_frames = context.max_b_frames if bframes is None else bframes
+        if rotation:
+            _set_rotation(stream, rotation)
+        _encode(container, stream, itertools.chain([first], checked), ticks)
+
+
+@contextmanager
+def _named_errors(path: Path, codec: str) -> Iterator[None]:
+    """Turn errors of the system and of FFmpeg into ours, with the file and what to do."""
     try:
-        with atomic(path) as temporary, _open(str(temporary)) as container:
-            stream = _add_stream(container, codec, rate, first, "rgb8" if codec == "gif" else pix_fmt)
-            context = stream.codec_context
-            context.time_base = 1 / rate if ticks is None else TICK
-            context.options = {**_quality(codec, crf, bframes), **(options or {})}
-            if gop is not None:
-                context.gop_size = gop
-            if bframes is not None:
-                context.max_b_frames = bframes
-            if rotation:
-                _set_rotation(stream, rotation)
-            _encode(container, stream, itertools.chain([first], checked), ticks)
+        yield
     except OSError as error:  # a full disk, a folder without permission; some of FFmpeg's errors are such too
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
     except av.error.FFmpegError as error:
         kind = path.suffix or "a file without extension"
         raise ConfigError(
-            f"{path}: cannot write codec {codec} ({pix_fmt}) into {kind}: {error.strerror}; "
+            f"{path}: cannot write codec {codec} into {kind}: {error.strerror}; "
             "name another codec or extension, as libx264 in .mp4"
         ) from error
 
@@ -110,7 +110,8 @@ def _ticks(times: Sequence[float] | np.ndarray) -> list[tuple[int, int]]:
     return list(zip(pts.tolist(), [*gaps.tolist(), int(last)], strict=True))
 
 
-def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _checked(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
+    """The frames, each of the right kind and size; at least one."""
     shape = None
     for number, frame in enumerate(frames):
         frame = np.asarray(frame)
@@ -120,6 +121,8 @@ def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         if frame.shape != shape:
             raise DataError(f"frame {number} is {frame.shape}, the frames before it {shape}; all must have one size")
         yield frame
+    if shape is None:
+        raise DataError(f"{path}: no frames to write")
 
 
 def _open(path: str) -> av.container.OutputContainer:

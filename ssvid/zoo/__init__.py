@@ -160,6 +160,7 @@ def _describe(text: str, options: Mapping[str, Any], measure: bool) -> BackboneI
         published = ()  # scores of the encoder alone
     if options.get("input", "rgb") != "rgb":
         geometry, values = of_changes(geometry), values | {"input": options["input"]}
+        stated |= {"streams": False}
     return _complete(encoder, name.architecture, geometry, stated, values, published)
 
 

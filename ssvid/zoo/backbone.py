@@ -52,7 +52,7 @@ class Backbone(nn.Module):
         if x.dim() != 5 or x.shape[1] != 3:
             raise ConfigError(f"{info.name} takes clips of shape (B, 3, T, H, W), not {tuple(x.shape)}.")
         T, H, W = x.shape[2:]
-        least = self.least_made if made else info.min_frames
+        least = info.min_frames - (made and info.pairs)
         if least > T:
             raise ConfigError(f"{info.name} needs at least {least} frames, not {T}. Sample longer clips.")
         if min(H, W) < info.min_size:
@@ -61,16 +61,6 @@ class Backbone(nn.Module):
             )
         maps: Tensor = self.trunk(x if made else self.make_input(x))
         return maps
-
-    @property
-    def pairs(self) -> bool:
-        """Whether the trunk is shown changes from one frame to the next, of which there is one fewer than frames."""
-        return bool(self.info.options.get("input", "rgb") != "rgb")
-
-    @property
-    def least_made(self) -> int:
-        """Least T of what `make_input` gives that the trunk accepts."""
-        return self.info.min_frames - self.pairs
 
     def digest(self, *facts: object) -> str:
         """Hex digits (SHA-256) that change with the network's name, options and weights, and with `facts`, which JSON can write.
@@ -95,7 +85,7 @@ class PerFrame(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Encode every frame."""
         maps: Tensor = self.net(x.transpose(1, 2).flatten(0, 1))
-        return maps.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        return torch.unflatten(maps, 0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
 
 class WithHead(nn.Module):

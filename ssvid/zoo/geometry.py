@@ -111,7 +111,7 @@ def _cached(entry: Entry, options: Mapping[str, Any]) -> Path:
         [VERSION, entry.short, sorted(options.items()), entry.fields.get("frames"), entry.fields.get("size")]
     )
     digest = hashlib.sha256(entry.path.read_bytes() + about.encode()).hexdigest()[:24]
-    return cache_folder() / "models" / f"{digest}.json"
+    return cache_folder() / "geometry" / f"{digest}.json"
 
 
 @cache

@@ -54,3 +54,8 @@ class BackboneInfo(Geometry):
     isolation: Isolation = "fold"
     options: Mapping[str, Any] = field(default_factory=dict)  # the options and the values in force
     published: tuple[Published, ...] = ()
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the network is shown the change from each frame to the next, of which there is one fewer than frames."""
+        return bool(self.options.get("input", "rgb") != "rgb")

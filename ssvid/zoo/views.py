@@ -75,16 +75,18 @@ def isolated_maps(backbone: Backbone, x: Tensor, mode: Mode = "replicate", k: in
 
     Raises ConfigError for an unknown mode, where k does not divide T or is under `info.min_frames`, and for one frame where pairs are seen.
     """
+    info = backbone.info
     if mode == "microclip":
         maps: Tensor = backbone(_microclips(backbone, x, k))
     elif mode in ("replicate", "static"):
-        still = mode == "replicate" and backbone.info.isolation == "still"
-        clips = _alone(backbone, x).expand(-1, -1, backbone.info.frames if still else backbone.least_made, -1, -1)
+        still = mode == "replicate" and info.isolation == "still"
         kernels = {} if still or mode == "static" else _still_kernels(backbone)
-        maps = functional_call(backbone, kernels, (clips,), {"made": True})
+        alone = _changes_alone(backbone, x) if info.pairs else x.transpose(1, 2).flatten(0, 1).unsqueeze(2)
+        clips = alone.expand(-1, -1, info.frames if still else info.min_frames - info.pairs, -1, -1)
+        maps = functional_call(backbone, kernels, (clips,), {"made": True} if info.pairs else {})
     else:
         raise ConfigError(f"Unknown isolation mode {mode!r}. Use replicate, static or microclip.")
-    return maps.mean(2).unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+    return torch.unflatten(maps.mean(2), 0, (x.shape[0], -1)).transpose(1, 2)
 
 
 def _microclips(backbone: Backbone, x: Tensor, k: int) -> Tensor:
@@ -98,10 +100,8 @@ def _microclips(backbone: Backbone, x: Tensor, k: int) -> Tensor:
     return x.reshape(B, C, T // k, k, H, W).transpose(1, 2).flatten(0, 1)
 
 
-def _alone(backbone: Backbone, x: Tensor) -> Tensor:
-    """The input that each frame alone gives, or each pair where changes are shown: clips (B,C,T,H,W) -> (B*T,C,1,H,W)."""
-    if not backbone.pairs:
-        return backbone.make_input(x.transpose(1, 2).flatten(0, 1).unsqueeze(2))
+def _changes_alone(backbone: Backbone, x: Tensor) -> Tensor:
+    """What each frame's pair with the next one gives as input, the last pair once more: clips (B,C,T,H,W) -> (B*T,C,1,H,W)."""
     T = x.shape[2]
     if T < 2:
         raise ConfigError(f"{backbone.info.name} is shown changes between frames and needs 2 of them, not {T}.")

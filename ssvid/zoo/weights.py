@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -105,7 +106,10 @@ def _download(url: str, name: str) -> Path:
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2], progress=False)
+            digits = re.search(
+                r"-([0-9a-f]{8,})$", path.stem
+            )  # torch's files carry the start of their SHA-256 in their name
+            torch.hub.download_url_to_file(url, str(path), digits[1] if digits else None, progress=False)
         except (OSError, RuntimeError) as error:  # no network is an OSError, another hash a RuntimeError
             raise DataError(f"the weights of {name} cannot be downloaded ({error}); put {url} at {path}") from error
     return path

@@ -1,6 +1,6 @@
 """Kinetics-400, 600 and 700 (arXiv 1705.06950, 1808.01340, 1907.06987) and Mini-Kinetics-200 (arXiv 1712.04851).
 
-Videos vanish from YouTube, so every copy is another data set: what the lists name and the copy lacks is told, never an error.
+Videos vanish from YouTube, so every copy is another data set: what the lists name and the copy lacks is reported and is no error.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 from ssvid.data.layouts.entries import UNUSED, Entry, missing_because, read_text, videos_below
 from ssvid.errors import DataError
 
-MODALITIES = 5  # names that a note gives before it says how many more there are
+NAMED = 5  # names that a note gives before it says how many more there are
 
 
 def find_lists(folder: Path, lists: str, pattern: str, places: Sequence[str], remedy: str) -> list[Path]:
@@ -116,5 +116,5 @@ def deviations(entries: Sequence[Entry], sizes: Mapping[str, int], classes: int)
 
 def some(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
-    more = f" and {len(names) - MODALITIES:,} more" if len(names) > MODALITIES else ""
-    return ", ".join(names[:MODALITIES]) + more
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

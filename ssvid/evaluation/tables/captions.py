@@ -1,4 +1,4 @@
-"""What a reader must know before believing a transfer table, in sentences: they stand below it."""
+"""The sentences below a table: what was found, and what a reader must know of the data, the protocols, the rows and the cost."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 
 from ssvid.evaluation.adapter import Protocol
 from ssvid.evaluation.splits import Labelled
-from ssvid.evaluation.tables.entries import FIXED, RANDOM, SUPERVISED, TableRow
-from ssvid.evaluation.tables.table import Row, Table, label, leader, row_score, score
+from ssvid.evaluation.tables.entries import NAMES, TableRow
+from ssvid.evaluation.tables.table import Kind, Row, Table, label, leader, row_score, score
 
-PRETRAINED, PUBLISHED = "pretrained", "published"  # kinds of rows, beside those of `entries`
 SMALL = 1000  # test videos under which a table says that it rests on few
 SPREAD = (
     "±: standard deviation over the seeds. Of several runs or inits it is the spread of the whole training; of one run alone only that of "
@@ -54,27 +53,28 @@ def protocol_notes(protocols: Iterable[Protocol], options: Mapping[str, Mapping[
 
 
 def row_notes(
-    groups: Sequence[TableRow], protocols: Iterable[Protocol], training: str, changes: Mapping[str, Any]
+    rows: Sequence[TableRow], protocols: Iterable[Protocol], recipe: str, changes: Mapping[str, Any]
 ) -> list[str]:
-    """How the weights of every row came to be. training: the protocol, with its changed options, that trains *supervised*."""
+    """How the weights of every row came to be. recipe: the protocol that trains the row *supervised*, changes: its changed options."""
     notes = []
-    if any(group.name == SUPERVISED for group in groups):
-        how = ", ".join([training, *(f"{name}={value}" for name, value in changes.items())])
+    if any(row.kind is Kind.SUPERVISED for row in rows):
+        random, supervised = NAMES[Kind.RANDOM], NAMES[Kind.SUPERVISED]
+        how = ", ".join([recipe, *(f"{name}={value}" for name, value in changes.items())])
         notes.append(
-            f"{RANDOM}: frozen random weights. {SUPERVISED}: the same weights trained from scratch with the labels of each fold's training "
+            f"{random}: frozen random weights. {supervised}: the same weights trained from scratch with the labels of each fold's training "
             f"videos ({how}), then frozen."
         )
         if tuned := [protocol.name for protocol in protocols if protocol.trains == "all"]:
             notes.append(
-                f"{', '.join(tuned)} of random weights is training from scratch: it stands in the row {SUPERVISED}."
+                f"{', '.join(tuned)} of random weights is training from scratch: it stands in the row {supervised}."
             )
-    pretrained = [group for group in groups if group.facts]
-    return notes + [f"{group.name} on {group.backbone}: {_pretraining(group.facts)}." for group in pretrained]
+    pretrained = [row for row in rows if row.kind is Kind.PRETRAINED]
+    return notes + [f"{row.name} on {row.backbone}: {_pretraining(row.facts)}." for row in pretrained]
 
 
 def findings(table: Table, columns: Mapping[str, tuple[str, str]]) -> list[str]:
-    """In plain words, for the first column of each protocol on each data set: the best pretrained row beside random init, supervised,
-    the best row that learnt nothing and the best published one; and what pretraining adds to the same backbone. columns: data set and
+    """A sentence for the first column of each protocol on each data set: how the best pretrained row stands beside random init,
+    supervised, the best fixed network and the best published row; and what pretraining adds to the same backbone. columns: data set and
     score of every column."""
     notes = []
     first: dict[tuple[str, str], str] = {}
@@ -83,41 +83,42 @@ def findings(table: Table, columns: Mapping[str, tuple[str, str]]) -> list[str]:
     for column in first.values():
         rows = [row for row in table.rows if row.scores.get(column)]
         kinds = {
-            name: [row for row in rows if _kind(row) == name]
-            for name in (PRETRAINED, RANDOM, SUPERVISED, FIXED, PUBLISHED)
+            kind: [row for row in rows if row.kind is kind]
+            for kind in (Kind.PRETRAINED, Kind.RANDOM, Kind.SUPERVISED, Kind.FIXED, Kind.PUBLISHED)
         }
-        if not kinds[PRETRAINED]:
+        if not kinds[Kind.PRETRAINED]:
             continue
         best, *rivals = (max(kind, key=lambda row: _mean(row, column)) for kind in kinds.values() if kind)
         gaps = ", ".join(_gap(_mean(best, column), rival, column) for rival in rivals)
-        told = row_score(best, column)
         on = f" on {best.facts['backbone']}" if "backbone" in best.facts else ""
-        notes.append(f"Best pretrained row of {column}: {best.name}{on}, {told}; {gaps}.{_gains(kinds, column)}")
+        notes.append(
+            f"Best pretrained row of {column}: {best.name}{on}, {row_score(best, column)}; {gaps}.{_gains(kinds, column)}"
+        )
     return notes
 
 
-def _gains(kinds: Mapping[str, Sequence[Row]], column: str) -> str:
+def _gains(kinds: Mapping[Kind, Sequence[Row]], column: str) -> str:
     """Which pretrained rows differ from what their backbone does without pretraining, and by how much. Empty where no spread is known."""
-    without = kinds[RANDOM] or kinds[SUPERVISED]  # training all of a random network is the row supervised
+    without = kinds[Kind.RANDOM] or kinds[Kind.SUPERVISED]  # training all of a random network is the row supervised
     pairs = [
         (row, rival)
-        for row in kinds[PRETRAINED]
+        for row in kinds[Kind.PRETRAINED]
         for rival in without
         if rival.facts.get("backbone") == row.facts.get("backbone") and len(row.scores[column]) > 1 and not row.alone
     ]
     if not pairs:
         return ""
-    told: dict[str, list[str]] = {"higher": [], "lower": []}
+    sides: dict[str, list[str]] = {"higher": [], "lower": []}
     for row, rival in pairs:
         if ahead := leader([row, rival], column):
             gap = score([abs(_mean(row, column) - _mean(rival, column))], column)
-            told["higher" if ahead is row else "lower"].append(f"{row.name} by {gap}")
-    sides = "; ".join(f"{side}: {', '.join(found) or 'none'}" for side, found in told.items())
-    return f" Beside {without[0].name} of the same backbone, by more than the spread, {sides}."
+            sides["higher" if ahead is row else "lower"].append(f"{row.name} by {gap}")
+    text = "; ".join(f"{side}: {', '.join(found) or 'none'}" for side, found in sides.items())
+    return f" Beside {without[0].name} of the same backbone, by more than the spread, {text}."
 
 
 def cost_note(cells: Sequence[Mapping[str, Any]], machine: str) -> str:
-    """Clock time, hardware and versions of the cells; more than one commit is told."""
+    """Clock time, hardware and versions of the cells; all commits where there are several."""
     seconds = sum(cell["seconds"] for cell in cells)
     commits = sorted({cell["environment"]["commit"] or "?" for cell in cells})
     version = cells[0]["environment"]["ssvid"]  # part of every cell's name, so the same for all
@@ -147,14 +148,6 @@ def _pretraining(facts: Mapping[str, Any]) -> str:
 
 def _mean(row: Row, column: str) -> float:
     return float(np.mean(row.scores[column]))
-
-
-def _kind(row: Row) -> str:
-    if row.source:
-        return PUBLISHED
-    if row.name in (RANDOM, SUPERVISED):
-        return row.name
-    return FIXED if row.name.startswith(FIXED) else PRETRAINED
 
 
 def _gap(value: float, rival: Row, column: str) -> str:

@@ -1,7 +1,6 @@
-"""Who stands in a transfer table: pretrained runs, bare networks, and the two rows that no table goes without.
+"""The models of a table: pretrained runs, bare networks, and the rows *random init* and *supervised* of every backbone that occurs.
 
-*Random init* says what the architecture gives for nothing, *supervised* what the labelled videos alone give it. Both are there for every
-backbone that occurs.
+*Random init* shows what the architecture gives without learning, *supervised* what the labelled videos alone teach it.
 """
 
 from __future__ import annotations
@@ -19,20 +18,22 @@ import torch
 from ssvid.environment import package_version
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.evaluation.features import View
+from ssvid.evaluation.tables.table import Kind
 from ssvid.files import read_json
 from ssvid.training.run import Run
 from ssvid.zoo import create_model, list_models, model_info
 from ssvid.zoo.backbone import Backbone
 
-RANDOM, SUPERVISED = "random init", "supervised"
-FIXED = "baseline_"  # names of networks without weights to learn
-CARD = ("task", "backbone", "backbone_options", "options", "steps", "seed")
+NAMES = {Kind.RANDOM: "random init", Kind.SUPERVISED: "supervised"}  # of the rows that a backbone without a run gets
+CARD = ("task", "backbone", "backbone_options", "options", "steps", "seed")  # what a table needs of a run's card
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One set of weights in one row of the table. row: its name; run: the folder of a pretrained one, "" for others; seed: of the
-    weights and of what the protocols draw."""
+    """One set of weights in one row of the table.
+
+    row: the row's name. run: the folder of a pretrained one, "" for others. seed: of the weights and of what the protocols draw.
+    """
 
     row: str
     backbone: str
@@ -75,9 +76,13 @@ class ModelEntry:
 
 @dataclass
 class TableRow:
-    """One row of the table: its sets of weights, and what is to be known about how they came to be."""
+    """One row of the table: its sets of weights and where they come from.
+
+    facts: of a pretrained row, the card of its first run with the training time and the hardware of all of them.
+    """
 
     name: str
+    kind: Kind
     backbone: str
     entries: list[ModelEntry]
     facts: dict[str, Any] = field(default_factory=dict)
@@ -85,18 +90,18 @@ class TableRow:
     @property
     def alone(self) -> bool:
         """Whether its values are of one training."""
-        return bool(self.facts) and len({entry.run for entry in self.entries}) == 1
+        return self.kind is Kind.PRETRAINED and len({entry.run for entry in self.entries}) == 1
 
     @property
     def seeds(self) -> str:
         """What its values were taken over, in words."""
-        if self.facts:
-            number = len(self.entries)
+        number = len(self.entries)
+        if self.kind is Kind.PRETRAINED:
             return f"1 run, {count(number, 'draw')}" if self.alone else f"{number} runs"
-        return count(len(self.entries), "draw" if self.name.startswith(FIXED) else "init")
+        return count(number, "draw" if self.kind is Kind.FIXED else "init")
 
 
-def line_up(models: Sequence[str], seeds: int) -> list[TableRow]:
+def model_rows(models: Sequence[str], seeds: int) -> list[TableRow]:
     """The rows, backbone by backbone: random init, supervised, then the runs that began there; a network without weights is one row.
 
     models: run folders, or names of backbones. Runs of one task and backbone with the same settings are one row, each run once with its
@@ -104,20 +109,28 @@ def line_up(models: Sequence[str], seeds: int) -> list[TableRow]:
     Raises ConfigError for a name that is neither a run nor a backbone, DataError for a run that cannot be read.
     """
     models = list(dict.fromkeys(models))
-    runs = [open_run(model) for model in models if _is_run(model)]
+    runs = [open_run(model) for model in models if is_run(model)]
     for run in runs:
-        run.load()  # weights that cannot be read shall end the table before hours of work, not leave a row empty
-    names = [model for model in models if not _is_run(model)]
-    kinds: dict[str, tuple[str, dict[str, Any]]] = {}
-    wanted = [(name, dict(model_info(name).options)) for name in names]
-    for name, options in wanted + [(run.card["backbone"], run.card["backbone_options"]) for run in runs]:
-        kinds.setdefault(backbone_label(name, options), (name, options))
-    pretrained, groups = _grouped(runs, seeds), []
-    for shown, (name, options) in kinds.items():
-        for row in (name,) if name.startswith(FIXED) else (RANDOM, SUPERVISED):
-            groups.append(TableRow(row, shown, [ModelEntry(row, name, options, seed) for seed in range(seeds)]))
-        groups += [group for group in pretrained if group.backbone == shown]
-    return groups
+        run.load()  # weights that cannot be read end the table before hours of work, and do not leave a row empty
+    wanted = [(name, dict(model_info(name).options)) for name in models if not is_run(name)]
+    wanted += [(run.card["backbone"], run.card["backbone_options"]) for run in runs]
+    backbones: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, options in wanted:
+        backbones.setdefault(backbone_label(name, options), (name, options))
+    pretrained, rows = _pretrained_rows(runs, seeds), []
+    for shown, (name, options) in backbones.items():
+        rows += _unpretrained_rows(shown, name, options, seeds)
+        rows += [row for row in pretrained if row.backbone == shown]
+    return rows
+
+
+def _unpretrained_rows(shown: str, name: str, options: dict[str, Any], seeds: int) -> list[TableRow]:
+    """The rows that a backbone has without any run. shown: its label."""
+    kinds = NAMES if model_info(name, **options).learns else {Kind.FIXED: name}
+    return [
+        TableRow(row, kind, shown, [ModelEntry(row, name, options, seed) for seed in range(seeds)])
+        for kind, row in kinds.items()
+    ]
 
 
 def open_run(path: str | Path) -> Run:
@@ -141,10 +154,10 @@ def open_run(path: str | Path) -> Run:
     return run
 
 
-def trained_view(groups: Sequence[TableRow]) -> View:
+def trained_view(rows: Sequence[TableRow]) -> View:
     """The view nearest to what the first run saw in training; the default where there is no run."""
-    for group in groups:
-        if options := group.facts.get("options"):
+    for row in rows:
+        if options := row.facts.get("options"):
             size = options.get("size", View.size)
             return View(
                 frames=options.get("frames", View.frames),
@@ -155,20 +168,20 @@ def trained_view(groups: Sequence[TableRow]) -> View:
     return View()
 
 
-def check_view(groups: Sequence[TableRow], view: View) -> None:
+def check_view(rows: Sequence[TableRow], view: View) -> None:
     """Raise ConfigError, before anything is computed, where a network cannot take the view's clips."""
-    for group in groups:
-        first = group.entries[0]
+    for row in rows:
+        first = row.entries[0]
         info = model_info(first.backbone, **first.backbone_options)
         if view.frames < info.min_frames or view.size < info.min_size:
             raise ConfigError(
-                f"{group.backbone} needs clips of at least {info.min_frames} frames and {info.min_size} px, not {view.frames} and "
-                f"{view.size}; give --frames and --size, or leave {group.name} out"
+                f"{row.backbone} needs clips of at least {info.min_frames} frames and {info.min_size} px, not {view.frames} and "
+                f"{view.size}; give --frames and --size, or leave {row.name} out"
             )
 
 
 def training_seconds(run: Run) -> float:
-    """Training time as logged: videos over videos a second."""
+    """Training time of a run in seconds, from its log: videos over videos a second."""
     batch, last, total = run.config.batch, 0.0, 0.0
     for line in run.metrics():
         total += (line["step"] - last) * batch / line["clips_per_second"]
@@ -194,7 +207,11 @@ def _digest(file: Path, modified: int) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _is_run(model: str) -> bool:
+def is_run(model: str) -> bool:
+    """Whether a model is named by a run folder; else it is the name of a backbone.
+
+    Raises DataError for a folder or file that is no run, ConfigError for a name that is no backbone.
+    """
     path = Path(model)
     if (path / "config.yaml").exists():
         return True
@@ -210,31 +227,34 @@ def _is_run(model: str) -> bool:
     return False
 
 
-def _grouped(runs: Sequence[Run], seeds: int) -> list[TableRow]:
-    groups: dict[str, TableRow] = {}
+def _pretrained_rows(runs: Sequence[Run], seeds: int) -> list[TableRow]:
+    """One row for all runs with the same settings but the seed; a single run is evaluated with `seeds` seeds of the protocols."""
+    rows: dict[str, TableRow] = {}
     for run in runs:
         card = run.card
         settings = {name: value for name, value in card.items() if name not in ("seed", "ssvid")}
         name, shown = Path(card["task"]).stem, backbone_label(card["backbone"], card["backbone_options"])
         entry = ModelEntry(name, card["backbone"], card["backbone_options"], card["seed"], str(run.path))
-        group = groups.setdefault(json.dumps(settings, sort_keys=True), TableRow(name, shown, [], dict(card)))
-        group.entries.append(entry)
-        group.facts.setdefault("seconds", []).append(training_seconds(run))
-        group.facts.setdefault("hardware", []).append(hardware(read_json(run.path / "env.json")))
-    for group in groups.values():
-        if len(group.entries) == 1:
-            group.entries = [replace(group.entries[0], seed=seed) for seed in range(seeds)]
-    return _told_apart(list(groups.values()))
+        row = rows.setdefault(
+            json.dumps(settings, sort_keys=True), TableRow(name, Kind.PRETRAINED, shown, [], dict(card))
+        )
+        row.entries.append(entry)
+        row.facts.setdefault("seconds", []).append(training_seconds(run))
+        row.facts.setdefault("hardware", []).append(hardware(read_json(run.path / "env.json")))
+    for row in rows.values():
+        if len(row.entries) == 1:
+            row.entries = [replace(row.entries[0], seed=seed) for seed in range(seeds)]
+    return _with_distinct_names(list(rows.values()))
 
 
-def _told_apart(groups: Sequence[TableRow]) -> list[TableRow]:
-    """The groups; those of one task and backbone that differ in a context get the name of their first run's folder too."""
-    told = []
-    for group in groups:
-        alike = [other for other in groups if (other.name, other.backbone) == (group.name, group.backbone)]
-        folder = Path(group.entries[0].run).name
-        told.append(group if len(alike) == 1 else replace(group, name=f"{group.name} ({folder})"))
-    return told
+def _with_distinct_names(rows: Sequence[TableRow]) -> list[TableRow]:
+    """The rows; those of one task and backbone with other settings get the name of their first run's folder too."""
+    named = []
+    for row in rows:
+        alike = [other for other in rows if (other.name, other.backbone) == (row.name, row.backbone)]
+        folder = Path(row.entries[0].run).name
+        named.append(row if len(alike) == 1 else replace(row, name=f"{row.name} ({folder})"))
+    return named
 
 
 def count(number: int, thing: str) -> str:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from ssvid.errors import ConfigError, DataError
-from ssvid.evaluation.tables.table import Row
+from ssvid.evaluation.tables.table import Kind, Row
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def published_rows(anchors: Iterable[Anchor], columns: Sequence[tuple[str, str, 
         stated = {"backbone": anchor.backbone, "pretraining": anchor.pretraining}
         facts = {name: fact for name, fact in stated.items() if fact}
         row = rows.setdefault(
-            (anchor.model, anchor.backbone, anchor.source), Row(anchor.model, facts, source=anchor.source)
+            (anchor.model, anchor.backbone, anchor.source),
+            Row(anchor.model, facts, kind=Kind.PUBLISHED, source=anchor.source),
         )
         row.scores[column] = [anchor.value]
     return list(rows.values())

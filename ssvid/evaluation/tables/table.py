@@ -7,8 +7,9 @@ import io
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ BEST = (
     "summed squares). Published rows do not compete; where a single run leads or comes second nothing is bold, for its spread is not "
     "known."
 )
-_SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -31,27 +31,45 @@ _LATEX = {
 _LATEX |= {"–": "--", "²": r"$^2$", "·": r"$\cdot$", "τ": r"$\tau$", **{sign: "\\" + sign for sign in "&%$#_{}"}}
 
 
+class Kind(str, Enum):
+    """Where the weights of a row come from.
+
+    FIXED: the network has none. RANDOM: they are as they were drawn. SUPERVISED: training with the labels of the data set.
+    PRETRAINED: training without them. PUBLISHED: others trained them, and measured the row.
+    """
+
+    FIXED = "fixed"
+    RANDOM = "random"
+    SUPERVISED = "supervised"
+    PRETRAINED = "pretrained"
+    PUBLISHED = "published"
+
+
 @dataclass
 class Row:
     """One line: what was measured, facts about it, and for every column the values over the seeds.
 
-    links: for every column the files behind its values, relative to the table's folder. source: where a published row's numbers stand;
-    a row with a source was not measured here and says so. alone: its values are of one training, so that their spread is only the
-    protocol's own.
+    cells: for every column the keys of the cells behind its values. kind: where its weights come from. source: where the numbers of a
+    published row stand. alone: its values are of one training, so that their spread is only the protocol's own.
     """
 
     name: str
     facts: dict[str, str] = field(default_factory=dict)
     scores: dict[str, list[float]] = field(default_factory=dict)
-    links: dict[str, list[str]] = field(default_factory=dict)
+    cells: dict[str, list[str]] = field(default_factory=dict)
+    kind: Kind = Kind.PRETRAINED
     source: str = ""
     alone: bool = False
 
 
 @dataclass
 class Table:
-    """A table that carries its protocol. chance: for every column, the score of guessing in the column's unit (percent), None where
-    there is none. mark_best: set the best value of a column in bold, by the rule `BEST`, which then stands below the table."""
+    """A table that carries its protocol.
+
+    chance: for every column, the score of guessing in the column's unit (percent), None where there is none. data_sets: for every column
+    "DATA: SCORE" its data set; empty where the table has one. mark_best: set the best value of a column in bold, by the rule `BEST`,
+    which then stands below the table.
+    """
 
     title: str
     protocol: str
@@ -60,14 +78,16 @@ class Table:
     notes: list[str] = field(default_factory=list)
     made_with: dict[str, Any] = field(default_factory=dict)
     mark_best: bool = False
+    data_sets: dict[str, str] = field(default_factory=dict)
 
     def header(self) -> list[str]:
         """Column names; a score's name holds its chance level."""
-        scores = (
-            name if level is None else f"{name} (chance {level:.{decimals(name)}f})"
-            for name, level in self.chance.items()
-        )
-        return ["model", *self.fact_names(), *scores]
+        return ["model", *self.fact_names(), *(self.column_head(name, name) for name in self.chance)]
+
+    def column_head(self, column: str, name: str) -> str:
+        """A column's name with its chance level."""
+        level = self.chance[column]
+        return name if level is None else f"{name} (chance {level:.{decimals(column)}f})"
 
     def fact_names(self) -> list[str]:
         """The facts that any row states, in their order."""
@@ -86,15 +106,32 @@ class Table:
         return [*self.notes, BEST] if self.mark_best else self.notes
 
     def markdown(self) -> str:
-        """GitHub Markdown with the title, the protocol and the notes; every score leads to the files behind it."""
-        lines = [f"### {self.title}", "", self.protocol, "", _line(self.header()), _line(["---"] * len(self.header()))]
-        best = self.best()
-        for row in self.rows:
-            name = f"[{row.name}]({row.source}), published" if row.source.startswith("http") else label(row)
-            scores = (_linked(row, column, best.get(column) is row) for column in self.chance)
-            lines.append(_line([name, *self._facts(row), *scores]))
+        """GitHub Markdown with the title, the protocol and the notes; one part for each data set, where there are several."""
+        lines = [f"### {self.title}", "", self.protocol]
+        for data in dict.fromkeys(self.data_sets.values()):
+            columns = {
+                column: column.removeprefix(f"{data}: ") for column in self.chance if self.data_sets[column] == data
+            }
+            lines += ["", f"#### {data}", "", *self._markdown_part(columns)]
+        if not self.data_sets:
+            lines += ["", *self._markdown_part({column: column for column in self.chance})]
         lines += ["", *(f"- {note}" for note in self.below())] if self.below() else []
         return "\n".join(lines) + "\n"
+
+    def _markdown_part(self, columns: Mapping[str, str]) -> list[str]:
+        """The lines of the columns, which have these names; published rows without a score in any of them are left out."""
+        heads = ["model", *self.fact_names(), *(self.column_head(column, name) for column, name in columns.items())]
+        lines, best = [_line(heads), _line(["---"] * len(heads))], self.best()
+        for row in self.rows:
+            if row.kind is Kind.PUBLISHED and not any(row.scores.get(column) for column in columns):
+                continue
+            name = f"[{row.name}]({row.source}), published" if row.source.startswith("http") else label(row)
+            scores = (
+                f"**{row_score(row, column)}**" if best.get(column) is row else row_score(row, column)
+                for column in columns
+            )
+            lines.append(_line([name, *self._facts(row), *scores]))
+        return lines
 
     def csv(self) -> str:
         """Comma-separated values: the same cells."""
@@ -155,7 +192,7 @@ def write(table: Table, out: str | os.PathLike[str]) -> None:
 
 def label(row: Row) -> str:
     """The row's name, marked where it was not measured here."""
-    return f"{row.name}, published" if row.source else row.name
+    return f"{row.name}, published" if row.kind is Kind.PUBLISHED else row.name
 
 
 def score(values: Sequence[float], name: str = "") -> str:
@@ -187,25 +224,14 @@ def leader(rows: Sequence[Row], name: str) -> Row | None:
     """The row with the best mean of a column, if it leads by more than the spread. None where a spread is not known: one training is
     no reason to print a number in bold."""
     ranked = sorted(
-        (row for row in rows if row.scores.get(name) and not row.source), key=lambda row: -np.mean(row.scores[name])
+        (row for row in rows if row.scores.get(name) and row.kind is not Kind.PUBLISHED),
+        key=lambda row: -float(np.mean(row.scores[name])),
     )
     if len(ranked) < 2 or any(row.alone or len(row.scores[name]) < 2 for row in ranked[:2]):
         return None
     first, second = (row.scores[name] for row in ranked[:2])
     lead = np.mean(first) - np.mean(second)
     return ranked[0] if lead > np.hypot(spread(first), spread(second)) else None
-
-
-def _linked(row: Row, name: str, best: bool) -> str:
-    """A score in Markdown: one file behind it is the link itself, several are numbered after it."""
-    text = row_score(row, name)
-    text = f"**{text}**" if best else text
-    links = row.links.get(name, [])
-    if len(links) == 1:
-        return f"[{text}]({links[0]})"
-    return " ".join(
-        [text, *(f"[{str(number).translate(_SUPERSCRIPT)}]({link})" for number, link in enumerate(links, 1))]
-    )
 
 
 def _latex(text: str) -> str:

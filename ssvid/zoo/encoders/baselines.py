@@ -1,4 +1,4 @@
-"""Networks without a parameter: what colours, places and moving pixels alone tell of a video. Whoever learns has to beat them.
+"""Fixed features of the pixels, without a parameter: colours, mean frame and differences of frames, the floor for learnt features.
 
 The maps are averaged down to a grid of fixed size, so that the number of channels does not depend on the size of the frames.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 GRID = 48  # cells of a map along a side
 BINS = 16  # of each colour's histogram
-SEGMENTS = 4  # stretches of a clip of which the difference map is taken
+SEGMENTS = 4  # equal parts of a clip, each with its own map of differences
 
 MODELS = {
     "*": {

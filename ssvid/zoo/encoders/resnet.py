@@ -1,7 +1,7 @@
 """Image ResNets, applied to every frame alone (He et al., CVPR 2016, arXiv:1512.03385; networks of torchvision).
 
-They see no time: the right encoder where frames must be told apart (walks, colour propagation, frame alignment), and the
-control that a task about speed or direction must bring to chance.
+Frames do not mix, which tasks that compare frames need (walks, colour propagation, frame alignment). A task about speed or direction
+must stay at chance on these encoders without a temporal head.
 """
 
 from __future__ import annotations

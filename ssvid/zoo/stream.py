@@ -1,0 +1,128 @@
+"""Encoding a video frame by frame as it comes in, with memory that does not grow.
+
+    stream = open_stream(backbone)
+    state = stream.init_state(batch, device)
+    for frame in frames:                                # (B,C,H,W), colours on 0..1
+        out, state = stream.step(frame, state)          # (B,D,h,w), None while nothing is due
+    rest = stream.flush(state)                          # the steps that were still to come
+
+The state is a value: `step` changes neither it nor the network, so that a stream can be forked, saved and compiled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from ssvid.errors import ConfigError
+from ssvid.zoo.backbone import Backbone
+
+State = TypeVar("State")
+
+
+class Stream(Protocol[State]):
+    """A backbone as it is run on a stream.
+
+    delay: frames after a frame until its step is given; 0 gives it at once. exact: whether the steps are those of the whole clip's map.
+    """
+
+    delay: int
+    exact: bool
+
+    def init_state(self, batch: int, device: torch.device) -> State:
+        """The state before the first frame, of `batch` videos."""
+        ...
+
+    def step(self, frame: Tensor, state: State) -> tuple[Tensor | None, State]:
+        """Take the next frame (B,C,H,W); the step (B,D,h,w) that is now due, None where none is, and the state after it."""
+        ...
+
+    def flush(self, state: State) -> list[Tensor]:
+        """The steps (B,D,h,w) that are still to come, after the last frame."""
+        ...
+
+
+def open_stream(backbone: Backbone, window: int = 0, every: int = 1) -> FrameStream | WindowStream:
+    """The way in which a backbone is run on a stream: exactly where it can be, else over a sliding window.
+
+    window: frames of the window, 0 for as many as the network was designed for; every: frames between two steps. Both are of sliding
+    windows only. The backbone should be in eval mode. Raises ConfigError for a window under `info.min_frames`.
+    """
+    info = backbone.info
+    if info.streams and info.temporal_rf == 1:
+        return FrameStream(backbone)
+    return WindowStream(backbone, window or info.frames, every)
+
+
+class FrameStream:
+    """An encoder of single frames: each gives its step at once, exactly that of the clip."""
+
+    delay = 0
+    exact = True
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+
+    def init_state(self, batch: int, device: torch.device) -> None:
+        """There is none."""
+
+    def step(self, frame: Tensor, state: None) -> tuple[Tensor | None, None]:
+        """The step of this frame: (B,C,H,W) -> (B,D,h,w)."""
+        maps: Tensor = self.backbone(frame.unsqueeze(2))
+        return maps.squeeze(2), None
+
+    def flush(self, state: None) -> list[Tensor]:
+        """Nothing is left."""
+        return []
+
+
+@dataclass(frozen=True)
+class Window:
+    """The last frames (B,C,T,H,W), None before the first, and how many have come."""
+
+    frames: Tensor | None
+    count: int
+
+
+class WindowStream:
+    """Any backbone, run anew on the last `window` frames every `every` frames; a step is the mean over time of that map.
+
+    It costs the whole window each time, and it is not exact: the network takes each window for a clip of its own, with its own borders.
+    The step that belongs to a frame is that of the window with this frame in its middle.
+    """
+
+    exact = False
+
+    def __init__(self, backbone: Backbone, window: int, every: int = 1) -> None:
+        if window < backbone.info.min_frames or every < 1:
+            raise ConfigError(
+                f"{backbone.info.name} needs windows of at least {backbone.info.min_frames} frames, not {window}, and every >= 1"
+            )
+        self.backbone, self.window, self.every = backbone, window, every
+        self.delay = window // 2
+
+    def init_state(self, batch: int, device: torch.device) -> Window:
+        """No frame has come."""
+        return Window(None, 0)
+
+    def step(self, frame: Tensor, state: Window) -> tuple[Tensor | None, Window]:
+        """Take a frame (B,C,H,W); the window's step (B,D,h,w) once it is full, every `every` frames."""
+        last = frame.unsqueeze(2)
+        frames = last if state.frames is None else torch.cat([state.frames, last], 2)[:, :, -self.window :]
+        after = Window(frames, state.count + 1)
+        due = after.count >= self.window and (after.count - self.window) % self.every == 0
+        return (self._encode(frames) if due else None), after
+
+    def flush(self, state: Window) -> list[Tensor]:
+        """One step of a video shorter than the window, its last frame repeated; else nothing, since the last full window has been given."""
+        if state.frames is None or state.count >= self.window:
+            return []
+        missing = self.window - state.frames.shape[2]
+        return [self._encode(torch.cat([state.frames, state.frames[:, :, -1:].expand(-1, -1, missing, -1, -1)], 2))]
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        maps: Tensor = self.backbone(frames)
+        return maps.mean(2)

@@ -1,0 +1,93 @@
+"""Streams: frame by frame exactly where a network can, over a sliding window elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from ssvid.errors import ConfigError
+from ssvid.zoo import create_model, list_models, model_info
+from ssvid.zoo.stream import Window, open_stream
+
+CPU = torch.device("cpu")
+
+
+def video(T: int) -> Tensor:
+    return torch.rand(2, 3, T, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def run(stream, clip: Tensor) -> tuple[list[Tensor | None], list[Tensor]]:
+    """What each frame gives, and what comes after the last."""
+    state, given = stream.init_state(len(clip), CPU), []
+    for frame in clip.unbind(2):
+        out, state = stream.step(frame, state)
+        given.append(out)
+    return given, stream.flush(state)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", [name for name in list_models("*_tiny") if model_info(name).streams])
+def test_a_stream_that_says_it_is_exact_gives_the_map_of_the_clip(name):
+    backbone = create_model(name).eval()
+    stream = open_stream(backbone)
+    assert stream.exact
+    assert stream.delay == 0
+    given, rest = run(stream, video(7))
+    torch.testing.assert_close(torch.stack(given + rest, 2), backbone(video(7)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "options"), [("r3d_18_tiny", {}), ("resnet18_tiny+lstm", {}), ("resnet18_tiny", {"input": "flow"})]
+)
+def test_a_window_slides_over_what_has_no_exact_stream(name, options):
+    backbone = create_model(name, **options).eval()
+    stream = open_stream(backbone, window=6, every=2)
+    assert not stream.exact
+    assert stream.delay == 3
+    clip = video(11)
+    given, rest = run(stream, clip)
+    assert [out is not None for out in given] == [False] * 5 + [True, False, True, False, True, False]
+    for last in (5, 7, 9):
+        torch.testing.assert_close(given[last], backbone(clip[:, :, last - 5 : last + 1]).mean(2))
+    assert rest == []
+
+
+@torch.no_grad()
+def test_a_short_video_gives_one_step_at_its_end():
+    backbone = create_model("r3d_18_tiny").eval()
+    clip = video(3)
+    given, (rest,) = run(open_stream(backbone, window=5), clip)
+    assert given == [None] * 3
+    torch.testing.assert_close(rest, backbone(clip[:, :, [0, 1, 2, 2, 2]]).mean(2))
+    assert open_stream(backbone).flush(Window(None, 0)) == []
+
+
+@torch.no_grad()
+def test_a_stream_can_be_forked():
+    stream = open_stream(create_model("r3d_18_tiny").eval(), window=4)
+    state = stream.init_state(2, CPU)
+    for frame in video(3).unbind(2):
+        _, state = stream.step(frame, state)
+    before = state.frames.clone()
+    one, two = (stream.step(torch.full((2, 3, 32, 32), grey), state)[0] for grey in (0.0, 1.0))
+    assert torch.equal(state.frames, before)
+    assert not torch.equal(one, two)
+    assert torch.equal(one, stream.step(torch.zeros(2, 3, 32, 32), state)[0])
+
+
+def test_memory_is_that_of_the_window():
+    backbone = create_model("r3d_18_tiny").eval()
+    stream = open_stream(backbone, window=4, every=1000)
+    state = stream.init_state(2, CPU)
+    with torch.no_grad():
+        for frame in video(12).unbind(2):
+            _, state = stream.step(frame, state)
+    assert state.frames.shape[2] == 4
+    assert open_stream(backbone).window == backbone.info.frames
+
+
+def test_a_window_that_is_too_short_is_refused():
+    with pytest.raises(ConfigError, match="windows of at least 8 frames, not 4"):
+        open_stream(create_model("s3d_tiny"), window=4)
