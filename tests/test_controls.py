@@ -1,4 +1,4 @@
-"""What the control videos show: the one cue and nothing else, in both directions alike, in real files that are made once."""
+"""The control videos: they show one cue and nothing else, alike in both directions, in real files that are made once."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ T, S = 24, 32
 STILL = np.random.default_rng(0).uniform(0, 255, (3, 8, 8)).repeat(8, 1).repeat(8, 2).astype(np.float32)
 
 
-class Asker(PretextTask):
-    """Asks for a window of frames."""
+class OneWindow(PretextTask):
+    """Samples one window of frames."""
 
     def __init__(self, window_length: int = 16, fps: float | None = None, min_motion: float = 0.0) -> None:
         backbone = nn.Module()
@@ -48,12 +48,12 @@ def drawn(name: str, direction: int, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "trend"), [("fade", brightening), ("bars", border_growth), ("pan", expansion)])
-def test_each_side_runs_its_way(name, trend):
+def test_a_cue_runs_in_the_direction_of_its_side(name, trend):
     sizes = []
     for seed in range(12):
         there, back = (trend(drawn(name, direction, seed).mean(-1)) for direction in (1, -1))
         sizes.append((there, back))
-    strong = sorted(sizes, key=lambda pair: -abs(pair[0]))[:6]  # the slowest are lost in noise
+    strong = sorted(sizes, key=lambda pair: -abs(pair[0]))[:6]  # in the slowest, noise hides the cue
     assert all(there > 0 > back for there, back in strong)
 
 
@@ -66,11 +66,11 @@ def test_speeds_are_spread_over_octaves():
 
 
 @pytest.mark.parametrize("name", ["noise", "fade", "codec"])
-def test_frames_of_noise_know_nothing_of_each_other(name):
+def test_frames_of_noise_are_uncorrelated(name):
     frames = drawn(name, 1, 3)[..., 0]
     fresh = frames - frames.mean((1, 2), keepdims=True) - (frames.mean(0) if name == "codec" else 0)
-    likeness = np.corrcoef(fresh.reshape(T, -1))
-    assert np.abs(likeness[~np.eye(T, dtype=bool)]).mean() < 0.12
+    correlation = np.corrcoef(fresh.reshape(T, -1))
+    assert np.abs(correlation[~np.eye(T, dtype=bool)]).mean() < 0.12
 
 
 def test_blocks_keep_their_colour_under_any_lightness():
@@ -100,53 +100,55 @@ def test_bars_are_black_and_stand_at_the_border():
 
 
 def test_pans_and_zooms_are_steady():
-    """Easing in or out would tell forward from backward."""
+    """Acceleration would give the direction of time away."""
     fastest = max((drawn("pan", 1, seed).mean(-1) for seed in range(12)), key=expansion)
     first, second = expansion(fastest[: T // 2]), expansion(fastest[T // 2 :])
     assert first == pytest.approx(second, rel=0.25)
 
 
 def test_videos_are_real_files_made_once(world_index):
-    setting = ControlSpec(20, 25.0, 40, world_index.videos()[:3])
-    told = []
-    first = make_videos("pan", setting, 6, lambda: told.append(1))
-    assert len(told) == 6
+    spec = ControlSpec(20, 25.0, 40, world_index.videos()[:3])
+    calls = []
+    first = make_videos("pan", spec, 6, lambda: calls.append(1))
+    assert len(calls) == 6
     assert [video.label for video in first] == ["zooming in", "zooming out"] * 3
     found = probe(first[0].path)
     assert (found.frames, found.width, found.height, found.codec) == (20, 40, 40, "h264")
     assert found.fps == pytest.approx(25)
     written = {video.path: Path(video.path).stat().st_mtime_ns for video in first}
-    again = make_videos("pan", setting, 8)
+    again = make_videos("pan", spec, 8)
     assert [video.path for video in again][:6] == list(written)
     assert all(Path(path).stat().st_mtime_ns == time for path, time in written.items())
-    other = make_videos("pan", replace(setting, frames=21), 1)
+    other = make_videos("pan", replace(spec, frames=21), 1)
     assert other[0].path not in written
 
 
-def test_pans_run_over_our_texture_and_over_the_datas_stills(world_index):
+def test_pans_show_synthetic_textures_and_stills_of_the_data(world_index):
     data = world_index.videos()[:1]
-    ours = make_videos("pan", ControlSpec(16, 30.0, 40), 4)
+    textures = make_videos("pan", ControlSpec(16, 30.0, 40), 4)
     mixed = make_videos("pan", ControlSpec(16, 30.0, 40, data), 4)
-    assert [a.path == b.path for a, b in zip(ours, mixed, strict=True)] == [True, True, False, False]
+    assert [a.path == b.path for a, b in zip(textures, mixed, strict=True)] == [True, True, False, False]
     middle = read_square(data[0], np.array([[20]]), 40)[0, 0].reshape(-1, 3).mean(0)
     shown = read_square(mixed[2], np.array([[8]]), 40)[0, 0].reshape(-1, 3).mean(0)
     assert np.abs(middle - shown).max() < 30
 
 
-@pytest.mark.parametrize("task", [Asker(), Asker(31, min_motion=2.0), Asker(10, fps=8.0), Asker(40, fps=60.0)])
+@pytest.mark.parametrize(
+    "task", [OneWindow(), OneWindow(31, min_motion=2.0), OneWindow(10, fps=8.0), OneWindow(40, fps=60.0)]
+)
 def test_videos_suit_the_task(task, world_index):
-    setting = control_spec(task, world_index.videos())
-    assert setting.size == task.augment.decode_size
-    assert setting.fps == max(30.0, task.fps or 0)
-    for video in make_videos("bars", setting, 2):
+    spec = control_spec(task, world_index.videos())
+    assert spec.size == task.augment.decode_size
+    assert spec.fps == max(30.0, task.fps or 0)
+    for video in make_videos("bars", spec, 2):
         assert task.why_unusable(video) is None
         indices = task.sample(video, np.random.default_rng(0), False).indices
         assert indices.min() > 0  # the first frame is a key frame
-        assert indices.max() < setting.frames
+        assert indices.max() < spec.frames
 
 
 def test_a_task_that_no_video_suits_is_named(world_index):
-    class Never(Asker):
+    class Never(OneWindow):
         def why_unusable(self, video):
             return "never"
 
@@ -155,14 +157,14 @@ def test_a_task_that_no_video_suits_is_named(world_index):
 
 
 @pytest.mark.parametrize("name", ["recode", "frame_rate", "reversed"])
-def test_variants_show_what_the_videos_show(name, world_index):
-    task, videos = Asker(), world_index.videos()[:3]
+def test_reencodings_show_what_the_videos_show(name, world_index):
+    task, videos = OneWindow(), world_index.videos()[:3]
     for video, copy in zip(videos, make_reencodings(name, task, videos), strict=True):
         assert task.why_unusable(copy) is None
         first, last = excerpt(task, video)
-        asked = task.sample(video, np.random.default_rng(0), False).indices
-        assert first <= asked.min()
-        assert asked.max() < last
+        sampled = task.sample(video, np.random.default_rng(0), False).indices
+        assert first <= sampled.min()
+        assert sampled.max() < last
         assert len(clock(copy)) == copy.info.frames == probe(copy.source.path).frames
         at = np.arange(copy.info.frames)
         written = read_square(copy, at[None], 40)[0].astype(float)
@@ -177,8 +179,8 @@ def test_variants_show_what_the_videos_show(name, world_index):
 
 def test_another_rate_is_slower_where_the_video_is_long_enough_and_quicker_else(world_index):
     video = world_index.videos()[0]
-    (slow,) = make_reencodings("frame_rate", Asker(16), [video])
-    (quick,) = make_reencodings("frame_rate", Asker(40), [video])
+    (slow,) = make_reencodings("frame_rate", OneWindow(16), [video])
+    (quick,) = make_reencodings("frame_rate", OneWindow(40), [video])
     assert slow.info.fps == pytest.approx(24)
     assert quick.info.fps == pytest.approx(37.5)
     assert quick.info.frames >= 40
@@ -188,7 +190,7 @@ def test_cuts_and_motion_move_with_the_frames(world_index):
     video = world_index.videos()[0]
     motion = np.arange(40, dtype=np.float32)
     cut = replace(video, shots=Shots(motion, (5, 30), (0, 0, 0, 0), 0.0))
-    task = Asker(20)
+    task = OneWindow(20)
     for name in ("recode", "frame_rate", "reversed"):
         (copy,) = make_reencodings(name, task, [cut])
         first, _ = excerpt(task, cut)

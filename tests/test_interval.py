@@ -1,4 +1,4 @@
-"""The statistics of the audit: intervals of few accuracies of any kind, and what padding tells."""
+"""The statistics of the audit: confidence intervals of few accuracies of any distribution, and predictions from padding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_interval_is_right_for_few_values_of_any_kind():
         < 0.5
         < confidence_interval(np.minimum(chances + 0.2, 1), chances, ALPHA)[0]
     )
-    sure = np.r_[np.full(60, 0.2), np.ones(4)]  # where guessing is always right it says nothing
+    sure = np.r_[np.full(60, 0.2), np.ones(4)]  # where guessing is always right, accuracy shows nothing
     assert confidence_interval(np.full(64, 0.9), sure, ALPHA)[1] < 1
 
 
@@ -45,7 +45,7 @@ def test_interval_misses_no_more_often_than_it_says(values, weights):
     assert (ends[:, 1] < mean).mean() <= 0.05
 
 
-def test_padding_is_found_by_its_frames():
+def test_padding_is_found_in_the_frame_indices():
     assert not is_padded(np.arange(0, 16, 2))
     assert not is_padded(np.arange(8)[::-1])
     assert not is_padded(np.array([4, 0, 2]))  # shuffled

@@ -1,4 +1,4 @@
-"""The survey: what a table of tasks holds, and that nothing is done twice, passed over in silence or begun again."""
+"""The survey: the content of its table, and that nothing is computed twice, left out silently or started again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from ssvid.audit import survey as module
 from ssvid.audit.audit import audit
-from ssvid.audit.survey import shortfalls, survey, tabulate, trained, write
+from ssvid.audit.survey import finished_run, shortfalls, survey, tabulate, write
 from ssvid.config import PretrainConfig
 from ssvid.data.index import Index
 from ssvid.data.scanning import scan_videos
@@ -68,21 +68,21 @@ def configs(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def made(index, configs, tmp_path_factory):
-    """Two tasks surveyed: the folder of the runs, the table, the facts, and what was told."""
-    runs, told = tmp_path_factory.mktemp("runs"), []
+    """Two tasks surveyed: the folder of the runs, the table, the facts, and the log."""
+    runs, lines = tmp_path_factory.mktemp("runs"), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "process_pool", Inline)
         patch.setattr(module, "audit", partial(audit, videos=8))
         chosen = [configs["speednet"], configs["arrow_of_time"]]
-        table, facts = survey(chosen, str(index.path), seeds=1, runs=runs, log=told.append)
-    return runs, table, facts, told
+        table, facts = survey(chosen, str(index.path), seeds=1, runs=runs, log=lines.append)
+    return runs, table, facts, lines
 
 
 def times(runs: Path) -> dict[str, int]:
     return {str(path.relative_to(runs)): path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()}
 
 
-def test_the_bar_by_hand():
+def test_shortfalls_by_hand():
     assert shortfalls(3.1, "passed", [4.0, 6.0]) == []  # 5 above a deviation of 1.4
     assert shortfalls(2.9, "fade", [1.0, 5.0, 0.0]) == ["accuracy", "audit", "probe"]  # 2 within 2.6
     assert shortfalls(9.0, "passed", [8.0]) == ["probe"]  # one seed shows no spread
@@ -96,8 +96,8 @@ def test_settings_are_for_all_configs_or_for_one():
     assert module.settings_of(paths[0], ["c_world.stride=1"], paths) == ["c_world.stride=1"]  # refused by the config
 
 
-def test_a_row_a_task_with_all_that_was_asked(made):
-    _, table, facts, told = made
+def test_one_row_for_each_task(made):
+    _, table, facts, lines = made
     assert table.header() == [
         *("model", "backbone", "steps", "seconds", "seeds", "chance", "untrained", "standard errors above chance"),
         *("audit", "falls short", "pretext accuracy", "linear (chance 7.7)", "random linear (chance 7.7)", "gain"),
@@ -110,7 +110,7 @@ def test_a_row_a_task_with_all_that_was_asked(made):
         gain = fact["probe"]["linear"] - fact["random"]["linear"]
         assert row.scores["pretext accuracy"] == [pytest.approx(accuracy)]
         assert row.scores["gain"] == [pytest.approx(gain)]
-        assert f"{fact['run']}: accuracy {accuracy / 100:.3f} (chance 0.5), audit " in "\n".join(told)
+        assert f"{fact['run']}: accuracy {accuracy / 100:.3f} (chance 0.5), audit " in "\n".join(lines)
     assert "Pretrained on 26 videos without labels" in table.protocol
     assert "on 26 held-out videos" in table.protocol
 
@@ -128,7 +128,7 @@ def test_every_run_leaves_its_facts(made, tmp_path):
     assert fact["command"] == (run.path / "command.txt").read_text().strip()
     assert fact["environment"]["threads"] == 1
     assert fact["held_out"] == json.loads((run.path / "held_out.json").read_text())["trained"]
-    assert fact["audit"] == ", ".join(json.loads((run.path / "audit" / "audit.json").read_text())["shortcut"])
+    assert fact["audit"] == ", ".join(json.loads((run.path / "audit" / "audit.json").read_text())["shortcuts"])
 
 
 def test_random_weights_are_those_the_run_started_from(made):
@@ -142,19 +142,19 @@ def test_random_weights_are_those_the_run_started_from(made):
 
 
 @pytest.mark.slow
-def test_a_second_call_does_nothing_again_and_a_run_that_fails_is_told(made, index, configs):
+def test_a_second_call_does_nothing_again_and_a_run_that_fails_is_logged(made, index, configs):
     """In processes of their own, as surveys are made: what the first call left is there for the second."""
     runs, table, facts, _ = made
-    before, told = times(runs), []
-    again, found = survey(list(configs.values()), str(index.path), seeds=1, runs=runs, log=told.append)
+    before, lines = times(runs), []
+    again, found = survey(list(configs.values()), str(index.path), seeds=1, runs=runs, log=lines.append)
     assert times(runs) == before
     assert [row.scores for row in again.rows] == [row.scores for row in table.rows]  # pace left a gap
     for key in ("held_out", "untrained", "audit", "probe", "random", "seconds"):
         assert [fact[key] for fact in found] == [fact[key] for fact in facts]
-    (failed,) = [line for line in told if "pace_world-s0" in line]
+    (failed,) = [line for line in lines if "pace_world-s0" in line]
     assert "pace_world-s0: " in failed
     assert "no video that Pace can use: 26 shorter than" in failed
-    assert len(told) == 3
+    assert len(lines) == 3
     assert table.notes == []
     assert again.notes == [f"Left out: {failed}."]
 
@@ -181,7 +181,7 @@ def test_an_interrupted_survey_says_that_it_goes_on(made, index, configs, monkey
         if "arrow_of_time" in line:
             raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match=r"stopped after [01] of 2 runs; the same command goes on"):
+    with pytest.raises(Interrupted, match=r"stopped after [01] of 2 runs; the same command continues"):
         survey([configs["speednet"], configs["arrow_of_time"]], str(index.path), seeds=1, runs=runs, log=stop)
 
 
@@ -196,7 +196,7 @@ def test_an_interrupted_run_goes_on(made, index, configs, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pretrain(config, report=stop)
     (tmp_path / "speednet_world-s0" / "command.txt").write_text("the first call\n")
-    run = trained(config)
+    run = finished_run(config)
     assert (run.path / "command.txt").read_text() == "the first call\n"  # which a run that begins again replaces
     assert [line["step"] for line in run.metrics()] == [1, 2, 3, 4]
     whole = load(runs / "speednet_world-s0").state_dict()
@@ -206,10 +206,10 @@ def test_an_interrupted_run_goes_on(made, index, configs, tmp_path):
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(index, configs, tmp_path):
     config = module._planned(configs["speednet"], ["log_every=1"], index, 0, tmp_path)
     Run.create(config)
-    assert [line["step"] for line in trained(config).metrics()] == [1, 2, 3, 4]
+    assert [line["step"] for line in finished_run(config).metrics()] == [1, 2, 3, 4]
 
 
-def fact(run: str, accuracy: tuple[float, float], beaten: str, linear: float, random: float, **changes) -> dict:
+def fact(run: str, accuracy: tuple[float, float], shortcuts: str, linear: float, random: float, **changes) -> dict:
     return {
         "run": run,
         "config": asdict(PretrainConfig(task="pace", backbone="s3dg_tiny", steps=300)),
@@ -217,7 +217,7 @@ def fact(run: str, accuracy: tuple[float, float], beaten: str, linear: float, ra
         "held_out": {"accuracy": accuracy},
         "untrained": {"accuracy": (0.5, 0.02)},
         "chance": 0.5,
-        "audit": beaten,
+        "audit": shortcuts,
         "probe": {"linear": linear},
         "random": {"linear": random},
     } | changes

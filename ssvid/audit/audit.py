@@ -1,104 +1,113 @@
-"""`ssvid audit`: does a trained task see time, or a shortcut? What is asked of a run, and what is found.
+"""`ssvid audit`: does a trained task see time, or a shortcut?
 
-A task gets every general check, less those it declares to be exempt_controls to it, as an honest answer to them is left, and those it
-declares
-besides. The verdicts together are wrong about an honest task with a probability of at most 1 - LEVEL, however many checks it gets.
+A task gets every general check, except the controls it may legitimately solve (`exempt_controls`), and the checks it declares itself
+(`controls`). The probability that any verdict about a task without shortcuts is wrong is at most 1 - LEVEL, however many checks it gets.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ssvid.audit.auditor import FEWEST, PADDING, SKIPPED, Auditor, Check, Score, about
+from ssvid.audit.auditor import MIN_VIDEOS, PADDING, SKIPPED, Accuracy, Auditor, Check, description
 from ssvid.audit.controls import CONTROLS
 from ssvid.audit.reencodings import REENCODINGS
+from ssvid.compute import resolve_device
 from ssvid.data.index import VideoRecord
 from ssvid.data.scanning import open_data
 from ssvid.errors import ConfigError, DataError
-from ssvid.progress import Progress
+from ssvid.progress import Progress, silent
 from ssvid.training.run import Run
 from ssvid.training.task import CaptionedFrames, PretextTask, usable
 from ssvid.training.validate import trained_task
 
-LEVEL = 0.99  # certainty of all verdicts of a run together
+LEVEL = 0.99  # confidence of all verdicts on a run together
 
 
 @dataclass(frozen=True)
 class Audit:
-    """All that was found about a run. held_out, other: accuracy there; samples: rows of frames, to look at."""
+    """The result of an audit.
+
+    data: where the held-out videos came from. held_out, other: accuracy on the held-out and on the other videos. samples: frames of the
+    videos of every check, with captions.
+    """
 
     run: str
     task: str
     backbone: str
     step: int
     data: list[str]
-    held_out: Score
-    other: Score | None
+    held_out: Accuracy
+    other: Accuracy | None
     other_data: str | None
     checks: list[Check]
     samples: list[CaptionedFrames] = field(repr=False)
 
     @property
     def shortcuts(self) -> list[str]:
-        """Names of the controls that were beaten."""
-        return [check.name for check in self.checks if check.shortcuts]
+        """Names of the checks that found a shortcut."""
+        return [check.name for check in self.checks if check.is_shortcut]
 
 
 def audit(
-    run: Run,
+    run: Run | str | os.PathLike[str],
     data: Sequence[str] | None = None,
     other: str | None = None,
     *,
     videos: int = 128,
     workers: int = 0,
-    progress: Progress | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
 ) -> Audit:
-    """Examine the trained task of a run.
+    """Audit the trained task of a run.
 
-    data: held-out videos, by default those the run was trained on; of either the test split where there is one, else all. other: videos of
-    another origin, on which the accuracy is taken as well. videos: how many of each control. workers: decoding processes.
-    progress: told (what, done, total).
-    Raises DataError for a run without checkpoint or videos that do not suit, ConfigError for a task that names an unknown control.
+    run: a run or the path of its folder.
+    data: held-out videos; by default the data the run was trained on. Of both, the test split where there is one, else all videos.
+    other: videos of another origin, on which accuracy is measured too.
+    videos: number of videos of each control. workers: decoding processes. device: auto, cpu, cuda, cuda:1 or mps.
+    Raises DataError for a run without checkpoint and where fewer than 8 videos can be used, ConfigError for a task that names an unknown
+    control and for a device this machine does not have.
     """
-    task = trained_task(run)
-    state = run.checkpoint() or {}
-    config = run.config
-    names, exempt_controls = asked(task)
-    sources = list(data or config.data)
-    index = open_data(sources)
-    held_out = choose(task, index.videos("test") or index.videos(), videos, ", ".join(sources))
-    auditor = Auditor(task, held_out, videos, workers, alpha_of(names), progress or (lambda what, done, total: None))
+    run = run if isinstance(run, Run) else Run(run)
+    hardware = resolve_device(device)
+    task = trained_task(run, hardware)
+    names, exempt = select_checks(task)
+    sources = list(data or run.config.data)
+    auditor = Auditor(
+        task,
+        _held_out(task, sources, videos),
+        videos,
+        alpha=alpha_per_comparison(names),
+        workers=workers,
+        device=hardware,
+        progress=progress,
+    )
     checks = []
     for number, name in enumerate(names):
-        auditor.progress("auditing", number, len(names))
+        progress("auditing", number, len(names))
         checks.append(auditor.check(name))
-    auditor.progress("auditing", len(names), len(names))
-    checks += [Check(name, about(name), SKIPPED, reason) for name, reason in exempt_controls.items()]
-    elsewhere = None
-    if other is not None:
-        there = open_data([other])
-        elsewhere = auditor.score(choose(task, there.videos("test") or there.videos(), videos, other))
+    progress("auditing", len(names), len(names))
     return Audit(
         run=str(run.path),
-        task=config.task,
-        backbone=config.backbone,
-        step=int(state.get("step", 0)),
+        task=run.config.task,
+        backbone=run.config.backbone,
+        step=int((run.checkpoint() or {}).get("step", 0)),
         data=sources,
-        held_out=auditor.before,
-        other=elsewhere,
+        held_out=auditor.held_out_accuracy,
+        other=None if other is None else auditor.accuracy(_held_out(task, [other], videos)),
         other_data=other,
-        checks=checks,
+        checks=checks + [Check(name, description(name), SKIPPED, reason) for name, reason in exempt.items()],
         samples=auditor.samples,
     )
 
 
-def asked(task: PretextTask) -> tuple[list[str], dict[str, str]]:
-    """The names of the checks a task gets, and those that would not be fair to it, with the reasons.
+def select_checks(task: PretextTask) -> tuple[list[str], dict[str, str]]:
+    """Names of the checks a task gets, and the controls it may legitimately solve, each with the reason.
 
-    Raises ConfigError for a name that is no check.
+    Raises ConfigError where the task names a check that does not exist.
     """
     known = [*CONTROLS, *REENCODINGS, PADDING]
     for name in (*task.controls, *task.exempt_controls):
@@ -110,18 +119,30 @@ def asked(task: PretextTask) -> tuple[list[str], dict[str, str]]:
     return [name for name in general if name not in task.exempt_controls], dict(task.exempt_controls)
 
 
-def choose(task: PretextTask, videos: Sequence[VideoRecord], count: int, where: str) -> list[VideoRecord]:
-    """Up to `count` videos that suit the task, drawn at random but the same every time. Raises DataError where there are too few."""
+def select_videos(task: PretextTask, videos: Sequence[VideoRecord], count: int, where: str) -> list[VideoRecord]:
+    """Up to `count` videos that the task can use, drawn at random, the same ones on every call.
+
+    where: where the videos come from, for the error. Raises DataError where the task can use fewer than 8.
+    """
     kept, reasons = usable(task, videos)
-    if len(kept) < FEWEST:
+    if len(kept) < MIN_VIDEOS:
         why = "; ".join(f"{number} {reason}" for reason, number in reasons.items())
         raise DataError(
-            f"{where}: {len(kept)} videos that {type(task).__name__} can use, and an audit needs {FEWEST}"
+            f"{where}: {len(kept)} videos that {type(task).__name__} can use, and an audit needs {MIN_VIDEOS}"
             f"{': ' + why if why else ''}; name others with --data"
         )
     return [kept[number] for number in sorted(np.random.default_rng(0).permutation(len(kept))[:count])]
 
 
-def alpha_of(names: Sequence[str]) -> float:
-    """Probability of error of one comparison with chance, such that all together (sides count too) have 1 - LEVEL."""
+def alpha_per_comparison(names: Sequence[str]) -> float:
+    """Probability of error of one comparison with chance, so that all comparisons of these checks together err with at most 1 - LEVEL.
+
+    Each direction of a control is one more comparison.
+    """
     return (1 - LEVEL) / sum(1 + len(CONTROLS[name].sides) if name in CONTROLS else 1 for name in names)
+
+
+def _held_out(task: PretextTask, sources: Sequence[str], count: int) -> list[VideoRecord]:
+    """Up to `count` usable videos of the test split, or of all videos where there is no split."""
+    index = open_data(list(sources))
+    return select_videos(task, index.videos("test") or index.videos(), count, ", ".join(sources))

@@ -1,8 +1,9 @@
-"""Videos from which the honest answer has been taken away: what is left in them is one cue that a trained task may be reading.
+"""Control videos: they hold no legitimate answer, only one cue that a trained task may have learnt to read.
 
-Every control is a recipe for frames, drawn from a seed and written as a real video file, so that the codec acts on it as on any other.
-Where a cue has a direction, as a fade has, half of the videos have each; where it has a speed, that is log-uniform over many octaves, so
-that how fast it goes tells nearly nothing of how fast it is played. Speeds are constant: the same video backwards, or faster, is as likely.
+Every control is a recipe for frames. The frames are drawn from a seed and written as a real video file, so that the codec acts on them as
+on any other video. Where a cue has a direction, as a fade has, half of the videos run in each direction. Where a cue has a speed, the
+speed is constant and log-uniform over many octaves. The same video backwards, or faster, is therefore as likely as the video itself, and
+the speed of the cue says almost nothing about the rate at which a clip plays.
 """
 
 from __future__ import annotations
@@ -29,16 +30,19 @@ from ssvid.video.info import VideoInfo
 from ssvid.video.shots import Shots
 from ssvid.video.writer import write_video
 
-RECIPES = zlib.crc32(Path(__file__).read_bytes())  # cached videos that were made otherwise are not found
-MARGIN = 12  # frames more than the task asks for, so that no clip begins at the first, a key frame
-MOTION = 10.0  # grey levels a frame that the records claim, lest a task refuses a video that does not move
+RECIPES = zlib.crc32(Path(__file__).read_bytes())  # part of the cache key: after a change here the videos are made anew
+MARGIN = 12  # frames more than the task needs, so that no clip begins at frame 0, which is a key frame
+MOTION = 10.0  # grey levels a frame, noted in every record: a task with min_motion would refuse still videos
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class ControlSpec:
-    """What the task needs of a video: frames at fps, side in px; and videos of the data, whose middle frames serve as stills."""
+    """What control videos must be to suit a task.
+
+    frames: number of frames, played at `fps`. size: side in px. stills: videos of the data, whose middle frames are the still pictures.
+    """
 
     frames: int
     fps: float
@@ -48,18 +52,18 @@ class ControlSpec:
 
 @dataclass(frozen=True)
 class Control:
-    """One cue without an honest answer.
+    """One kind of control videos.
 
-    about: what its videos show.
+    description: what its videos show.
     frames: recipe (rng, direction +1 or -1, still float (3,2S,2S) on 0..255, T, S) -> (T,S,S,3 or 1) on 0..255.
-    sides: names of the two directions, +1 first.
-    octaves: over which its speed is drawn.
-    trend: direction and size of the cue in the grey frames of any video, > 0 for the first side.
-    general: every task gets it, else those that declare it.
-    encoding: for `write_video`.
+    sides: names of the two directions of the cue, +1 first; empty where it has none.
+    octaves: range of the speed of the cue; 0 where it has none.
+    trend: direction and strength of the cue in the grey frames (T,H,W) of any video, > 0 for the first side.
+    general: whether every task gets the control; otherwise only tasks that declare it.
+    encoding: arguments of `write_video`.
     """
 
-    about: str
+    description: str
     frames: Callable[[np.random.Generator, int, Array, int, int], Array]
     sides: tuple[str, ...] = ()
     octaves: float = 0.0
@@ -69,12 +73,12 @@ class Control:
 
 
 def pan(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
-    """A still under a straight pan and a steady zoom, one of the two the greater; direction +1 zooms in."""
+    """A still picture under a straight pan and a steady zoom, one of them the stronger; direction +1 zooms in."""
     speed = _speed(rng, PAN_OCTAVES)
-    zoom = speed * np.log(4) / T  # a frame; the fastest makes the picture four times as large
+    zoom = speed * np.log(4) / T  # log growth a frame; the fastest zoom makes the picture four times as large
     reach = speed * S / 4 if rng.random() < 1 / 3 else rng.uniform(0, zoom * S / 2)  # px a frame
     turn, time = rng.uniform(0, 2 * np.pi), np.arange(T) - (T - 1) / 2
-    width = 0.5 * np.exp(-direction * zoom * time)  # half the side of what is seen, the still's half side being 1
+    width = 0.5 * np.exp(-direction * zoom * time)  # half the side of the visible part, in half sides of the still
     theta = np.zeros((T, 2, 3), np.float32)
     theta[:, 0, 0] = theta[:, 1, 1] = width
     theta[:, 0, 2], theta[:, 1, 2] = np.cos(turn) * reach * time / S, np.sin(turn) * reach * time / S
@@ -84,7 +88,7 @@ def pan(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) 
 
 
 def fade(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
-    """Frames of independent noise whose brightness rises (+1) or falls evenly."""
+    """Independent noise in every frame, under a mean brightness that rises (+1) or falls evenly."""
     depth = 180 * _speed(rng, FADE_OCTAVES)
     middle = 128 + rng.uniform(-0.5, 0.5) * (180 - depth)
     course = middle + direction * depth * np.linspace(-0.5, 0.5, T)
@@ -92,7 +96,7 @@ def fade(rng: np.random.Generator, direction: int, still: Array, T: int, S: int)
 
 
 def bars(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
-    """Frames of independent noise between black bars that close (+1) or open evenly: at top and bottom, at the sides, or at both."""
+    """Independent noise in every frame, between black bars that close (+1) or open evenly: at top and bottom, at the sides, or both."""
     width = 0.35 * _speed(rng, FADE_OCTAVES) * np.linspace(0, 1, T)[::direction]  # share of the side
     edge = (np.arange(S) + 0.5) / S
     open_ = np.clip(
@@ -106,16 +110,16 @@ def bars(rng: np.random.Generator, direction: int, still: Array, T: int, S: int)
 
 
 def noise(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
-    """Frames of independent noise."""
+    """Independent noise in every frame."""
     return rng.uniform(60, 190) + rng.uniform(15, 40) * _noise(rng, T, S)
 
 
 def blocks(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
-    """Blocks of colour that stay where they are, while the lightness of every pixel is drawn anew for every frame."""
+    """Blocks of colour that stay in place, while the lightness of every pixel is drawn anew in every frame."""
     cells = int(rng.integers(3, 6))
     colour = rng.uniform(
         -40, 40, (2, cells, cells)
-    )  # Lab's a and b, within what a screen can show at these lightnesses
+    )  # Lab's a and b; larger values leave the gamut at these lightnesses
     place = np.arange(S) * cells // S
     ab = np.broadcast_to(colour[:, None][:, :, place][..., place], (2, T, S, S))
     light = np.broadcast_to(60 + 4 * _noise(rng, T, S)[..., 0], (1, T, S, S))
@@ -124,13 +128,13 @@ def blocks(rng: np.random.Generator, direction: int, still: Array, T: int, S: in
 
 
 def codec(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
-    """One still with fresh sensor noise in every frame, to be compressed hard: any order of the frames is as good as any other."""
+    """A still picture with new sensor noise in every frame, compressed hard: every order of the frames is equally likely."""
     picture = still[:, S // 2 : S // 2 + S, S // 2 : S // 2 + S].transpose(1, 2, 0)
     return picture + rng.uniform(3, 8) * rng.normal(size=(T, S, S, 3))
 
 
 def blank(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
-    """One colour all over and all the time."""
+    """One colour in all pixels of all frames."""
     return np.broadcast_to(rng.uniform(0, 255, 3), (T, S, S, 3))
 
 
@@ -159,20 +163,23 @@ CONTROLS: dict[str, Control] = {
     ),
     "noise": Control("frames of independent noise", noise),
     "codec": Control(
-        "a still picture with fresh noise in every frame, compressed hard",
+        "a still picture with new noise in every frame, compressed hard",
         codec,
         encoding={"crf": 34, "gop": 12, "bframes": 3},
     ),
-    # lossless and with whole colour planes: faint blocks and borders would stay in place, and could be matched honestly
-    "blank": Control("one colour, all over and all the time", blank, encoding={"crf": 0, "pix_fmt": "yuv444p"}),
-    "blocks": Control("colours that stay in place under independent noise of lightness", blocks, general=False),
+    # lossless and without chroma subsampling: compression would leave faint blocks and borders that stay in place and can be matched
+    "blank": Control("one colour in all pixels of all frames", blank, encoding={"crf": 0, "pix_fmt": "yuv444p"}),
+    "blocks": Control(
+        "blocks of colour that stay in place under independent noise in lightness", blocks, general=False
+    ),
 }
 
 
 def control_spec(task: PretextTask, videos: Sequence[VideoRecord]) -> ControlSpec:
-    """Rate, length and size of videos that the task can use, and a little longer; `videos` are the data's.
+    """Rate, length and size of control videos that the task can use.
 
-    Raises DataError where no length up to 40 times the task's window_length would do.
+    videos: of the data; the controls play at their median rate, or faster where the task needs it, and take still pictures from them.
+    Raises DataError where no length up to 40 times the window of the task suits it.
     """
     fps = max(float(np.median([video.info.fps for video in videos])), task.fps or 0.0)
     least = int(np.ceil((task.window_length - 1) * fps / (task.fps or fps))) + 2
@@ -185,30 +192,28 @@ def control_spec(task: PretextTask, videos: Sequence[VideoRecord]) -> ControlSpe
 
 
 def make_videos(
-    name: str, setting: ControlSpec, count: int, progress: Callable[[], None] = lambda: None
+    name: str, spec: ControlSpec, count: int, advance: Callable[[], None] = lambda: None
 ) -> list[VideoRecord]:
-    """`count` videos of a control, half of them of each side (their label), from the cache where they are there.
+    """`count` videos of a control, half of them in each direction, whose name is their label. Videos are kept in the cache folder.
 
-    progress: called after every video.
+    Every other pair shows a still picture from the data, the others a synthetic texture. advance: called after every video.
     """
     control = CONTROLS[name]
     records = []
     for number in range(count):
         side = number % len(control.sides) if control.sides else 0
-        still = setting.stills[number // 2 % len(setting.stills)] if setting.stills and number // 2 % 2 else None
-        origin = (
-            (still.path, still.info.frames) if still else None
-        )  # every other pair from the data, the others from a texture of our own
-        key = json.dumps([RECIPES, name, setting.frames, setting.fps, setting.size, number, origin])
+        still = spec.stills[number // 2 % len(spec.stills)] if spec.stills and number // 2 % 2 else None
+        origin = (still.path, still.info.frames) if still else None
+        key = json.dumps([RECIPES, name, spec.frames, spec.fps, spec.size, number, origin])
         path = cache_folder() / "controls" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.mp4"
         if not path.exists():
             rng = np.random.default_rng([zlib.crc32(name.encode()), number])
-            T, S = setting.frames, setting.size
+            T, S = spec.frames, spec.size
             picture = _texture(rng, 2 * S) if still is None else _middle_frame(still, 2 * S)
             frames = np.broadcast_to(control.frames(rng, -1 if side else 1, picture, T, S), (T, S, S, 3))
-            write_frames(path, (frames + 0.5).clip(0, 255).astype(np.uint8), setting.fps, **control.encoding)
-        records.append(_record(number, str(path), setting, control.sides[side] if control.sides else None))
-        progress()
+            write_frames(path, (frames + 0.5).clip(0, 255).astype(np.uint8), spec.fps, **control.encoding)
+        records.append(_record(number, str(path), spec, control.sides[side] if control.sides else None))
+        advance()
     return records
 
 
@@ -217,23 +222,23 @@ def write_frames(path: Path, frames: Array, fps: float, **encoding: str | int) -
     write_video(path, frames, fps, options={"preset": "veryfast", "threads": "1"}, **encoding)  # type: ignore[arg-type]
 
 
-def _record(number: int, path: str, setting: ControlSpec, label: str | None = None) -> VideoRecord:
-    """The record of a control video, of which all is known: a scan would find cuts and bars, and no motion, and tasks would refuse it."""
-    T, S = setting.frames, setting.size
+def _record(number: int, path: str, spec: ControlSpec, label: str | None = None) -> VideoRecord:
+    """The record of a control video, made without a scan, which would find cuts, bars or no motion; tasks would refuse the video."""
+    T, S = spec.frames, spec.size
     info = VideoInfo(
         path=path,
         frames=T,
-        fps=setting.fps,
-        duration=T / setting.fps,
+        fps=spec.fps,
+        duration=T / spec.fps,
         width=S,
         height=S,
         codec="h264",
         container="mov,mp4,m4a,3gp,3g2,mj2",
         rotation=0,
         audio=False,
-        seek=False,  # read in order: as quick for so short a file, and right without proof
+        seek=False,  # read in order: right on every file, and as fast on one this short
         variable=False,
-        times=np.arange(T) / setting.fps,
+        times=np.arange(T) / spec.fps,
     )
     motion = np.full(T, MOTION, np.float32)
     motion[0] = 0
@@ -246,19 +251,19 @@ def _speed(rng: np.random.Generator, octaves: float) -> float:
 
 
 def _noise(rng: np.random.Generator, T: int, S: int) -> Array:
-    """Grey noise (T,S,S,1) of deviation 1, every frame its own; one video has grains of 1, 2 or 4 px."""
+    """Grey noise (T,S,S,1) of standard deviation 1, independent in every frame; the grains of a video measure 1, 2 or 4 px."""
     grain = int(rng.choice([1, 2, 4]))
     cells = -(-S // grain)
     return rng.normal(size=(T, cells, cells)).repeat(grain, 1).repeat(grain, 2)[:, :S, :S, None]
 
 
 def _texture(rng: np.random.Generator, S: int) -> Array:
-    """A picture with detail of all sizes, as photographs have it: float32 (3,S,S) on 0..255."""
+    """A random picture with the spectrum of photographs, detail at all scales: float32 (3,S,S) on 0..255."""
     waves = np.hypot(*np.meshgrid(np.fft.fftfreq(S), np.fft.fftfreq(S)))
     waves[0, 0] = np.inf
     fields = np.fft.ifft2(np.fft.fft2(rng.normal(size=(3, S, S))) / waves**1.3).real
     fields /= fields.std((1, 2), keepdims=True)
-    mix = np.array([[1, 0.4, 0], [1, 0, 0], [1, 0, 0.4]])  # mostly light and dark, some colour
+    mix = np.array([[1, 0.4, 0], [1, 0, 0], [1, 0, 0.4]])  # mostly lightness, some colour
     return np.clip(rng.uniform(100, 156) + 45 * np.tensordot(mix, fields, 1), 0, 255).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Do padded or wrapped clips tell the answer? What a guesser would score who sees nothing of a clip but whether it is one."""
+"""Accuracy of predicting the label of a clip from its padding alone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ssvid.data.sampling import Clips
 from ssvid.training.task import PretextTask, usable
 
 DRAWS = 4  # training samples a video
-LEAST_WRAPPED = 8  # frames from which a clip that rises but for one step back is not a shuffled one
+MIN_WRAPPED = 8  # frames; a shorter clip whose indices rise except for one step back may be a shuffled one
 
 
 def padding_histogram(task: PretextTask, videos: Sequence[VideoRecord]) -> np.ndarray:
-    """Padded clips a class in training samples of the task: int (N, K, 2), video by class by (whole, padded).
+    """Number of clips in training samples of the task by video, class and padding: int (N,K,2), where 1 on the last axis means padded.
 
-    The class of a clip is its target where every clip has one, its sample's target where that is a single one, else its place in the
-    sample. Without a video that suits training the first axis is empty.
+    The class of a clip is its own target where every clip has one, the target of its sample where there is a single one, and otherwise
+    its position in the sample. N is 0 where no video can be trained on.
     """
     was_training = task.training
     kept, _ = usable(task.train(), videos)
@@ -36,23 +36,23 @@ def padding_histogram(task: PretextTask, videos: Sequence[VideoRecord]) -> np.nd
 
 
 def guess_from_padding(counts: np.ndarray) -> tuple[np.ndarray, float]:
-    """Accuracy (N,) on each video of naming the commonest class of the clips that are padded, or not, as this one is; and chance.
+    """Accuracy (N,) on each video of predicting a clip's class from whether it is padded, and the accuracy of guessing.
 
-    Chance is to name the commonest class of all. What is commonest among padded clips is learnt from the other videos, so that luck is
-    not taken for knowledge.
+    The prediction is the most common class among the clips of the other videos with the same padding: counting the video itself would
+    raise its accuracy above chance. Guessing is to name the most common class of all clips.
     """
     others = counts.sum(0) - counts  # (N,K,2)
-    guess = others.argmax(1)  # (N,2); equally common ones: the first, whether padded or not
+    guess = others.argmax(1)  # (N,2); among equally common classes the first
     right = np.take_along_axis(counts, guess[:, None], 1).sum((1, 2)) / counts.sum((1, 2))
     return right, float(counts.sum((0, 2)).max() / counts.sum())
 
 
 def is_padded(indices: np.ndarray) -> bool:
-    """Whether a clip (T,) shows a frame twice, or runs on at the beginning after the end."""
+    """Whether the frame indices (T,) of a clip repeat a frame, or wrap from the end of the video to its beginning."""
     if len(np.unique(indices)) < len(indices):
         return True
     back = np.flatnonzero(np.diff(indices) < 0)
-    return bool(len(indices) >= LEAST_WRAPPED and len(back) == 1 and indices[-1] < indices[0])
+    return bool(len(indices) >= MIN_WRAPPED and len(back) == 1 and indices[-1] < indices[0])
 
 
 def _classes(clips: Clips) -> list[tuple[int, bool]]:

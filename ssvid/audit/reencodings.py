@@ -1,6 +1,6 @@
-"""Real videos written again: alike with another quality, at another rate with another codec, or backwards.
+"""Real videos written again: at another quality, at another frame rate with another codec, or backwards.
 
-What they show stays, so an answer that rests on what they show stays too; one that rests on traces of the encoder does not.
+Re-encoding keeps the content and replaces the traces of the encoder. An answer that rests on the content stays the same.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ from ssvid.video.reader import Video
 from ssvid.video.shots import Shots
 from ssvid.video.writer import write_video
 
-RECIPES = zlib.crc32(Path(__file__).read_bytes())  # cached videos that were made otherwise are not found
-MARGIN = 12  # frames around what the task asks for
-RATES = (0.8, 1.25)  # of the rate of the video: the first that leaves the task enough frames
+RECIPES = zlib.crc32(Path(__file__).read_bytes())  # part of the cache key: after a change here the videos are made anew
+MARGIN = 12  # frames kept before and after those the task needs
+RATES = (0.8, 1.25)  # factors of the frame rate; the first that leaves the task enough frames is used
 
 
 @dataclass(frozen=True)
 class Reencoding:
-    """One way to write a video again. rate: other frame rate too; backwards: the last frame first; encoding: for `write_video`."""
+    """One way to write a video again.
 
-    about: str
+    description: what the videos show. rate: whether the frame rate changes. backwards: whether the last frame comes first.
+    general: whether every task gets it; otherwise only tasks that declare it. encoding: arguments of `write_video`.
+    """
+
+    description: str
     rate: bool = False
     backwards: bool = False
     general: bool = True
@@ -49,7 +53,7 @@ REENCODINGS = {
         encoding={"codec": "mpeg4", "crf": 30},
     ),
     "reversed": Reencoding(
-        "the held-out videos played backwards, then all compressed again: what they show now runs against the file",
+        "the held-out videos played backwards, then all compressed again: the content runs backward, the file forward",
         backwards=True,
         general=False,
         encoding={"codec": "libx264", "crf": 30, "gop": 12},
@@ -58,40 +62,40 @@ REENCODINGS = {
 
 
 def make_reencodings(
-    name: str, task: PretextTask, videos: Sequence[VideoRecord], progress: Callable[[], None] = lambda: None
+    name: str, task: PretextTask, videos: Sequence[VideoRecord], advance: Callable[[], None] = lambda: None
 ) -> list[VideoRecord | None]:
-    """The part of each video that the task tests itself on, written again, from the cache where it is there.
+    """The part of each video that the task's test sample needs, written again. Videos are kept in the cache folder.
 
-    None for a video that is then too short for the task. progress: called after every video.
+    None stands for a video that would be too short for the task. advance: called after every video.
     """
     made: list[VideoRecord | None] = []
     for video in videos:
         made.append(_make(REENCODINGS[name], task, video))
-        progress()
+        advance()
     return made
 
 
-def _make(variant: Reencoding, task: PretextTask, video: VideoRecord) -> VideoRecord | None:
-    """One variant of one video, or None."""
+def _make(recipe: Reencoding, task: PretextTask, video: VideoRecord) -> VideoRecord | None:
+    """One video written again, or None where it would be too short."""
     first, last = excerpt(task, video)
-    for rate in RATES if variant.rate else (1.0,):
-        fresh, picks = _record(video, first, last, rate, variant.backwards)
+    for rate in RATES if recipe.rate else (1.0,):
+        fresh, picks = _record(video, first, last, rate, recipe.backwards)
         if task.why_unusable(fresh) is None:
             break
     else:
         return None
     side = min(2 * round(task.augment.decode_size / 2), min(video.source.width, video.source.height) // 2 * 2)
     height, width = (length + length % 2 for length in short_side(video.info.height, video.info.width, side))
-    about = [RECIPES, video.path, video.info.frames, picks.tolist(), height, width, dict(variant.encoding)]
-    path = cache_folder() / "reencodings" / f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]}.mp4"
+    key = [RECIPES, video.path, video.info.frames, picks.tolist(), height, width, dict(recipe.encoding)]
+    path = cache_folder() / "reencodings" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.mp4"
     if not path.exists():
-        _write(path, video, picks, (height, width), fresh.info, variant.encoding)
+        _write(path, video, picks, (height, width), fresh.info, recipe.encoding)
     copy = replace(fresh.info, path=str(path), width=width, height=height, rotation=0, seek=False, audio=False)
     return replace(fresh, copy=copy)
 
 
 def excerpt(task: PretextTask, video: VideoRecord) -> tuple[int, int]:
-    """First frame and the one after the last of what the task's test sample needs of a video, with a margin, and no more."""
+    """First frame, and one after the last, of the part of a video that the task's test sample needs, with a margin."""
     indices = task.sample(video, np.random.default_rng(0), training=False).indices
     needed = int(np.ceil((task.window_length - 1) * (video.info.fps / task.fps if task.fps else 1))) + 1
     needed = int(np.ceil(max(needed, int(np.ptp(indices)) + 1) / min(RATES)))
@@ -101,7 +105,7 @@ def excerpt(task: PretextTask, video: VideoRecord) -> tuple[int, int]:
 
 
 def _record(video: VideoRecord, first: int, last: int, rate: float, backwards: bool) -> tuple[VideoRecord, np.ndarray]:
-    """What a scan of the frames first .. last - 1 at `rate` times their rate would say, and which frames of the video they are."""
+    """The record of frames first .. last - 1 at `rate` times their frame rate, and the indices of the frames of the video it shows."""
     times = video.info.times[first:last] - video.info.times[first]
     picks = np.arange(first, last)
     if rate != 1:
@@ -124,7 +128,7 @@ def _record(video: VideoRecord, first: int, last: int, rate: float, backwards: b
 
 
 def _shots(shots: Shots, picks: np.ndarray) -> Shots:
-    """Motion and cuts of a video of which the frames `picks` are left, in that order."""
+    """Motion and cuts of a video made of the frames `picks`, in that order."""
     moved, cuts_before = np.cumsum(shots.motion), np.searchsorted(shots.cuts, picks, "right")
     motion = np.abs(np.diff(moved[picks], prepend=moved[picks[0]])).astype(np.float32)
     cuts = tuple((np.flatnonzero(np.diff(cuts_before)) + 1).tolist())

@@ -1,4 +1,4 @@
-"""The report of an audit: RUN/audit/ with audit.md, audit.json, audit.png (accuracies and intervals) and videos.png (what was shown)."""
+"""The report of an audit in RUN/audit/: audit.md, audit.json, audit.png (accuracies and intervals), videos.png (frames of the videos)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssvid.audit.audit import LEVEL, Audit
-from ssvid.audit.auditor import BIASED, SHORTCUT, SKIPPED, Check, Score
+from ssvid.audit.auditor import BIASED, SHORTCUT, SKIPPED, Accuracy, Check
 from ssvid.evaluation.plots import ACCENT, INK, SOFT
 from ssvid.files import write_json, write_text
 from ssvid.training.visualize import sheet
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEADER = ["check", "verdict", "accuracy, %", "interval, %", "chance, %", "videos", "what it shows"]
-HOW = (
-    "*beaten*: certainly above chance where no honest answer is left, or, on held-out videos written again, more than half of what it "
-    "had above chance is certainly lost. *swayed*: a cue with a direction decides the answer, but the held-out videos do not offer that "
-    "cue, so it is no way to answer them; on videos that do, it would be. Intervals hold for all verdicts together with a certainty of "
-    f"{LEVEL:.0%}: each end is wrong for an honest task with a probability of {1 - LEVEL:.2g} over the number of comparisons. Chance "
-    "allows for what knowing the speed of a cue can gain at most."
+VERDICTS = (
+    "*shortcut*: accuracy is above chance on videos that hold no legitimate answer; or, on re-encoded held-out videos, more than half of "
+    "the accuracy above chance is lost. *biased*: accuracy is above chance in one direction of a cue, but the held-out videos do not "
+    "contain the cue, so it does not help on them; on videos that contain it, it would. *robust*: accuracy holds on re-encoded videos. "
+    "*at chance*: the whole check is answered no better than by guessing. *skipped*: the task may legitimately solve the check, or the "
+    f"videos do not suit it. All intervals hold together with a confidence of {LEVEL:.0%}: for a task without shortcuts, each end is "
+    f"wrong with a probability of {1 - LEVEL:.2g} over the number of comparisons. Chance includes the most that knowing the speed of a "
+    "cue can add."
 )
 
 
@@ -35,29 +37,29 @@ def write(audit: Audit, folder: Path) -> None:
 
 
 def facts(audit: Audit) -> dict[str, Any]:
-    """Everything but the pictures, for JSON; accuracies on 0..1."""
-    made = {key: value for key, value in vars(audit).items() if key != "samples"}
+    """The audit without its pictures, for JSON; accuracies lie on 0..1."""
+    found = {key: value for key, value in vars(audit).items() if key != "samples"}
     for key in ("held_out", "other"):
-        made[key] = made[key] and asdict(made[key])
-    return made | {"level": LEVEL, "shortcut": audit.shortcuts, "checks": [asdict(check) for check in audit.checks]}
+        found[key] = found[key] and asdict(found[key])
+    return found | {"level": LEVEL, "shortcuts": audit.shortcuts, "checks": [asdict(check) for check in audit.checks]}
 
 
 def rows(audit: Audit) -> list[list[str]]:
-    """The table as text, a line a check and one a side."""
-    lines = [["held-out videos", "", *_numbers(audit.held_out), "videos the task was not trained on, as they are"]]
+    """The table as text: one row for each check and one for each direction of its cue."""
+    lines = [["held-out videos", "", *_numbers(audit.held_out), "videos the task was not trained on, unchanged"]]
     if audit.other is not None:
         lines.append(["other videos", "", *_numbers(audit.other), f"of another origin: {audit.other_data}"])
     for check in audit.checks:
-        said = f"{check.about}; {check.reason}" if check.reason else check.about
+        shows = f"{check.description}; {check.reason}" if check.reason else check.description
         before = f"; {100 * check.before.accuracy:.1f} % before" if check.before else ""
-        lines.append([check.name, check.verdict, *_numbers(check.score), said + before])
+        lines.append([check.name, check.verdict, *_numbers(check.score), shows + before])
         lines += [[f"- {side}", "", *_numbers(score), ""] for side, score in check.sides.items()]
     return lines
 
 
 def markdown(audit: Audit) -> str:
     """The report as GitHub Markdown."""
-    found = f"Beaten: {', '.join(audit.shortcuts)}." if audit.shortcuts else "No control was beaten."
+    found = f"Shortcuts: {', '.join(audit.shortcuts)}." if audit.shortcuts else "No shortcut found."
     lines = [
         f"# Audit of {audit.task} on {audit.backbone}, step {audit.step}",
         "",
@@ -69,7 +71,7 @@ def markdown(audit: Audit) -> str:
         ),
         *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows(audit)),
         "",
-        HOW,
+        VERDICTS,
         "",
         "![accuracy on every check](audit.png)",
         "",
@@ -79,18 +81,18 @@ def markdown(audit: Audit) -> str:
 
 
 def figure(audit: Audit) -> Figure:
-    """Accuracy with its interval for every check and side, and a mark at chance."""
+    """Accuracy and its interval for every check and every direction of its cue, with a mark at chance."""
     from matplotlib.figure import Figure
 
-    lines: list[tuple[str, Score, str]] = [("held-out videos", audit.held_out, INK)]
+    lines: list[tuple[str, Accuracy, str]] = [("held-out videos", audit.held_out, INK)]
     if audit.other is not None:
         lines.append(("other videos", audit.other, INK))
     for check in audit.checks:
         if check.score is not None:
             lines.append((f"{check.name}: {check.verdict}", check.score, _color(check)))
             lines += [(f"{side}  ", score, SOFT) for side, score in check.sides.items()]
-    made = Figure(figsize=(8, 1.2 + 0.28 * len(lines)), layout="constrained")
-    axis = made.subplots()
+    drawn = Figure(figsize=(8, 1.2 + 0.28 * len(lines)), layout="constrained")
+    axis = drawn.subplots()
     for place, (_, score, color) in enumerate(lines):
         axis.plot([100 * score.low, 100 * score.high], [place, place], color=color, lw=2, solid_capstyle="butt")
         axis.plot(100 * score.accuracy, place, "o", color=color, ms=5)
@@ -103,10 +105,10 @@ def figure(audit: Audit) -> Figure:
     axis.set_title(f"Audit of {audit.task} on {audit.backbone}, step {audit.step}", fontsize=10, loc="left")
     axis.tick_params(labelsize=8, colors=INK)
     axis.spines[["top", "right"]].set_visible(False)
-    return made
+    return drawn
 
 
-def _numbers(score: Score | None) -> list[str]:
+def _numbers(score: Accuracy | None) -> list[str]:
     if score is None:
         return ["", "", "", ""]
     ends = f"{100 * score.low:.1f} to {100 * score.high:.1f}"

@@ -1,8 +1,8 @@
-"""Every pretext task on the same data: does it learn, does it cheat, and what are its features worth? `ssvid survey` is this module.
+"""`ssvid survey` compares pretext tasks on the same data: does each learn, does it use a shortcut, what are its features worth?
 
-Each config is pretrained with several seeds, its held-out pretext accuracy is taken beside that of the untrained net, it is audited for
-shortcuts, and its frozen features are probed beside the random weights the run itself started from. What is done is kept in the run
-folders and the cache, so that a second call only does what is missing and an interrupted survey goes on.
+Each config is pretrained with several seeds. Its pretext accuracy on held-out videos is compared with that of the untrained network, it is
+audited for shortcuts, and its frozen features are probed beside the random weights the run started from. Results are kept in the run
+folders and the cache, so a second call computes only what is missing, and an interrupted survey continues.
 """
 
 from __future__ import annotations
@@ -55,15 +55,14 @@ def survey(
     command: str = "",
     log: Log | None = None,
 ) -> tuple[Table, list[dict[str, Any]]]:
-    """Pretrain, examine and probe every config with `seeds` seeds; the table and the facts of every run behind it.
+    """Pretrain, audit and probe every config with `seeds` seeds; returns the table and the facts of every run in it.
 
-    configs: YAML files. settings: key=value that all of them get, as steps=200, or CONFIG.key=value for one of them, as
-    clip_order_world.stride=1. data: what to pretrain on; held out are its test videos,
-    or all where it has none. labelled: what to probe on, by default the same. runs: folder of the run folders, named CONFIG-sSEED.
-    jobs: runs at a time, each in a process with one thread. command: what was typed, for the table. log: gets a line of text for
-    every run.
-    Raises ConfigError where a run of that name was made with other settings, Interrupted after Ctrl-C; a run that fails is logged, and
-    the table says why it is not in it.
+    configs: YAML files. settings: key=value for all configs, as steps=200, or CONFIG.key=value for one, as clip_order_world.stride=1.
+    data: videos to pretrain on; held out are its test videos, or all where it has no split. labelled: videos for the linear probe, by
+    default the same. runs: folder of the run folders, named CONFIG-sSEED. jobs: runs side by side, each in a process with one thread.
+    command: the command line, noted in the table. log: called with one line of text for every finished run.
+    Raises ConfigError where a run of that name was made with other settings, Interrupted after Ctrl-C. A run that fails is logged, and a
+    note of the table gives the reason.
     """
     log = log or (lambda line: None)
     index = open_data([data])
@@ -74,7 +73,9 @@ def survey(
     facts, gaps = [], []
     try:
         with process_pool(jobs) as pool:
-            waiting: dict[Future, str] = {pool.submit(examine, config, labelled_path): config.out for config in planned}
+            waiting: dict[Future[dict[str, Any]], str] = {
+                pool.submit(run_one, config, labelled_path): config.out for config in planned
+            }
             for done in as_completed(waiting):
                 log(_outcome(waiting[done], done))
                 if done.exception() is None:
@@ -83,7 +84,7 @@ def survey(
                     gaps.append(f"Left out: {_outcome(waiting[done], done)}.")
     except KeyboardInterrupt as error:
         raise Interrupted(
-            f"stopped after {len(facts) + len(gaps)} of {len(planned)} runs; the same command goes on"
+            f"stopped after {len(facts) + len(gaps)} of {len(planned)} runs; the same command continues"
         ) from error
     facts.sort(key=lambda fact: fact["run"])
     table = tabulate(facts, index, open_labelled(labelled_path))
@@ -94,12 +95,13 @@ def survey(
 
 
 def settings_of(path: Path, settings: Sequence[str], paths: Sequence[Path]) -> list[str]:
-    """The settings that are for one config: those that name none, and those that name it."""
+    """The settings that apply to one config: those that name no config, and those that name this one."""
     others = {other.stem for other in paths} - {path.stem}
     return [one.removeprefix(f"{path.stem}.") for one in settings if one.partition(".")[0] not in others]
 
 
-def _outcome(run: str, done: Future) -> str:
+def _outcome(run: str, done: Future[dict[str, Any]]) -> str:
+    """One line about a finished run. An error that is not ours is raised."""
     error = done.exception()
     if isinstance(error, SsvidError):
         return f"{run}: {error}"
@@ -120,28 +122,28 @@ def _planned(path: Path, settings: Sequence[str], index: Index, seed: int, runs:
         {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{path.stem}-s{seed}"), "workers": 0},
     )
     if (Path(config.out) / "config.yaml").exists():
-        there, asked = (asdict(found) for found in (Run(config.out).config, config))
-        other = [name for name in asked if name not in RESUMABLE and asked[name] != there[name]]
+        existing, wanted = (asdict(found) for found in (Run(config.out).config, config))
+        other = [name for name in wanted if name not in RESUMABLE and wanted[name] != existing[name]]
         if other:
             raise ConfigError(
-                f"{config.out} was made with another {', '.join(other)} than {path} asks; remove it or name other --runs"
+                f"{config.out} was made with another {', '.join(other)} than {path} has; remove it or name other --runs"
             )
     return config
 
 
-def examine(config: PretrainConfig, labelled: str) -> dict[str, Any]:
-    """One run from pretraining to probe; what is there already is not done again."""
-    run = trained(config)
+def run_one(config: PretrainConfig, labelled: str) -> dict[str, Any]:
+    """The facts of one run, from pretraining to probe; what the run folder holds already is not computed again."""
+    run = finished_run(config)
     index, labelled_data = open_data(config.data), open_labelled(labelled)
     held_out = index.videos("test") or index.videos()
-    measured = kept(
+    measured = cached_json(
         run.path / "held_out.json",
         lambda: {
             "trained": validate(run, held_out, 0),
-            "untrained": evaluate(untrained(config), held_out, 0),
+            "untrained": evaluate(untrained_task(config), held_out, 0),
         },
     )
-    report = audited(run)
+    report = audit_report(run)
     return {
         "run": run.path.name,
         "config": asdict(config),
@@ -151,68 +153,68 @@ def examine(config: PretrainConfig, labelled: str) -> dict[str, Any]:
         "held_out": measured["trained"],
         "untrained": measured["untrained"],
         "chance": measured["trained"].get("chance", [build_task(config).chance])[0],
-        "audit": ", ".join(report["shortcut"]),
+        "audit": ", ".join(report["shortcuts"]),
         "checks": report["checks"],
-        "probe": probed(Candidate(config.task, run.load, True), labelled_data),
-        "random": probed(Candidate("random init", lambda: as_it_began(run), False), labelled_data),
+        "probe": linear_probe(Candidate(config.task, run.load, True), labelled_data),
+        "random": linear_probe(Candidate("random init", lambda: initial_backbone(run), False), labelled_data),
     }
 
 
-def trained(config: PretrainConfig) -> Run:
-    """The finished run of a config: there already, gone on with, or made now."""
+def finished_run(config: PretrainConfig) -> Run:
+    """The finished run of a config: an existing one is opened, an interrupted one continued, a missing one made."""
     path = Path(config.out)
     if (path / "card.json").exists():
         return Run(path)
     return pretrain(config, resume=(path / "checkpoints" / "last.pt").exists(), overwrite=True)
 
 
-def untrained(config: PretrainConfig) -> PretextTask:
-    """The task as a run of this config finds it before its first step, in eval mode."""
+def untrained_task(config: PretrainConfig) -> PretextTask:
+    """The task of a run of this config as it is before the first step, in eval mode."""
     task = build_task(config)
     videos, _ = training_videos(task, open_data(config.data), config.split)
     task.prepare(first_clips(task, videos, config))
     return task.eval()
 
 
-def as_it_began(run: Run) -> Backbone:
-    """The backbone of a run with the random weights it started from, seeing what the trained one sees."""
+def initial_backbone(run: Run) -> Backbone:
+    """The backbone of a run with the weights it started from, and the input of the trained one."""
     backbone = run.load()
     backbone.load_state_dict(build_task(run.config).backbone.state_dict())
     return backbone
 
 
-def audited(run: Run) -> dict[str, Any]:
-    """The report of the run's audit, made first where there is none."""
+def audit_report(run: Run) -> dict[str, Any]:
+    """The facts of the run's audit, from its run folder; the audit is made first where there is none."""
     folder = run.path / "audit"
     if not (folder / "audit.json").exists():
-        write_audit(audit(run), folder)
+        write_audit(audit(run, device="cpu"), folder)
     return read_json(folder / "audit.json")
 
 
-def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """What a JSON file holds, made and written first where there is none."""
+def cached_json(path: Path, make: Callable[[], Any]) -> Any:
+    """The content of a JSON file; it is made and written first where there is none."""
     if not path.exists():
         write_json(path, make())
     return read_json(path)
 
 
-def probed(subject: Candidate, data: Labelled) -> dict[str, float]:
-    """Linear probe of frozen features, in percent."""
-    setting = EvalContext(data.videos, data.folds, VIEW, workers=0)
-    return {score.name: score.value for score in adapter.run("linear", subject, setting)}
+def linear_probe(candidate: Candidate, data: Labelled) -> dict[str, float]:
+    """Accuracy of a linear probe on frozen features, in percent."""
+    context = EvalContext(data.videos, data.folds, VIEW, workers=0)
+    return {score.name: score.value for score in adapter.run("linear", candidate, context)}
 
 
 def tabulate(facts: Sequence[dict[str, Any]], index: Index, labelled: Labelled) -> Table:
-    """A row a config: means and spread over its seeds."""
+    """One row for each config, with mean and spread over its seeds."""
     guess = chance_of(labelled.videos, labelled.folds)
     table = Table(
         title="Pretext tasks",
         protocol=f"Pretrained on {len(index.videos('train') or index.videos())} videos without labels; pretext accuracy in percent on "
         f"{len(index.videos('test') or index.videos())} held-out videos, one sample a video, beside chance and beside the untrained net; "
-        f"audit: controls beaten (ssvid audit), all seeds. Probe: frozen backbone, {labelled.split}; {VIEW.clips} clips x "
+        f"audit: shortcuts found (ssvid audit), all seeds. Probe: frozen backbone, {labelled.split}; {VIEW.clips} clips x "
         f"{VIEW.frames} frames, stride {VIEW.stride}, {VIEW.size} px, mean and standard deviation over time; standardised logistic "
-        "regression; random: the very weights each run started from. Mean ± standard deviation over seeds. A task falls "
-        "short where its accuracy is less than 3 standard errors above chance, a control was beaten, or the mean gain of the probe is "
+        "regression; random: the weights each run started from. Mean ± standard deviation over seeds. A task falls "
+        "short where its accuracy is less than 3 standard errors above chance, a shortcut was found, or the mean gain of the probe is "
         "within its deviation.",
         chance={
             "pretext accuracy": None,
@@ -249,8 +251,8 @@ def tabulate(facts: Sequence[dict[str, Any]], index: Index, labelled: Labelled) 
 
 
 def shortfalls(errors_above_chance: float, audit: str, gain: Sequence[float]) -> list[str]:
-    """Which parts of the bar a task misses: "accuracy" under 3 standard errors above chance, "audit" where a control was beaten, "probe"
-    where the mean gain is not above the standard deviation of the gains."""
+    """Criteria a task fails: "accuracy" under 3 standard errors above chance, "audit" where a shortcut was found, "probe" where the mean
+    gain is not above the standard deviation of the gains."""
     spread = float(np.std(gain, ddof=1)) if len(gain) > 1 else float("inf")
     misses = {"accuracy": errors_above_chance < 3, "audit": audit != "passed", "probe": np.mean(gain) <= spread}
     return [name for name, missed in misses.items() if missed]

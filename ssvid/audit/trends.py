@@ -1,4 +1,4 @@
-"""Which way a one-way cue runs in the frames of any video: brighter or darker, into or out of the picture, bars closing or opening."""
+"""Direction and strength of a cue in the frames of any video: brighter or darker, zooming in or out, bars closing or opening."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def brightening(frames: np.ndarray) -> float:
 
 
 def border_growth(frames: np.ndarray) -> float:
-    """How fast the border turns black, share of it a frame: grey (T,H,W) -> float."""
+    """How fast the border turns black, in shares of its area a frame: grey (T,H,W) -> float."""
     depth = max(1, round(BORDER * min(frames.shape[1:])))
     border = np.ones(frames.shape[1:], bool)
     border[depth:-depth, depth:-depth] = False
@@ -30,7 +30,7 @@ def expansion(frames: np.ndarray) -> float:
     Least squares of brightness constancy, I_x (u + s x) + I_y (v + s y) + I_t = 0, for the shift (u, v) and the growth s.
     """
     soft = frames.astype(np.float64)
-    for axis in (1, 2):  # a gradient tells of motions no larger than the detail
+    for axis in (1, 2):  # blurred, since a gradient measures motions up to the size of the detail only
         soft = (np.roll(soft, 1, axis) + 2 * soft + np.roll(soft, -1, axis)) / 4
     y, x = np.meshgrid(*(np.arange(side) - (side - 1) / 2 for side in frames.shape[1:]), indexing="ij")
     growths = []
@@ -43,6 +43,6 @@ def expansion(frames: np.ndarray) -> float:
 
 
 def _slope(course: np.ndarray) -> float:
-    """Of the straight line through a course (T,), least squares."""
+    """Slope of the least-squares line through a course (T,)."""
     time = np.arange(len(course)) - (len(course) - 1) / 2
     return float(time @ course / max(time @ time, 1e-12))

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import Json, show
+from ssvid.cli.shared import Device, Json, show
 from ssvid.errors import ConfigError, SsvidError
 
 app = typer.Typer()
@@ -25,7 +25,7 @@ def pretrain(
     settings: Annotated[
         list[str] | None, typer.Argument(help="key=value of the run or the task, as steps=2000 frames=8")
     ] = None,
-    data: Annotated[list[str] | None, typer.Option(help="Index, or folders, lists and videos; repeatable.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Index, folder, list or video; repeatable.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Backbone. See: ssvid list models")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run folder; default runs/TASK-BACKBONE-sSEED.")
@@ -76,8 +76,9 @@ def audit(
     other: Annotated[
         str | None, typer.Option(help="Videos of another camera and codec, to measure the accuracy on as well.")
     ] = None,
-    videos: Annotated[int, typer.Option(help="Videos of each control.", min=8)] = 128,
+    videos: Annotated[int, typer.Option(help="Number of videos of each control.", min=8)] = 128,
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 0,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Test whether a trained task sees time or uses a shortcut. Writes RUN/audit/; exit code 1 when it uses a shortcut.
@@ -86,19 +87,18 @@ def audit(
     """
     from ssvid.audit.audit import audit as run_it
     from ssvid.audit.report import HEADER, facts, rows, write
-    from ssvid.training.run import Run
 
     with console.counting() as progress:
-        found = run_it(Run(run), data, other, videos=videos, workers=workers, progress=progress)
+        found = run_it(run, data, other, videos=videos, workers=workers, device=device, progress=progress)
     write(found, run / "audit")
     if as_json:
         typer.echo(json.dumps(facts(found), indent=2))
     else:
         console.show_table(f"audit of {run}", HEADER, rows(found))
+    result = f"shortcuts: {', '.join(found.shortcuts)}" if found.shortcuts else "no shortcut found"
+    console.LOG.print(f"{result}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
     if found.shortcuts:
-        console.LOG.print(f"beaten: {', '.join(found.shortcuts)}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
         raise typer.Exit(SsvidError.exit_code)
-    console.LOG.print(f"no control beaten; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
 
 
 @app.command()
@@ -108,15 +108,18 @@ def survey(
         typer.Argument(help="YAML files of settings, one a task; key=value for all of them, CONFIG.key=value for one."),
     ],
     data: Annotated[str, typer.Option(help="Videos to pretrain on: an index, folder, list or CSV.")],
-    labelled: Annotated[str | None, typer.Option(help="Labelled videos to probe on; default: the same.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write OUT.md, OUT.csv, OUT.json and OUT/RUN.json.")
+    labelled: Annotated[
+        str | None, typer.Option(help="Labelled videos for the linear probe; default: the same.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs a task.")] = 3,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Write OUT.md, .csv, .tex and .json; the runs are kept in OUT.cells.jsonl."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each task, each with its own seed.")] = 3,
     runs: Annotated[Path, typer.Option(help="Folder of the run folders; finished runs are not repeated.")] = Path(
         "runs"
     ),
-    jobs: Annotated[int, typer.Option(help="Runs at a time, one thread each.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Runs side by side, one thread each.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Compare pretext tasks: accuracy on held-out videos, shortcuts, and probes of the features.

@@ -45,7 +45,7 @@ def export_model(run: Run, trained: Path, held_out: dict[str, Path], out: Path) 
         "question": "normal or twice the speed; percent right of single windows and of pairs, chance 50, mean motion beside it",
         "scores": scores,
         "audit": {
-            "shortcut": audit["shortcut"],
+            "shortcuts": audit["shortcuts"],
             "accuracy": audit["held_out"],
             "controls": {check["name"]: check["verdict"] for check in audit["checks"]},
         },

@@ -36,7 +36,6 @@ MADE = (
     EXPORTED,
     "card.json",
     "held_out.json",
-    "shortcuts.json",
 )
 
 

@@ -84,7 +84,7 @@ class PretextTask(nn.Module, ABC):
     pairs: the videos of a batch come in twos, 0 and 1, 2 and 3 ..., that show one action (have one label).
     chance: accuracy of guessing; where it depends on the sample, `forward` also returns "chance" (B,).
     controls: shortcut controls of `ssvid audit` that this task has to pass besides those that every task gets.
-    exempt_controls: those it does not get, as an honest answer to them is left, with the reason.
+    exempt_controls: controls the task may legitimately solve, each with the reason.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()

@@ -25,8 +25,8 @@ def validate(run: Run, videos: Sequence[VideoRecord], workers: int = 1) -> dict[
     return evaluate(trained_task(run), videos, workers)
 
 
-def trained_task(run: Run) -> PretextTask:
-    """The task of a run, head included, as its last checkpoint left it, on the CPU and in eval mode.
+def trained_task(run: Run, device: torch.device | None = None) -> PretextTask:
+    """The task of a run, head included, as its last checkpoint left it, in eval mode and on a device (by default the CPU).
 
     Raises DataError when there is no checkpoint, or one of a task that is no longer built the same.
     """
@@ -35,7 +35,7 @@ def trained_task(run: Run) -> PretextTask:
     if state is None:
         raise DataError(f"{run.path} has no checkpoint; finish it with: ssvid pretrain --resume {run.path}")
     run.fill(task, state)
-    return to_device(task, torch.device("cpu")).eval()
+    return to_device(task, device or torch.device("cpu")).eval()
 
 
 def evaluate(
@@ -49,13 +49,22 @@ def evaluate(
 
 
 def per_video(
-    task: PretextTask, videos: Sequence[VideoRecord], workers: int = 1, batch: int = 8
+    task: PretextTask,
+    videos: Sequence[VideoRecord],
+    workers: int = 1,
+    batch: int = 8,
+    device: torch.device | None = None,
 ) -> tuple[list[VideoRecord], dict[str, np.ndarray]]:
-    """The videos a task in eval mode was asked about, in its order, and every per-video metric (N,) of them."""
+    """The videos a task in eval mode was asked about, in its order, and every per-video metric (N,) of them.
+
+    device: where the task is; by default the CPU.
+    """
     kept, _ = usable(task, videos)
     plans = list(test_plans(task, kept, batch))
     values: dict[str, list[float]] = {}
-    for loaded in load(kept, plans, task.augment.decode_size, workers, augment=True):
+    device = device or torch.device("cpu")
+    for loaded in load(kept, plans, task.augment.decode_size, workers, device, augment=True):
+        loaded = loaded.to(device).augmented()
         with torch.inference_mode():
             result = task(loaded.clips, loaded.target)
         for name, value in result.items():
