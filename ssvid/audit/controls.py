@@ -172,10 +172,10 @@ CONTROLS: dict[str, Control] = {
 def control_spec(task: PretextTask, videos: Sequence[VideoRecord]) -> ControlSpec:
     """Rate, length and size of videos that the task can use, and a little longer; `videos` are the data's.
 
-    Raises DataError where no length up to 40 times the task's window_length would do.
+    Raises DataError where no length up to 40 times the task's window would do.
     """
     fps = max(float(np.median([video.info.fps for video in videos])), task.fps or 0.0)
-    least = int(np.ceil((task.window_length - 1) * fps / (task.fps or fps))) + 2
+    least = int(np.ceil((task.test_window.length - 1) * fps / (task.fps or fps))) + 2
     reason = None
     for frames in np.unique(np.round(least * 1.25 ** np.arange(17)).astype(int)).tolist():
         reason = task.why_unusable(_record(0, "", ControlSpec(frames, fps, 16)))
