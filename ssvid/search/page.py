@@ -19,8 +19,8 @@ import numpy as np
 from ssvid.data.index import VideoRecord
 from ssvid.evaluation.page import Page
 from ssvid.search.collection import Collection, Hit, Moments
-from ssvid.search.encode import Span, stretch
-from ssvid.search.preview import Preview, cut
+from ssvid.search.encode import Span, resolve_span
+from ssvid.search.preview import Preview, preview
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ def write_search_page(
     path = Path(out)
     single = path.suffix.lower() in (".html", ".htm")
     media = None if single else path / "clips"
-    start, end = stretch(video, collection.encoder.view, at)
+    start, end = resolve_span(video, collection.encoder.view, at)
     facts = collection.facts()
     page = Page("What looks like this?" if moments is None else "When does it look like this?")
     page.parts.insert(0, STYLE)
@@ -92,7 +92,7 @@ def write_search_page(
         note=True,
     )
     asked = Hit(video.path, start, end, 1.0, video.label, video.group)
-    page.parts.append(_tile(asked, cut(video, start, end), 0, None, media))
+    page.parts.append(_tile(asked, preview(video, start, end), 0, None, media))
     for remark in remarks:
         page.text(f"Note: {remark}.", note=True)
     page.heading("Found" if moments is None else "Moments")
@@ -101,7 +101,8 @@ def write_search_page(
         same = sum(hit.label == label for hit in hits)
         page.text(f"{same} of {len(hits)} show the query's class, {label}.", note=True)
     tiles = [
-        _tile(hit, cut(records[hit.path], hit.start, hit.end), rank, label, media) for rank, hit in enumerate(hits, 1)
+        _tile(hit, preview(records[hit.path], hit.start, hit.end), rank, label, media)
+        for rank, hit in enumerate(hits, 1)
     ]
     page.parts.append(f'<div class="hits">{"".join(tiles)}</div>')
     if moments is not None:
