@@ -74,7 +74,7 @@ def test_evaluate_prints_chance_and_writes_the_table(listing, tmp_path, monkeypa
     assert code == 0
     assert table["chance"]["loo R@1"] == pytest.approx(100 / 7)
     assert table["rows"][0]["scores"]["loo R@1"]
-    assert {path.suffix for path in tmp_path.glob("r.*")} == {".md", ".csv", ".tex", ".json"}
+    assert {path.suffix for path in tmp_path.glob("r.*")} == {".md", ".csv", ".tex", ".json", ".jsonl"}
     assert "chance 14.3" in (tmp_path / "r.md").read_text()
 
 
