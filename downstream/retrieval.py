@@ -20,7 +20,7 @@ from ssvid.evaluation.folds import features_by_fold, labels_of, vectors_by_fold
 from ssvid.evaluation.metrics import KS, mean_average_precision, recall_at, recall_by_chance
 from ssvid.files import cache_folder
 from ssvid.search.ann import exact
-from ssvid.search.encode import WHOLE, Encoder, clip_vectors, whole
+from ssvid.search.encode import WHOLE, Encoder, clip_vectors, video_segments
 from ssvid.search.near_duplicates import make_copies
 from ssvid.search.store import unit
 from ssvid.search.whitening import Whitening
@@ -160,7 +160,7 @@ def copy(
     candidate: Candidate,
     context: EvalContext,
     *,
-    unit: str = "sequence",
+    unit: str = "concat",
     space: str = "whiten",
     crop: float = 0.8,
     scale: float = 0.5,
@@ -171,14 +171,14 @@ def copy(
     if not (0 < crop <= 1 and 0 < scale <= 1):
         raise ConfigError("copy: crop and scale are shares, over 0 and at most 1")
     copied = make_copies(context.videos, cache_folder() / "copies", crop, scale, context.progress)
-    clips, asked = (
+    clips, queries = (
         next(features_by_fold(candidate, replace(context, videos=videos)))[np.arange(len(videos))]
         for videos in (context.videos, copied)
     )
-    if unit == "sequence":
-        clips, asked = clips.reshape(len(clips), 1, -1), asked.reshape(len(asked), 1, -1)
+    if unit == "concat":
+        clips, queries = clips.reshape(len(clips), 1, -1), queries.reshape(len(queries), 1, -1)
     move = space_of(clips.mean(1), space)
-    order = ranked(move(asked.mean(1)), move(clips.mean(1)))
+    order = ranked(move(queries.mean(1)), move(clips.mean(1)))
     found = order == np.arange(len(order))[:, None]
     ks = [k for k in (1, 5) if k <= len(order)]
     for k, value in recall_at(found, ks).items():
@@ -227,7 +227,7 @@ def _window_rankings(candidate: Candidate, context: EvalContext) -> Iterator[Ran
 def _window_means(backbone: Backbone, context: EvalContext) -> np.ndarray:
     """Mean (N,D) over all half-overlapping windows of every video."""
     encoder = Encoder(backbone, "", context.view, "clip", context.device, context.workers)
-    indices = [whole(video, context.view, "clip").indices for video in context.videos]
+    indices = [video_segments(video, context.view, "clip").indices for video in context.videos]
     means = []
     for position, vectors in clip_vectors(encoder, context.videos, indices):
         means.append(vectors.mean(0))

@@ -81,12 +81,12 @@ def test_evaluate_prints_chance_and_writes_the_table(listing, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["index", "LIST", "--model", "nowhere", "-o", "c"], 2, "neither a run folder nor a backbone"),
+        (["index", "LIST", "--model", "nowhere", "-o", "c"], 2, "nowhere"),
         (["index", "nowhere", "--model", "baseline_histogram", "-o", "c"], 3, "does not exist"),
         (
             ["index", "LIST", "--model", "baseline_histogram", "-o", "c", "--unit", "pixel"],
             2,
-            "video, sequence, clip, frame",
+            "video, concat, clip, frame",
         ),
         (["index", "LIST", "--model", "baseline_histogram", "-o", "c", "--kind", "lsh"], 2, "exact, hnsw, ivfpq"),
         (["query", "nowhere", "clip.mp4"], 3, "is not a collection"),

@@ -19,7 +19,7 @@ from ssvid.evaluation.features import View
 from ssvid.search import ann
 from ssvid.search.building import add, build, remove
 from ssvid.search.collection import Collection
-from ssvid.search.encode import asked, open_encoder, remarks, stretch, whole
+from ssvid.search.encode import open_encoder, query_indices, remarks, resolve_span, video_segments
 from ssvid.search.near_duplicates import make_copies
 from ssvid.video.writer import write_video
 from tests.footage import COUNT, FPS, FRAMES, make_footage, panning
@@ -151,11 +151,11 @@ import os, signal, sys
 import torch
 from tests.test_search_collection import encoder
 from ssvid.search.building import build
-def told(what, done, total):
+def print_progress(what, done, total):
     if what == "encoding" and done == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 if __name__ == "__main__":
-    build(sys.argv[1], [sys.argv[2]], encoder("clip"), progress=told)
+    build(sys.argv[1], [sys.argv[2]], encoder("clip"), progress=print_progress)
 """
 
 
@@ -271,11 +271,11 @@ def test_what_cannot_be_whitened_is_told_before_it_is_encoded(footage, tmp_path,
     assert not (tmp_path / "c").exists()
 
 
-def test_a_sequence_knows_the_order_of_its_clips(footage, tmp_path):
-    collection = build(tmp_path / "c", [footage], encoder("sequence"))
+def test_concatenated_clips_know_the_order_of_its_clips(footage, tmp_path):
+    collection = build(tmp_path / "c", [footage], encoder("concat"))
     video = collection.record(footage.parent / "2.mp4")
     clips = encoder("clip").view.clips
-    one, many = (encoder(unit, fps=30.0).ask(video) for unit in ("sequence", "video"))
+    one, many = (encoder(unit, fps=30.0).query_vectors(video) for unit in ("concat", "video"))
     assert one.shape == (1, clips * many.shape[1]) == (1, collection.manifest["dim"])
     assert one.reshape(clips, -1).mean(0) == pytest.approx(many[0], abs=1e-5)
     assert names(collection.query(video, k=1)) == ["2"]
@@ -326,13 +326,13 @@ def test_group_and_moments_need_what_they_need(videos, tmp_path):
 
 def test_windows_cover_a_video_and_overlap_by_half():
     video, view = even(100), replace(VIEW, fps=25.0)
-    indices, rows, spans = whole(video, view, "clip")
+    indices, rows, spans = video_segments(video, view, "clip")
     assert indices[0, 0] == 0
     assert indices[-1, -1] == 99
     assert rows.tolist() == list(range(len(indices)))
     assert (np.diff(indices[:-1, 0]) == 8).all()  # a window spans 15 frames
     assert spans[0].tolist() == pytest.approx([0, 15 / 25])
-    indices, rows, spans = whole(video, view, "frame")
+    indices, rows, spans = video_segments(video, view, "frame")
     frames = indices.ravel()[rows]
     assert (np.diff(frames) > 0).all()  # every frame once
     assert set(range(0, 96, 2)) | {99} <= set(frames)
@@ -341,7 +341,7 @@ def test_windows_cover_a_video_and_overlap_by_half():
 
 def test_the_same_seconds_at_any_rate():
     view = replace(VIEW, fps=20.0)
-    spans = [whole(even(int(rate * 4), rate), view, "clip").spans for rate in (20.0, 40.0, 10.0)]
+    spans = [video_segments(even(int(rate * 4), rate), view, "clip").spans for rate in (20.0, 40.0, 10.0)]
     assert len({len(one) for one in spans}) == 1
     assert np.allclose(spans[0][:, 0], spans[1][:, 0], atol=0.051)
     assert np.allclose(spans[0][:, 0], spans[2][:, 0], atol=0.101)
@@ -349,10 +349,10 @@ def test_the_same_seconds_at_any_rate():
 
 def test_a_moment_means_the_clip_around_it_and_the_outside_is_told():
     video, view = even(100), replace(VIEW, fps=25.0)
-    assert stretch(video, view, (2.0, 2.0)) == pytest.approx((1.7, 2.3))
-    assert asked(video, view, "clip", (2.0, 2.0)).shape == (1, 8)
+    assert resolve_span(video, view, (2.0, 2.0)) == pytest.approx((1.7, 2.3))
+    assert query_indices(video, view, "clip", (2.0, 2.0)).shape == (1, 8)
     with pytest.raises(DataError, match=r"lasts 4.00 s; there is nothing at 5-6 s"):
-        stretch(video, view, (5.0, 6.0))
+        resolve_span(video, view, (5.0, 6.0))
 
 
 def test_hard_queries_are_told():

@@ -19,7 +19,7 @@ from ssvid.search.building import build
 from ssvid.search.collection import Collection
 from ssvid.search.encode import open_encoder
 from ssvid.search.page import clock_time, similarity_figure, write_search_page
-from ssvid.search.preview import cut, shown
+from ssvid.search.preview import preview, preview_span
 from ssvid.video.reader import Video
 from tests.footage import make_footage
 
@@ -100,13 +100,13 @@ def test_moments_come_with_their_self_similarity(collection, tmp_path):
 
 def test_a_clip_shows_its_seconds(collection):
     video = collection.index.videos()[0]
-    made = cut(video, 0.2, 1.3)
+    made = preview(video, 0.2, 1.3)
     assert (made.start, made.end) == pytest.approx((0.2, 1.3))
     assert made.still[:2] == b"\xff\xd8"
-    assert shown(2.0, 2.0, 10.0) == pytest.approx((1.5, 2.5))  # a moment, with what is around it
-    assert shown(0.0, 0.1, 10.0) == pytest.approx((0.0, 1.0))
-    assert shown(0.0, 60.0, 60.0) == pytest.approx((27.0, 33.0))  # the middle of a long one
-    assert shown(0.0, 0.4, 0.4) == pytest.approx((0.0, 0.4))
+    assert preview_span(2.0, 2.0, 10.0) == pytest.approx((1.5, 2.5))  # a moment, with what is around it
+    assert preview_span(0.0, 0.1, 10.0) == pytest.approx((0.0, 1.0))
+    assert preview_span(0.0, 60.0, 60.0) == pytest.approx((27.0, 33.0))  # the middle of a long one
+    assert preview_span(0.0, 0.4, 0.4) == pytest.approx((0.0, 0.4))
 
 
 def test_times_are_written_as_people_do():

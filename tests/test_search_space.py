@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from ssvid.errors import ConfigError
+from ssvid.errors import ConfigError, DataError
 from ssvid.search import whitening
+from ssvid.search.collection import read_manifest
 from ssvid.search.whitening import Whitening
 
 SQUARE = np.array([[3.0, 1.0], [-1.0, 1.0], [1.0, 1.5], [1.0, 0.5]], np.float32)  # around (1, 1): wide 4, high 1
@@ -71,3 +74,10 @@ def test_what_cannot_be_whitened_is_told(monkeypatch):
     monkeypatch.setattr(whitening, "LONGEST", 1)
     with pytest.raises(ConfigError, match="too long to be whitened"):
         fitted(SQUARE, "whiten")
+
+
+def test_a_collection_of_the_old_unit_is_refused_with_the_command_that_builds_it_again(tmp_path):
+    manifest = {"version": 2, "unit": "sequence", "model": "r3d_18_tiny"}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"called concat now.*--model r3d_18_tiny --unit concat"):
+        read_manifest(tmp_path)

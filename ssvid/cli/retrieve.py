@@ -27,7 +27,6 @@ app = typer.Typer()
 app.add_typer(retrieve, name="retrieve")
 
 Folder = Annotated[Path, typer.Argument(help="A collection, made by ssvid retrieve index.")]
-UNITS = ("video", "sequence", "clip", "frame")
 
 
 @retrieve.command("index")
@@ -40,12 +39,12 @@ def index_(
     unit: Annotated[
         str,
         typer.Option(
-            help="What gets a vector: video (mean of its clips), sequence (its clips side by side, to find copies), clip (so that a hit "
+            help="What gets a vector: video (mean of its clips), concat (its clips side by side, to find copies), clip (so that a hit "
             "tells the seconds), or frame."
         ),
     ] = "video",
     kind: Annotated[str, typer.Option(help="exact, hnsw, ivfpq, or auto: by size.")] = "auto",
-    clips: Annotated[int, typer.Option(min=1, help="Clips a video or a sequence.")] = 5,
+    clips: Annotated[int, typer.Option(min=1, help="Clips a video, for the units video and concat.")] = 5,
     frames: Annotated[int | None, typer.Option(help="Frames a clip; default: as the run was trained.")] = None,
     stride: Annotated[int | None, typer.Option(help="Ticks from one frame to the next; default: as trained.")] = None,
     size: Annotated[int | None, typer.Option(help="Side, px; default: as trained.")] = None,
@@ -72,14 +71,12 @@ def index_(
     from ssvid.search.building import build
     from ssvid.search.encode import open_encoder
 
-    if unit not in UNITS:
-        raise ConfigError(f"there is no unit {unit!r}; there are: {', '.join(UNITS)}")
     encoder = open_encoder(model, unit, None, device, workers)  # type: ignore[arg-type]
-    asked = {"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool}
-    changed = {name: value for name, value in asked.items() if value is not None}
+    chosen = {"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool}
+    changed = {name: value for name, value in chosen.items() if value is not None}
     encoder = replace(encoder, view=replace(encoder.view, **changed))  # type: ignore[arg-type]
-    with console.counting() as told:
-        _show_facts(build(out, videos, encoder, kind=kind, space=space, progress=told), as_json)
+    with console.counting() as progress:
+        _show_facts(build(out, videos, encoder, kind=kind, space=space, progress=progress), as_json)
 
 
 @retrieve.command()
@@ -97,8 +94,8 @@ def add(
     from ssvid.search.collection import Collection
 
     collection = Collection(folder)
-    with console.counting() as told:
-        _show_facts(building.add(collection, videos, told), as_json)
+    with console.counting() as progress:
+        _show_facts(building.add(collection, videos, progress), as_json)
 
 
 @retrieve.command()
@@ -121,7 +118,7 @@ def remove(
 def query(
     folder: Folder,
     clip: Annotated[Path, typer.Argument(help="The video to ask with; it need not be in the collection.")],
-    at: Annotated[str | None, typer.Option(help="Stretch of it, as 00:12-00:15, or a moment, as 12.5.")] = None,
+    at: Annotated[str | None, typer.Option(help="Seconds of it, as 00:12-00:15, or a moment, as 12.5.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Answers.")] = 10,
     page: Annotated[
         Path | None, typer.Option("--html", help="Write a page with clips: FILE.html, or a folder.")
@@ -237,7 +234,7 @@ def parse_span(text: str) -> tuple[float, float]:
     one = r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)"
     found = re.fullmatch(rf"\s*{one}(?:\s*-\s*{one})?\s*", text)
     if not found:
-        raise ConfigError(f"--at takes a time or a stretch, as 12.5 or 00:12-00:15, not {text!r}")
+        raise ConfigError(f"--at takes a time or a span, as 12.5 or 00:12-00:15, not {text!r}")
     hours, minutes, seconds, *rest = (float(part or 0) for part in found.groups())
     start = 3600 * hours + 60 * minutes + seconds
     end = 3600 * rest[0] + 60 * rest[1] + rest[2] if found.group(6) else start

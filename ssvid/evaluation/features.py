@@ -67,17 +67,18 @@ def encode(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(position, vectors) of every video in order: float32 (V,D), or (V*T,D) per frame, for its clips of frame indices (V,T).
 
-    view: size of the centre crop and how a map becomes a vector. batch: videos a forward pass, where they have equally many clips.
-    workers: decoding processes, 0 for none. Memory is that of a batch.
+    view: size of the centre crop and how a map becomes a vector. batch: videos a forward pass, where they have equally many clips;
+    videos with more clips than `view.clips` are taken fewer at a time. workers: decoding processes, 0 for none.
+    Memory is that of batch * view.clips clips, however many and long the videos are.
     Raises VideoError naming a file that cannot be read.
     """
     device = torch.device(device)
     was_training = backbone.training
     backbone = to_device(backbone, device).eval()
-    batches = load(videos, _passes(indices, view.size, batch), view.size, workers, device, augment=True)
+    batches = load(videos, _passes(indices, view, batch), view.size, workers, device, augment=True)
 
     def parts() -> Iterator[tuple[int, np.ndarray]]:
-        for plans, loaded in zip(_passes(indices, view.size, batch), batches, strict=True):
+        for plans, loaded in zip(_passes(indices, view, batch), batches, strict=True):
             clips = loaded.to(device).augmented().clips
             with torch.inference_mode():
                 if per == "frame":
@@ -94,17 +95,20 @@ def encode(
         backbone.train(was_training)
 
 
-def _passes(indices: Sequence[np.ndarray], size: int, batch: int) -> Iterator[list[SamplePlan]]:
-    """What each forward pass reads: up to `batch` pieces of equal shape, a piece being at most LONGEST clips of one video."""
+def _passes(indices: Sequence[np.ndarray], view: View, batch: int) -> Iterator[list[SamplePlan]]:
+    """What each forward pass reads: pieces of equal shape, of at most batch * view.clips clips; a piece is clips of one video."""
+    most = batch * view.clips
+    longest = min(LONGEST, most)
     waiting: list[SamplePlan] = []
     for position, clips in enumerate(indices):
-        for first in range(0, len(clips), LONGEST):
-            piece = clips[first : first + LONGEST]
-            if waiting and (len(waiting) == batch or waiting[0].indices.shape != piece.shape):
+        for first in range(0, len(clips), longest):
+            piece = clips[first : first + longest]
+            full = (len(waiting) + 1) * len(piece) > most
+            if waiting and (full or waiting[0].indices.shape != piece.shape):
                 yield waiting
                 waiting = []
-            centre = Augment(size=size).centre(*piece.shape)
-            waiting.append(SamplePlan(position, piece, np.zeros(0, np.float32), centre, 0.5, size))
+            centre = Augment(size=view.size).centre(*piece.shape)
+            waiting.append(SamplePlan(position, piece, np.zeros(0, np.float32), centre, 0.5, view.size))
     if waiting:
         yield waiting
 

@@ -26,7 +26,7 @@ import faiss as _faiss  # isort: skip
 
 from ssvid.errors import ConfigError
 from ssvid.files import atomic
-from ssvid.progress import Progress
+from ssvid.progress import Progress, silent
 from ssvid.search.store import Vectors
 
 faiss: Any = _faiss  # what SWIG makes is not what its stubs say
@@ -45,10 +45,10 @@ LEAST = 500  # proposals, at least
 TAIL = 0.1  # share of vectors outside the index from which it is made to hold them
 
 
-def kind_for(count: int, asked: str = "auto") -> Kind:
-    """The kind for so many vectors: the one that is asked for where they are enough to train it, else by size."""
-    if asked != "auto":
-        return checked_kind(asked) if count >= TRAINABLE else "exact"
+def kind_for(count: int, wanted: str = "auto") -> Kind:
+    """The kind for so many vectors: `wanted` where they are enough to train it, else by size."""
+    if wanted != "auto":
+        return checked_kind(wanted) if count >= TRAINABLE else "exact"
     return "exact" if count <= EXACT else "hnsw" if count <= GRAPH else "ivfpq"
 
 
@@ -104,13 +104,13 @@ def exact(array: np.ndarray, queries: np.ndarray, k: int, start: int = 0) -> tup
     return np.concatenate(scores), np.concatenate(places)
 
 
-def grow(kind: Kind, vectors: Vectors, folder: Path, told: Progress | None = None) -> None:
+def grow(kind: Kind, vectors: Vectors, folder: Path, progress: Progress | None = None) -> None:
     """Make the index in `folder` hold all vectors. What is there already stays; a stopped call is gone on with by the next."""
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "hnsw":
-        _grow_graph(vectors, folder, told or _silent)
+        _grow_graph(vectors, folder, progress or silent)
     elif kind == "ivfpq":
-        _grow_lists(vectors, folder, told or _silent)
+        _grow_lists(vectors, folder, progress or silent)
 
 
 def size_on_disk(folder: Path) -> int:
@@ -173,7 +173,7 @@ def _open(kind: Kind, folder: Path) -> tuple[Any, list[Any]]:
     return index, [stacked, *shards]
 
 
-def _grow_graph(vectors: Vectors, folder: Path, told: Progress) -> None:
+def _grow_graph(vectors: Vectors, folder: Path, progress: Progress) -> None:
     path = folder / "graph.faiss"
     if path.exists():
         index = faiss.read_index(str(path))
@@ -183,24 +183,24 @@ def _grow_graph(vectors: Vectors, folder: Path, told: Progress) -> None:
         index.train(vectors.sample(SAMPLE, np.random.default_rng(0)))
     for first, block in vectors.blocks(index.ntotal):
         index.add(block)
-        told("indexing", first + len(block), len(vectors))
+        progress("indexing", first + len(block), len(vectors))
     _write(index, path)
 
 
-def _grow_lists(vectors: Vectors, folder: Path, told: Progress) -> None:
+def _grow_lists(vectors: Vectors, folder: Path, progress: Progress) -> None:
     trained = folder / "trained.faiss"
     if trained.exists() and 2 * faiss.read_index(str(trained)).nlist < lists_for(len(vectors)):
         shutil.rmtree(folder)  # too coarse by now
         folder.mkdir()
     if not trained.exists():
-        told("training the lists", 0, 1)
+        progress("training the lists", 0, 1)
         _write(_trained(vectors), trained)
     covered = sum(count for count, _ in _shards(folder))
     for start in range(covered, len(vectors), SHARD):
         shard, stop = faiss.read_index(str(trained)), min(start + SHARD, len(vectors))
         for first, block in vectors.blocks(start, stop):
             shard.add_with_ids(block, np.arange(first, first + len(block)))
-            told("indexing", first + len(block), len(vectors))
+            progress("indexing", first + len(block), len(vectors))
         _write(shard, folder / f"{start}-{stop}.faiss")
 
 
@@ -239,7 +239,3 @@ def _shards(folder: Path) -> list[tuple[int, Path]]:
 def _write(index: faiss.Index, path: Path) -> None:
     with atomic(path) as temporary:
         faiss.write_index(index, str(temporary))
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Nobody is told."""

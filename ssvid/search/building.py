@@ -22,7 +22,7 @@ from ssvid.files import write_json
 from ssvid.progress import Progress
 from ssvid.search import ann
 from ssvid.search.collection import VERSION, Collection, check_weights, index_folder, read_manifest
-from ssvid.search.encode import Encoder, whole
+from ssvid.search.encode import Encoder, video_segments
 from ssvid.search.segment_table import SegmentTable
 from ssvid.search.store import Vectors
 from ssvid.search.whitening import Whitening, checked_space
@@ -86,8 +86,8 @@ def _start(folder: Path, source: Index, encoder: Encoder, kind: str, space: str)
     )
     encoder = replace(encoder, view=view)
     dim = _dim(encoder, videos)
-    if space == "whiten":  # told now, and not when all has been encoded
-        checked_space(space, sum(len(whole(video, view, encoder.unit).spans) for video in videos), dim)
+    if space == "whiten":  # refused now, and not when all has been encoded
+        checked_space(space, sum(len(video_segments(video, view, encoder.unit).spans) for video in videos), dim)
     folder.mkdir(parents=True, exist_ok=True)
     model = str(Path(encoder.model).resolve()) if Path(encoder.model).is_dir() else encoder.model
     manifest = {"version": VERSION, "model": model, "weights": encoder.key, "unit": encoder.unit, "view": asdict(view)}

@@ -1,7 +1,7 @@
 """A collection: the videos one searches, in a folder.
 
 manifest.json          what made it: model, weights, view, unit; written first and never changed
-rows.sqlite            the videos as `ssvid index` found them, and the stretch behind every vector
+rows.sqlite            the videos as `ssvid index` found them, and which seconds each vector stands for
 vectors-N.f32          the vectors, of length 1; N counts how often positions have changed
 index-N-KIND/          the index over them, where there are too many to read all
 
@@ -27,7 +27,7 @@ from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.features import View
 from ssvid.files import read_json
 from ssvid.search import ann
-from ssvid.search.encode import WHOLE, Encoder, Span, open_encoder, stretch
+from ssvid.search.encode import WHOLE, Encoder, Span, open_encoder, resolve_span
 from ssvid.search.segment_table import SegmentTable
 from ssvid.search.store import Vectors, unit
 
@@ -47,7 +47,7 @@ class Hit(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """What looks like a stretch inside one video: the hits; and of all its segments the seconds (R,2) and cosines (R,R)."""
+    """An answer within one video: the hits; and of all its segments the seconds (R,2) and their cosines with each other (R,R)."""
 
     hits: list[Hit]
     spans: np.ndarray
@@ -95,7 +95,7 @@ class Collection:
         """The encoder of the manifest. Raises DataError where its weights have changed or are gone."""
         return self._checked(self.open_encoder(self.manifest["model"]))
 
-    def open_encoder(self, model: str, device: str = "cpu") -> Encoder:
+    def open_encoder(self, model: str, device: str = "auto") -> Encoder:
         """A model as this collection is encoded, for instance the run after it has been moved; it is checked when it is used."""
         return open_encoder(model, self.manifest["unit"], View(**self.manifest["view"]), device)
 
@@ -111,7 +111,7 @@ class Collection:
 
     @property
     def kind(self) -> ann.Kind:
-        """The kind of index: as was asked for, else by size."""
+        """The kind of index: the one chosen when the collection was made, else by size."""
         return ann.kind_for(len(self.vectors), self.manifest["kind"])
 
     def facts(self) -> Facts:
@@ -130,7 +130,7 @@ class Collection:
 
     def vector(self, video: VideoRecord, at: Span | None = None) -> np.ndarray:
         """The vector (D,) of a query, of length 1. Raises DataError where the model sees nothing in it."""
-        return self._one(self.encoder.ask(video, at))
+        return self._one(self.encoder.query_vectors(video, at))
 
     def query(
         self,
@@ -145,7 +145,7 @@ class Collection:
 
         what: a video, or feature vectors (D,) or (R,D) as the backbone gives them. at: seconds from and to, None for all of the video.
         exclude_self: leave out the query's own file. group: leave out all files of its group, which are often cut from one recording.
-        Raises DataError where `group` is asked for and the query has none, ConfigError for a vector of another length.
+        Raises DataError where `group` is given and the query has none, ConfigError for a vector of another length.
         """
         if isinstance(what, np.ndarray):
             if exclude_self or group:
@@ -165,7 +165,7 @@ class Collection:
         )
 
     def within(self, what: str | os.PathLike[str] | VideoRecord, at: Span | None = None, k: int = 10) -> Moments:
-        """The k moments of one video most like the stretch `at` of it, and how like each other all its moments are.
+        """The k moments of one video most like the seconds `at` of it, and how like each other all its moments are.
 
         The video need not be in the collection. Raises ConfigError where the unit is the video, which has no moments.
         """
@@ -173,7 +173,7 @@ class Collection:
         if self.manifest["unit"] in WHOLE:
             raise ConfigError(f"{self.folder} holds whole videos; for moments build one with --unit clip or frame")
         spans, rows = self._moments(video)
-        start, end = stretch(video, self.encoder.view, at or (float(spans[0][0]), float(spans[0][1])))
+        start, end = resolve_span(video, self.encoder.view, at or (float(spans[0][0]), float(spans[0][1])))
         scores = rows @ self.vector(video, (start, end))
         hits: list[Hit] = []
         for number in np.argsort(-scores, kind="stable"):
@@ -236,6 +236,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{folder} is not a collection; make one with: ssvid retrieve index VIDEOS --model RUN -o {folder}"
         ) from error
+    if manifest["unit"] == "sequence":
+        raise DataError(
+            f"{folder} holds vectors of the unit sequence, which is called concat now; build it again with: "
+            f"ssvid retrieve index VIDEOS --model {manifest['model']} --unit concat -o FOLDER"
+        )
     if manifest["version"] != VERSION:
         raise DataError(f"{folder} was made by another version ({manifest['version']}, here {VERSION}); build it again")
     return manifest

@@ -1,30 +1,32 @@
 """From videos to vectors: which segments of a video get one, and whose weights made it.
 
-A collection counts in seconds: its view has a clock in frames a second, so that a stretch of a 10 fps video and one of a 60 fps video
-last equally long. A query passes through the same code as what is searched.
+A collection counts in seconds: its view has a clock in frames a second, so that clips of a 10 fps video and of a 60 fps video last
+equally long. Queries pass through the same code as the videos of the collection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from ssvid.compute import resolve_device
 from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import clock, even_views
-from ssvid.errors import DataError
+from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.features import View, encode
-from ssvid.evaluation.tables.entries import model_rows, trained_view
+from ssvid.training.models import open_model
 from ssvid.zoo.backbone import Backbone
 
-Unit = Literal["video", "sequence", "clip", "frame"]
-WHOLE = ("video", "sequence")  # units of which a video has one
+Unit = Literal["video", "concat", "clip", "frame"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
+WHOLE = ("video", "concat")  # units of which a video has one
 Span = tuple[float, float]  # seconds
 
-ASKED = 32  # most clips of a query
+QUERY_CLIPS = 32  # most clips of a query
 STILL = 0.3  # mean grey difference (0..255) a frame up to which nothing moves, as in `ssvid.video.shots`
 UPRIGHT = 1.2  # height over width from which a video is portrait
 
@@ -42,16 +44,21 @@ class Segments(NamedTuple):
 class Encoder:
     """Turns videos into vectors. model: the run or name it was opened by. view: how clips are shown; its `fps` is a number.
 
-    unit: what gets a vector: the video (mean of `view.clips` clips), the sequence of these clips (side by side, so that their order
-    counts), each of its clips (half overlapping), each of its frames.
+    unit: what gets a vector: "video" (the mean of `view.clips` clips), "concat" (the vectors of these clips, concatenated in the order of
+    time), "clip" (every clip; neighbours overlap by half) or "frame" (every frame). device: as PyTorch spells it, or auto.
+    Raises ConfigError for an unknown unit.
     """
 
     backbone: Backbone
     model: str
     view: View
     unit: Unit = "video"
-    device: str = "cpu"
+    device: str = "auto"
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise ConfigError(f"there is no unit {self.unit!r}; there are: {', '.join(UNITS)}")
 
     @cached_property
     def key(self) -> str:
@@ -63,42 +70,49 @@ class Encoder:
 
         Raises VideoError naming a file that cannot be read.
         """
-        segments = [whole(video, self.view, self.unit) for video in videos]
+        segments = [video_segments(video, self.view, self.unit) for video in videos]
         for position, vectors in clip_vectors(self, videos, [one.indices for one in segments]):
             spans = segments[position].spans
-            yield videos[position], (self._one(vectors) if self.unit in WHOLE else vectors[: len(spans)]), spans
+            yield videos[position], (self._pooled(vectors) if self.unit in WHOLE else vectors[: len(spans)]), spans
 
-    def ask(self, video: VideoRecord, at: Span | None = None) -> np.ndarray:
-        """Vectors (R,D) of the clips of a query, at most `ASKED`; the one of the whole, or of the middle frame, by the unit.
+    def query_vectors(self, video: VideoRecord, at: Span | None = None) -> np.ndarray:
+        """Vectors (R,D) of a query: of its clips, at most `QUERY_CLIPS`; one of all of it, or of its middle frame, where that is the unit.
 
-        at: seconds from and to, None for the whole. Raises DataError for a stretch outside the video.
+        at: seconds from and to, None for all of the video. Raises DataError for seconds outside the video.
         """
-        indices = asked(video, self.view, self.unit, at)
+        indices = query_indices(video, self.view, self.unit, at)
         _, vectors = next(clip_vectors(replace(self, workers=0), [video], [indices]))
         if self.unit == "frame":
             return vectors[self.view.frames // 2][None]
-        return self._one(vectors) if self.unit in WHOLE else vectors
+        return self._pooled(vectors) if self.unit in WHOLE else vectors
 
-    def _one(self, vectors: np.ndarray) -> np.ndarray:
+    def _pooled(self, vectors: np.ndarray) -> np.ndarray:
         """The vector of a whole video (1,D) or (1,V*D), from those of its clips (V,D)."""
-        return vectors.reshape(1, -1) if self.unit == "sequence" else vectors.mean(0, keepdims=True)
+        return vectors.reshape(1, -1) if self.unit == "concat" else vectors.mean(0, keepdims=True)
 
 
 def open_encoder(
-    model: str, unit: Unit = "video", view: View | None = None, device: str = "cpu", workers: int = 0
+    model: str, unit: Unit = "video", view: View | None = None, device: str = "auto", workers: int = 0
 ) -> Encoder:
     """The encoder of a run folder or of a backbone's name (random weights of seed 0).
 
     view: None for what the run was trained on. Raises ConfigError for an unknown name, DataError for a run that cannot be read.
     """
-    groups = model_rows([model], 1)
-    group = groups[-1] if groups[-1].facts else groups[0]
-    backbone = group.entries[0].make().eval()
-    return Encoder(backbone, model, view or trained_view(groups), unit, device, workers)
+    loaded = open_model(model)
+    return Encoder(loaded.backbone, model, view or _trained_view(loaded.view), unit, device, workers)
 
 
-def whole(video: VideoRecord, view: View, unit: Unit) -> Segments:
-    """All segments of a video."""
+def _trained_view(card: Mapping[str, Any]) -> View:
+    """The view nearest to what a run saw in training, of which its card says frames, size, stride and fps; the default for {}."""
+    if not card:
+        return View()
+    size = card.get("size", View.size)
+    longer = size if isinstance(size, int) else max(size)
+    return View(frames=card.get("frames", View.frames), stride=card.get("stride", 1), size=longer, fps=card.get("fps"))
+
+
+def video_segments(video: VideoRecord, view: View, unit: Unit) -> Segments:
+    """All segments of a video that get a vector."""
     if unit in WHOLE:
         return Segments(view.indices(video), None, np.array([[0.0, video.info.duration]]))
     ticks, times = clock(video, view.fps), video.info.times
@@ -113,10 +127,10 @@ def whole(video: VideoRecord, view: View, unit: Unit) -> Segments:
     return Segments(indices, rows, np.stack([seconds, ends], 1))
 
 
-def asked(video: VideoRecord, view: View, unit: Unit, at: Span | None) -> np.ndarray:
+def query_indices(video: VideoRecord, view: View, unit: Unit, at: Span | None) -> np.ndarray:
     """Frame indices (V,T) of the clips of a query."""
     ticks = clock(video, view.fps)
-    start, end = stretch(video, view, at)
+    start, end = resolve_span(video, view, at)
     seconds = video.info.times[ticks]
     inside = ticks[(seconds >= start - 1e-6) & (seconds < max(end, start + 1e-3))]
     if not len(inside):  # between two frames: the one on screen
@@ -126,12 +140,15 @@ def asked(video: VideoRecord, view: View, unit: Unit, at: Span | None) -> np.nda
         around = middle + (np.arange(view.frames) - view.frames // 2) * view.stride
         return ticks[np.clip(around, 0, len(ticks) - 1)][None]
     span = (view.frames - 1) * view.stride + 1
-    clips = view.clips if unit in WHOLE else min(ASKED, 1 + max(0, len(inside) - span) // ((span + 1) // 2))
+    clips = view.clips if unit in WHOLE else min(QUERY_CLIPS, 1 + max(0, len(inside) - span) // ((span + 1) // 2))
     return inside[even_views(len(inside), clips, view.frames, view.stride)]
 
 
-def stretch(video: VideoRecord, view: View, at: Span | None) -> Span:
-    """Seconds from and to that are asked; a moment means the clip around it. Raises DataError for one outside the video."""
+def resolve_span(video: VideoRecord, view: View, at: Span | None) -> Span:
+    """Seconds from and to of a query: all of the video where `at` is None; the clip around it where `at` is a moment (start == end).
+
+    Raises DataError for seconds outside the video.
+    """
     start, end = at or (0.0, video.info.duration)
     if not 0 <= start <= end or start >= video.info.duration:
         raise DataError(f"{video.path} lasts {video.info.duration:.2f} s; there is nothing at {start:g}-{end:g} s")
@@ -147,24 +164,24 @@ def clip_seconds(video: VideoRecord, view: View) -> float:
 
 
 def remarks(video: VideoRecord, view: View, at: Span | None = None) -> list[str]:
-    """What makes a query hard, in words, and what is done about it; empty for an easy one."""
-    start, end = stretch(video, view, at)
-    said, rate, needed = [], view.fps or video.info.fps, clip_seconds(video, view)
+    """What makes a query hard and what is done about it, a sentence each; empty for an easy one."""
+    start, end = resolve_span(video, view, at)
+    found, rate, needed = [], view.fps or video.info.fps, clip_seconds(video, view)
     lasts = min(end, video.info.duration) - start
     if lasts < needed * 0.95:
-        said.append(
+        found.append(
             f"the query lasts {lasts:.2f} s and a clip {needed:.2f} s: its frames are shown more slowly or repeated evenly"
         )
     if video.info.fps < 0.95 * rate:
-        said.append(
+        found.append(
             f"the query has {video.info.fps:.3g} frames a second and the collection counts {rate:.3g}: frames are repeated"
         )
     if video.info.height > UPRIGHT * video.info.width:
-        said.append("the query is portrait: only its central square is looked at")
+        found.append("the query is portrait: only its central square is looked at")
     moved = video.shots.motion[(video.info.times >= start) & (video.info.times < max(end, start + 1e-3))][1:]
     if len(moved) and moved.mean() <= STILL:
-        said.append("nothing moves in the query: what is found looks like it, and what it does cannot be asked")
-    return said
+        found.append("nothing moves in the query: what is found looks like it, and what it does cannot be searched for")
+    return found
 
 
 def clip_vectors(
@@ -178,7 +195,7 @@ def clip_vectors(
         encoder.view,
         per="frame" if encoder.unit == "frame" else "clip",
         workers=encoder.workers,
-        device=encoder.device,
+        device=resolve_device(encoder.device),
     )
 
 

@@ -18,8 +18,8 @@ from ssvid.data.index import VideoRecord
 from ssvid.evaluation.page import data_uri, figure_uri, write_template
 from ssvid.files import atomic
 from ssvid.search.collection import Collection, Hit, Moments
-from ssvid.search.encode import Span, stretch
-from ssvid.search.preview import Preview, cut
+from ssvid.search.encode import Span, resolve_span
+from ssvid.search.preview import Preview, preview
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ def write_search_page(
     path = Path(out)
     single = path.suffix.lower() in (".html", ".htm")
     media = None if single else path / "clips"
-    start, end = stretch(video, collection.encoder.view, at)
+    start, end = resolve_span(video, collection.encoder.view, at)
     asked = Hit(video.path, start, end, 1.0, video.label, video.group)
     records, label = _records(collection, video, hits), video.label if moments is None else None
     same = sum(hit.label == label for hit in hits)
@@ -55,11 +55,11 @@ def write_search_page(
         "search.html.j2",
         title="What looks like this?" if moments is None else "When does it look like this?",
         summary=_summary(collection, hits, moments),
-        query=_tile(asked, cut(video, start, end), 0, None, media),
+        query=_tile(asked, preview(video, start, end), 0, None, media),
         remarks=remarks,
         verdict="" if label is None else f"{same} of {len(hits)} show the query's class, {label}.",
         hits=[
-            _tile(hit, cut(records[hit.path], hit.start, hit.end), rank, label, media)
+            _tile(hit, preview(records[hit.path], hit.start, hit.end), rank, label, media)
             for rank, hit in enumerate(hits, 1)
         ],
         similarity="" if moments is None else figure_uri(similarity_figure(moments, at)),

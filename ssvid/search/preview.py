@@ -1,4 +1,4 @@
-"""A stretch of a video as a small clip that loops in a browser: H.264 and a still picture of its middle."""
+"""Some seconds of a video as a small clip that loops in a browser: H.264 and a still picture of its middle."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Preview(NamedTuple):
     end: float
 
 
-def cut(video: VideoRecord, start: float, end: float) -> Preview:
-    """The stretch from `start` to `end` seconds; a moment gets a second around it, of a long one the middle is shown.
+def preview(video: VideoRecord, start: float, end: float) -> Preview:
+    """The clip from `start` to `end` seconds; a moment gets a second around it, and of a long span the middle is shown.
 
     Raises VideoError for a file that cannot be read.
     """
-    start, end = shown(start, end, video.info.duration)
+    start, end = preview_span(start, end, video.info.duration)
     rate = min(RATE, video.info.fps)
     seconds = np.arange(start, max(end - 0.5 / rate, start + 1e-3), 1 / rate)
     frames = Video(video.source.path, video.source).at(
@@ -48,8 +48,8 @@ def cut(video: VideoRecord, start: float, end: float) -> Preview:
     return Preview(movie, still.getvalue(), start, end)
 
 
-def shown(start: float, end: float, duration: float) -> tuple[float, float]:
-    """The seconds that are shown of a stretch: at least `LEAST` where the video has them, at most `MOST`, around the same middle."""
+def preview_span(start: float, end: float, duration: float) -> tuple[float, float]:
+    """The seconds that are shown of a span: at least `LEAST` where the video has them, at most `MOST`, around the same middle."""
     length = min(max(end - start, LEAST), MOST, duration)
     first = min(max((start + end) / 2 - length / 2, 0.0), duration - length)
     return first, first + length

@@ -1,8 +1,7 @@
-"""Which vector is which stretch of which video: a table beside the index of the videos, in the same SQLite file.
+"""Which vector stands for which seconds of which video: a table beside the index of the videos, in the same SQLite file.
 
-A row's position is that of its vector. SegmentTable are entered after their vectors are on the disk, a video in one transaction, so
-the table says
-how many vectors count; what changes positions changes the file of the vectors in the same transaction.
+A row's position is that of its vector. Rows are entered after their vectors are on the disk, a video in one transaction, so the number of
+rows is the number of valid vectors; what changes positions changes the file of the vectors in the same transaction.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Features of one network share most of what they say: a mean, and a few directions along which all of them differ. Less their mean, what
 all videos share counts no more; whitened (Jegou and Chum, ECCV 2012), every direction that the collection's vectors take counts alike,
-and the small differences by which one recording is told from another are heard.
+and the small differences by which one recording differs from another count.
 """
 
 from __future__ import annotations
