@@ -4,6 +4,11 @@
     index = ssvid.open_index("videos.sqlite")
     run = ssvid.pretrain("speednet", data="videos.sqlite", backbone="s3dg_tiny", steps=500)
     backbone = ssvid.load(run.path)
+    ssvid.audit(run)
+    ssvid.transfer([run.path], ["ut_interaction:FOLDER"], out="table")
+    ssvid.build_collection("collection", ["videos.sqlite"], run.path, unit="clip")
+    ssvid.retrieve("CLIP.mp4", "collection", at=(12, 15))
+    ssvid.speedup("IN.mp4", "OUT.mp4", speed=2)
 
 Importing this is light: torch and the decoders are imported by what needs them.
 """
@@ -17,14 +22,33 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ssvid.data.index import Index
-    from ssvid.search.collection import Collection
+    from ssvid.evaluation.tables.transfer import Transfer
+    from ssvid.progress import Log, Progress
+    from ssvid.search.collection import Collection, Hit
+    from ssvid.search.encode import Unit
     from ssvid.training.models import load
     from ssvid.training.run import Run
     from ssvid.video.reader import Video
     from ssvid.zoo import create_model, list_models, model_info
 
 __version__ = "0.1.0"
-__all__ = ["Collection", "Video", "create_model", "list_models", "load", "model_info", "open_index", "pretrain"]
+__all__ = [
+    "Collection",
+    "Video",
+    "audit",
+    "build_collection",
+    "create_model",
+    "list_models",
+    "load",
+    "model_info",
+    "open_index",
+    "pretrain",
+    "retrieve",
+    "speedup",
+    "transfer",
+]
+
+_ROOMS = ("audit", "speedup")  # packages that are calls too, see ssvid.callable_room
 
 _HOMES = {
     "Collection": "ssvid.search.collection",
@@ -38,9 +62,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for on first use."""
+    import importlib
+
+    if name in _ROOMS:
+        return importlib.import_module(f"ssvid.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'ssvid' has no attribute {name!r}")
-    import importlib
 
     return getattr(importlib.import_module(_HOMES[name]), name)
 
@@ -81,3 +108,75 @@ def pretrain(
     )
     config.out = config.out or default_out(config)
     return run_it(config, resume=resume, overwrite=overwrite)
+
+
+def transfer(
+    models: Sequence[str | os.PathLike[str]],
+    data: Sequence[str | os.PathLike[str]],
+    *,
+    progress: Progress | None = None,
+    log: Log | None = None,
+    **settings: Any,
+) -> Transfer:
+    """The transfer accuracy table, as `ssvid transfer` makes it; written where `out` is given.
+
+    models: run folders, names of backbones, or NAME@WEIGHTS. data: labelled data sets. settings: the other fields of
+    `ssvid.evaluation.tables.request.TableRequest` (protocols, options, view, seeds, out, jobs, device, ...).
+    Raises ConfigError, DataError or SsvidError with what is wrong and what to do.
+    """
+    import os
+
+    from ssvid.evaluation.tables.request import TableRequest
+    from ssvid.evaluation.tables.transfer import transfer as make_table
+
+    settings = {"command": "ssvid.transfer"} | settings
+    request = TableRequest([os.fspath(model) for model in models], [os.fspath(source) for source in data], **settings)
+    made = make_table(request, progress, log)
+    if request.out is not None:
+        made.write(request.out)
+    return made
+
+
+def build_collection(
+    folder: str | os.PathLike[str],
+    data: Sequence[str | os.PathLike[str]],
+    model: str | os.PathLike[str],
+    *,
+    unit: Unit = "video",
+    kind: str = "auto",
+    space: str = "centre",
+    device: str = "auto",
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> Collection:
+    """Make a collection of videos to search, or bring one up to date, as `ssvid retrieve index` does.
+
+    model: a run folder, a name or NAME@WEIGHTS. unit: what gets a vector: video, concat, clip or frame. kind, space: see
+    `ssvid.search.building.build`. Raises ConfigError or DataError with what is wrong and what to do.
+    """
+    import os
+
+    from ssvid.search.building import build
+    from ssvid.search.encode import open_encoder
+
+    encoder = open_encoder(os.fspath(model), unit, device=device, workers=workers)
+    return build(folder, data, encoder, kind=kind, space=space, progress=progress)
+
+
+def retrieve(
+    query: str | os.PathLike[str],
+    collection: str | os.PathLike[str],
+    *,
+    at: tuple[float, float] | None = None,
+    k: int = 10,
+    exclude_self: bool = False,
+    group: bool = False,
+) -> list[Hit]:
+    """The `k` units of a collection that look most like a video, best first, as `ssvid retrieve query` finds them.
+
+    query: a video, which need not be in the collection. at: seconds of it from and to. exclude_self: leave out the query's own file;
+    group: leave out its whole group. Raises DataError for a folder that is no collection and for a span outside the video.
+    """
+    from ssvid.search.collection import Collection
+
+    return Collection(collection).query(query, at, k, exclude_self=exclude_self, group=group)

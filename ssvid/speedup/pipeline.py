@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,31 @@ def speed_up(
             plan, out, html, cam=_map(source, out, options, progress) if cam else None, progress=progress
         )
     return plan
+
+
+def speedup(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    export: str | os.PathLike[str] | None = None,
+    html: str | os.PathLike[str] | None = None,
+    cam: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> SpeedPlan:
+    """Play a video faster where it stays natural, as `ssvid speedup` does; `ssvid.speedup` from Python.
+
+    options: fields of `SpeedupOptions` (speed, duration, min_speed, max_speed, smooth, model, audio, device, ...). export, html, cam: as of
+    `speed_up`. Returns the plan. Raises ConfigError, DataError or VideoError with what is wrong and what to do.
+    """
+    unknown = sorted(options.keys() - {field.name for field in fields(SpeedupOptions)})
+    if unknown:
+        raise ConfigError(
+            f"speedup has no option {unknown[0]!r}; there are: {', '.join(f.name for f in fields(SpeedupOptions))}"
+        )
+    by_products = [None if path is None else Path(path) for path in (export, html)]
+    chosen = SpeedupOptions(**options)
+    return speed_up(Path(source), Path(out), chosen, progress, export=by_products[0], html=by_products[1], cam=cam)
 
 
 def process_each(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,9 @@ def row_notes(
             notes.append(
                 f"{', '.join(tuned)} of random weights is training from scratch: it stands in the row {supervised}."
             )
+    for row in rows:
+        if row.kind is Kind.WEIGHTS:
+            notes.append(f"{row.name}: weights that others trained, from {Path(row.facts['source']).name}.")
     pretrained = [row for row in rows if row.kind is Kind.PRETRAINED]
     return notes + [f"{row.name} on {row.backbone}: {_pretraining(row.facts)}." for row in pretrained]
 
@@ -84,7 +88,7 @@ def findings(table: Table, columns: Mapping[str, tuple[str, str]]) -> list[str]:
         rows = [row for row in table.rows if row.scores.get(column)]
         kinds = {
             kind: [row for row in rows if row.kind is kind]
-            for kind in (Kind.PRETRAINED, Kind.RANDOM, Kind.SUPERVISED, Kind.FIXED, Kind.PUBLISHED)
+            for kind in (Kind.PRETRAINED, Kind.RANDOM, Kind.SUPERVISED, Kind.WEIGHTS, Kind.FIXED, Kind.PUBLISHED)
         }
         if not kinds[Kind.PRETRAINED]:
             continue

@@ -20,9 +20,12 @@ from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.evaluation.features import View
 from ssvid.evaluation.tables.table import Kind
 from ssvid.files import read_json
+from ssvid.training.models import find_model, open_model
 from ssvid.training.run import Run, card_view
-from ssvid.zoo import create_model, list_models, model_info
+from ssvid.zoo import create_model, model_info
 from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.names import ModelName
+from ssvid.zoo.weights import locate_weights
 
 NAMES = {Kind.RANDOM: "random init", Kind.SUPERVISED: "supervised"}  # of the rows that a backbone without a run gets
 CARD = ("task", "backbone", "backbone_options", "options", "steps", "seed")  # what a table needs of a run's card
@@ -33,6 +36,7 @@ class ModelEntry:
     """One set of weights in one row of the table.
 
     row: the row's name. run: the folder of a pretrained one, "" for others. seed: of the weights and of what the protocols draw.
+    source: where the weights of a row NAME@WEIGHTS come from, "" for others.
     """
 
     row: str
@@ -40,11 +44,14 @@ class ModelEntry:
     backbone_options: dict[str, Any]
     seed: int
     run: str = ""
+    source: str = ""
 
     def make(self) -> Backbone:
         """A fresh copy of the network with its weights."""
         if self.run:
             return open_run(self.run).load()
+        if self.source:
+            return open_model(f"{self.backbone}@{self.source}", self.seed).backbone
         torch.manual_seed(self.seed)
         return create_model(self.backbone, **self.backbone_options)
 
@@ -55,6 +62,12 @@ class ModelEntry:
         if self.run:
             file = Path(self.run) / "backbone.safetensors"
             recipe.append(_digest(file, file.stat().st_mtime_ns))
+        elif self.source:
+            file = locate_weights(self.backbone, self.source)
+            recipe += [
+                self.seed,
+                _digest(file, file.stat().st_mtime_ns),
+            ]  # the seed decides what the file does not hold
         else:
             recipe += [self.seed, package_version("torch")]
             if ".py:" in self.backbone:  # a user's own file, which may change
@@ -90,12 +103,16 @@ class TableRow:
     @property
     def alone(self) -> bool:
         """Whether its values are of one training."""
-        return self.kind is Kind.PRETRAINED and len({entry.run for entry in self.entries}) == 1
+        return self.kind is Kind.WEIGHTS or (
+            self.kind is Kind.PRETRAINED and len({entry.run for entry in self.entries}) == 1
+        )
 
     @property
     def seeds(self) -> str:
         """What its values were taken over, in words."""
         number = len(self.entries)
+        if self.kind is Kind.WEIGHTS:
+            return f"1 set, {count(number, 'draw')}"
         if self.kind is Kind.PRETRAINED:
             return f"1 run, {count(number, 'draw')}" if self.alone else f"{number} runs"
         return count(number, "draw" if self.kind is Kind.FIXED else "init")
@@ -104,23 +121,43 @@ class TableRow:
 def model_rows(models: Sequence[str], seeds: int) -> list[TableRow]:
     """The rows, backbone by backbone: random init, supervised, then the runs that began there; a network without weights is one row.
 
-    models: run folders, or names of backbones. Runs of one task and backbone with the same settings are one row, each run once with its
+    models: run folders, names of backbones, or NAME@WEIGHTS. Runs of one task and backbone with the same settings are one row, each run
+    once with its
     own seed. A row of one set of weights is taken with `seeds` seeds of the protocols; *random init* and *supervised* with as many inits.
     Raises ConfigError for a name that is neither a run nor a backbone, DataError for a run that cannot be read.
     """
     models = list(dict.fromkeys(models))
-    runs = [open_run(model) for model in models if is_run(model)]
+    found = [find_model(model) for model in models]
+    runs = [open_run(model.path) for model in found if isinstance(model, Run)]
+    names = [model for model in found if isinstance(model, ModelName)]
     for run in runs:
         run.load()  # weights that cannot be read end the table before hours of work, and do not leave a row empty
-    wanted = [(name, dict(model_info(name).options)) for name in models if not is_run(name)]
+    for name in names:
+        if name.weights:
+            open_model(str(name))
+    wanted = [(name.architecture, dict(model_info(name.architecture).options)) for name in names]
     wanted += [(run.card["backbone"], run.card["backbone_options"]) for run in runs]
     backbones: dict[str, tuple[str, dict[str, Any]]] = {}
-    for name, options in wanted:
-        backbones.setdefault(backbone_label(name, options), (name, options))
-    pretrained, rows = _pretrained_rows(runs, seeds), []
-    for shown, (name, options) in backbones.items():
-        rows += _unpretrained_rows(shown, name, options, seeds)
+    for backbone, options in wanted:
+        backbones.setdefault(backbone_label(backbone, options), (backbone, options))
+    pretrained, rows = [*_weights_rows(names, seeds), *_pretrained_rows(runs, seeds)], []
+    for shown, (backbone, options) in backbones.items():
+        rows += _unpretrained_rows(shown, backbone, options, seeds)
         rows += [row for row in pretrained if row.backbone == shown]
+    return rows
+
+
+def _weights_rows(names: Sequence[ModelName], seeds: int) -> list[TableRow]:
+    """The rows NAME@WEIGHTS; a file is shown by its name."""
+    rows = []
+    for name in names:
+        if name.weights:
+            row, backbone = f"{name.architecture}@{Path(name.weights).name}", name.architecture
+            options = dict(model_info(backbone).options)
+            entries = [ModelEntry(row, backbone, options, seed, source=name.weights) for seed in range(seeds)]
+            rows.append(
+                TableRow(row, Kind.WEIGHTS, backbone_label(backbone, options), entries, {"source": name.weights})
+            )
     return rows
 
 
@@ -157,7 +194,7 @@ def open_run(path: str | Path) -> Run:
 def trained_view(rows: Sequence[TableRow]) -> View:
     """How the first run's card says that its backbone should be shown a video; the default where there is no run."""
     for row in rows:
-        if row.facts:
+        if row.kind is Kind.PRETRAINED:
             return View(**card_view(row.facts))
     return View()
 
@@ -201,26 +238,6 @@ def _digest(file: Path, modified: int) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def is_run(model: str) -> bool:
-    """Whether a model is named by a run folder; else it is the name of a backbone.
-
-    Raises DataError for a folder or file that is no run, ConfigError for a name that is no backbone.
-    """
-    path = Path(model)
-    if (path / "config.yaml").exists():
-        return True
-    if path.is_dir():
-        raise DataError(f"{model} is not a run folder (no config.yaml in it); make one with: ssvid pretrain")
-    if path.is_file() and path.suffix != ".py":
-        raise DataError(
-            f"{model} is a file, not a run folder; a checkpoint of another program is not read. Give the folder that ssvid pretrain "
-            "made, or start a run from weights in .safetensors with init="
-        )
-    if model not in list_models() and ".py:" not in model:
-        raise ConfigError(f"{model} is neither a run folder nor a backbone; see: ssvid list models")
-    return False
-
-
 def _pretrained_rows(runs: Sequence[Run], seeds: int) -> list[TableRow]:
     """One row for all runs with the same settings but the seed; a single run is evaluated with `seeds` seeds of the protocols."""
     rows: dict[str, TableRow] = {}
@@ -228,10 +245,9 @@ def _pretrained_rows(runs: Sequence[Run], seeds: int) -> list[TableRow]:
         card = run.card
         settings = {name: value for name, value in card.items() if name not in ("seed", "ssvid")}
         name, shown = Path(card["task"]).stem, backbone_label(card["backbone"], card["backbone_options"])
+        facts = {**card, "options": run.config.options}  # those that the user gave; the card holds the defaults too
         entry = ModelEntry(name, card["backbone"], card["backbone_options"], card["seed"], str(run.path))
-        row = rows.setdefault(
-            json.dumps(settings, sort_keys=True), TableRow(name, Kind.PRETRAINED, shown, [], dict(card))
-        )
+        row = rows.setdefault(json.dumps(settings, sort_keys=True), TableRow(name, Kind.PRETRAINED, shown, [], facts))
         row.entries.append(entry)
         row.facts.setdefault("seconds", []).append(training_seconds(run))
         row.facts.setdefault("hardware", []).append(hardware(read_json(run.path / "env.json")))

@@ -15,8 +15,9 @@ from ssvid.files import cache_folder
 class TableRequest:
     """A table of models by protocols on data sets.
 
-    models: run folders, or names of backbones. Runs of the same task and backbone make one row over their seeds; every backbone that
-    occurs gets the rows *random init* and *supervised*. data: as `read_layout` takes them, or indexes. protocols: names; empty for those
+    models: run folders, names of backbones, or NAME@WEIGHTS. Runs of the same task and backbone make one row over their seeds; every
+    backbone that occurs gets the rows *random init* and *supervised*. data: as `read_layout` takes them, or indexes. protocols: names;
+    empty for those
     that the table takes by default. options: of protocols, as PROTOCOL.NAME=VALUE. view: those fields of `View` that shall differ from
     what the first run was trained on; None stands for a field that is not given. seeds: inits of the rows without a run, draws of those
     with one run. published: a file of scores for rows that are marked as not measured here. out: where the table is written; its

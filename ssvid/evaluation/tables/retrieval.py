@@ -16,7 +16,7 @@ from ssvid.evaluation.tables.table_spec import TableSpec, compute, describe, mak
 from ssvid.progress import Log, Progress
 
 DEFAULT = ("video",)
-KINDS = (Kind.FIXED, Kind.RANDOM, Kind.PRETRAINED)  # nothing is trained with labels
+KINDS = (Kind.FIXED, Kind.RANDOM, Kind.WEIGHTS, Kind.PRETRAINED)  # nothing is trained with labels
 
 
 def retrieval(request: TableRequest, progress: Progress | None = None, log: Log | None = None) -> Table:

@@ -83,7 +83,7 @@ class JobRunner:
 
 def candidate_of(job: Job, context: EvalContext) -> Candidate:
     """What a job's protocol evaluates: with a recipe, a backbone trained by it with the labels of each fold's training videos."""
-    candidate = Candidate(job.row.name, job.entry.make, job.row.kind is Kind.PRETRAINED)
+    candidate = Candidate(job.row.name, job.entry.make, job.row.kind in (Kind.PRETRAINED, Kind.WEIGHTS))
     return supervised(candidate, context, Recipe(**job.recipe)) if job.recipe else candidate
 
 

@@ -35,13 +35,15 @@ class Kind(str, Enum):
     """Where the weights of a row come from.
 
     FIXED: the network has none. RANDOM: they are as they were drawn. SUPERVISED: training with the labels of the data set.
-    PRETRAINED: training without them. PUBLISHED: others trained them, and measured the row.
+    PRETRAINED: training without them, by this toolkit. WEIGHTS: a file or named weights of others. PUBLISHED: others trained them, and
+    measured the row.
     """
 
     FIXED = "fixed"
     RANDOM = "random"
     SUPERVISED = "supervised"
     PRETRAINED = "pretrained"
+    WEIGHTS = "weights"
     PUBLISHED = "published"
 
 
