@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssvid.errors import ConfigError
 from ssvid.training.task import (
     Augment,
     Backbone,
     CaptionedFrames,
     Clips,
+    ConfigError,
     PretextTask,
     VideoRecord,
+    Window,
     binary_accuracy,
     binary_loss,
 )
@@ -60,10 +61,9 @@ class ArrowOfTime(PretextTask):
         if input not in ("rgb", "flow") or head not in ("mean", "tcam") or (head == "tcam" and frames % groups):
             raise ConfigError("arrow_of_time: input is rgb or flow, head mean or tcam, and groups then divides frames")
         augment = Augment(size, area=(0.5, 1.0), jitter=0.2, crop_scope="video", color_scope="video", drift=drift)
-        steps = frames - (input == "rgb")
-        super().__init__(backbone, augment, window_length=steps * stride + 1, fps=fps, min_motion=min_motion)
-        self.stride, self.groups = stride, groups if head == "tcam" else 1
-        self.paired = int(input == "flow")  # frames more than the backbone's steps: a flow field lies between two
+        paired = int(input == "flow")  # frames more than the backbone's steps: a flow field lies between two
+        super().__init__(backbone, augment, Window(frames + paired, stride, fps, min_motion))
+        self.paired, self.stride, self.groups = paired, stride, groups if head == "tcam" else 1
         width = backbone.info.dim * self.groups
         self.compare = nn.Sequential()
         for _ in range(2 if head == "tcam" else 0):
@@ -72,7 +72,7 @@ class ArrowOfTime(PretextTask):
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,T) of the forward clip, with target (0, 1) for forward and backward."""
-        return Clips(self.window(video, rng, training)[None, :: self.stride], np.array([0, 1]))
+        return Clips(self.window(video, rng, training)[None], np.array([0, 1]))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,1,C,T,H,W), target (B,2) -> loss and accuracy; the backward clip is the forward one reversed."""

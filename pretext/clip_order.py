@@ -15,14 +15,16 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssvid.errors import ConfigError
 from ssvid.training.task import (
     Augment,
     Backbone,
     CaptionedFrames,
     Clips,
+    ClipView,
+    ConfigError,
     PretextTask,
     VideoRecord,
+    Window,
     clip_vector,
     permutations,
 )
@@ -68,13 +70,18 @@ class ClipOrder(PretextTask):
             size=size, area=(0.7, 0.8), ratio=(1, 1), jitter=jitter, crop_scope="clip", color_scope="clip"
         )
         steps = CLIPS * frames + (CLIPS - 1) * gap
-        super().__init__(backbone, augment, window_length=(steps - 1) * stride + 1, fps=fps, min_motion=min_motion)
-        self.frames, self.gap, self.stride, self.noise = frames, gap, stride, noise
+        super().__init__(backbone, augment, Window(steps, stride, fps, min_motion))
+        self.frames, self.gap, self.noise = frames, gap, noise
         self.head = permutations.PairwiseHead(backbone.info.dim, CLIPS, len(ORDERS), dropout=dropout)
+
+    @property
+    def view(self) -> ClipView:
+        """One clip of the three, as its backbone saw each."""
+        return self.clip_view(self.frames, self.train_window.stride)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (3,T) of the clips as they happened; the target (6,) are the orders they are asked in, which is all."""
-        steps = self.window(video, rng, training)[:: self.stride]
+        steps = self.window(video, rng, training)
         starts = np.arange(CLIPS) * (self.frames + self.gap)
         return Clips(steps[starts[:, None] + np.arange(self.frames)], np.arange(len(ORDERS)))
 

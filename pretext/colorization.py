@@ -23,6 +23,7 @@ from ssvid.training.task import (
     ColorQuantizer,
     PretextTask,
     VideoRecord,
+    Window,
     isolated_maps,
 )
 
@@ -62,14 +63,14 @@ class Colorization(PretextTask):
         area: tuple[float, float] = (0.5, 1.0),
     ) -> None:
         augment = Augment(size=size, area=area, crop_scope="frame")
-        super().__init__(backbone, augment, window_length=references * gap + 1, fps=fps)
-        self.gap, self.temperature = gap, temperature
+        super().__init__(backbone, augment, Window(references + 1, gap, fps))
+        self.temperature = temperature
         self.head = nn.Linear(backbone.info.dim, dim)
         self.quantizer = ColorQuantizer(colors, input)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,T): the references, then the target frame."""
-        return Clips(self.window(video, rng, training)[None, :: self.gap])
+        return Clips(self.window(video, rng, training)[None])
 
     def prepare(self, clips: Tensor) -> None:
         """Fit the colour classes to clips (B,1,3,T,N,N)."""

@@ -21,8 +21,10 @@ from ssvid.training.task import (
     Backbone,
     CaptionedFrames,
     Clips,
+    ClipView,
     PretextTask,
     VideoRecord,
+    Window,
     binary_accuracy,
     binary_loss,
     clip_vector,
@@ -61,11 +63,16 @@ class CubicPuzzle(PretextTask):
     ) -> None:
         cell, steps = round(size * (1 + slack)), frames + gap
         augment = Augment(size=2 * cell, area=(0.5, 1.0), jitter=0.4, color_scope="clip")
-        super().__init__(backbone, augment, window_length=4 * steps, fps=fps, min_motion=min_motion)
+        super().__init__(backbone, augment, Window(4 * steps, fps=fps, min_motion=min_motion))
         self.cuboid, self.cell, self.replicate = (frames, size, size), (steps, cell, cell), replicate
         self.tower = nn.Sequential(nn.Linear(backbone.info.dim, 512), nn.ReLU())
         self.head = nn.Sequential(nn.Flatten(-2), nn.Linear(4 * 512, 512), nn.ReLU(), nn.Linear(512, 24))
         self.turned = nn.Linear(backbone.info.dim, 1) if rotate else None
+
+    @property
+    def view(self) -> ClipView:
+        """A whole clip of one time, of which the backbone saw cuboids: as long as a cell, as large as the frames."""
+        return self.clip_view(self.cell[0])
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (4,T), a row a time. Target (2,4,5), spatial and temporal cuboids: time, first frame, top, left, turned or not."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.training.task import Augment, Backbone, CaptionedFrames, Clips, PretextTask, VideoRecord
+from ssvid.training.task import Augment, Backbone, CaptionedFrames, Clips, ClipView, PretextTask, VideoRecord, Window
 
 
 class DPC(PretextTask):
@@ -53,16 +53,20 @@ class DPC(PretextTask):
         min_motion: float = 0.1,
     ) -> None:
         augment = Augment(size=size, area=(0.5, 1.0), jitter=0.5, grey=0.5, crop_scope="video", color_scope="frame")
-        window_length = (blocks * block - 1) * stride + 1
-        super().__init__(backbone, augment, window_length=window_length, fps=fps, min_motion=min_motion)
-        self.blocks, self.predict, self.stride, self.spatial = blocks, predict, stride, spatial
+        super().__init__(backbone, augment, Window(blocks * block, stride, fps, min_motion))
+        self.blocks, self.predict, self.spatial = blocks, predict, spatial
         self.project = nn.Linear(backbone.info.dim, width)
         self.aggregate = nn.GRUCell(width, width)
         self.predictor = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
+    @property
+    def view(self) -> ClipView:
+        """One block, as its backbone saw each."""
+        return self.clip_view(self.train_window.frames // self.blocks, self.train_window.stride)
+
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (N,T): the blocks in order; the target, none, is in the clips."""
-        return Clips(self.window(video, rng, training)[:: self.stride].reshape(self.blocks, -1))
+        return Clips(self.window(video, rng, training).reshape(self.blocks, -1))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,N,C,T,H,W) -> loss, accuracy among all candidates with its chance, and among the blocks of one place."""

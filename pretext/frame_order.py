@@ -17,15 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssvid.errors import ConfigError
 from ssvid.training.task import (
     Augment,
     Backbone,
     CaptionedFrames,
     Clips,
+    ClipView,
+    ConfigError,
     PretextTask,
     Scope,
     VideoRecord,
+    Window,
     isolated_maps,
     permutations,
 )
@@ -71,13 +73,19 @@ class FrameOrder(PretextTask):
             raise ConfigError("frame_order: mode is shuffle or opn, crop frame or video, gap from 1 to frames/3")
         augment = Augment(size, (0.7, 1.0), (0.9, 1.1), jitter=jitter, crop_scope=crop, color_scope="frame")
         window_length = frames + 1 + (2 * gap if mode == "shuffle" else 0)
-        super().__init__(backbone, augment, window_length=window_length, fps=fps, min_motion=min_motion, by_motion=True)
+        window = Window(window_length, fps=fps, min_motion=min_motion, by_motion=True)
+        super().__init__(backbone, augment, window)
         self.mode, self.frames, self.gap, self.guard = mode, frames, gap, guard
         self.tuples, answers = (TUPLES, IN_ORDER) if mode == "shuffle" else permutations.up_to_reversal(4)
         self.share = (negatives, 1 - negatives) if mode == "shuffle" else (1 / 12,) * 12  # of each answer in the loss
         self.answers, self.chance = answers.numpy(), 1 / len(self.share)
         shape = backbone.info.dim * GRID**2, self.tuples.shape[1], len(self.share)
         self.head = permutations.PairwiseHead(*shape, dropout=dropout, distances=distances)
+
+    @property
+    def view(self) -> ClipView:
+        """As many frames as are put in order, at the least distance from each other; the backbone sees each on its own."""
+        return self.clip_view(int(self.tuples.max()) + 1, self.gap)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,5) of a to e, opn (1,4), in the order of time; the target (K,) are the answers to all K tuples of them."""

@@ -22,8 +22,10 @@ from ssvid.training.task import (
     Backbone,
     CaptionedFrames,
     Clips,
+    ClipView,
     PretextTask,
     VideoRecord,
+    Window,
     class_accuracy,
     isolated_maps,
 )
@@ -62,11 +64,16 @@ class FutureFrame(PretextTask):
         reach = (frames - 1) * stride
         augment = Augment(size=size, area=(0.5, 1.0), jitter=0.2, color_scope="frame")
         window_length = 2 * reach + (3 * frames - 2) * gap + 1
-        super().__init__(backbone, augment, window_length=window_length, fps=fps, min_motion=min_motion)
+        super().__init__(backbone, augment, Window(window_length, fps=fps, min_motion=min_motion))
         self.frames, self.stride, self.gap, self.reach = frames, stride, gap, reach
         self.chance = 1 / frames
         self.expect = nn.Linear(backbone.info.dim, EMBEDDING)
         self.embed = nn.Linear(backbone.info.dim, EMBEDDING)
+
+    @property
+    def view(self) -> ClipView:
+        """The context."""
+        return self.clip_view(self.frames, self.stride)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (2,T): the context, and the candidates in random order; the target is the truth's place among them."""

@@ -16,7 +16,17 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.training.task import Augment, Backbone, CaptionedFrames, Clips, PretextTask, VideoRecord, clip_vector
+from ssvid.training.task import (
+    Augment,
+    Backbone,
+    CaptionedFrames,
+    Clips,
+    ClipView,
+    PretextTask,
+    VideoRecord,
+    Window,
+    clip_vector,
+)
 
 STRIDES = (1, 2, 3, 4)
 
@@ -47,11 +57,15 @@ class Pace(PretextTask):
     ) -> None:
         # colours change from frame to frame as in the official code, against traces of the codec
         augment = Augment(size, area=(0.5, 1.0), jitter=0.2, crop_scope="clip", color_scope="frame", drift=drift)
-        super().__init__(
-            backbone, augment, window_length=(frames - 1) * max(STRIDES) + 1, fps=fps, min_motion=min_motion
-        )
+        longest = (frames - 1) * max(STRIDES) + 1
+        super().__init__(backbone, augment, Window(longest, fps=fps, min_motion=min_motion))
         self.frames, self.together = frames, together
         self.head = nn.Linear(backbone.info.dim, len(STRIDES))
+
+    @property
+    def view(self) -> ClipView:
+        """A clip at the first pace, the video's own."""
+        return self.clip_view(self.frames)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (V,T) of clips around the middle of one window that fits the largest stride, with target (V,), places in STRIDES."""

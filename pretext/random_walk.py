@@ -15,14 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.errors import ConfigError
 from ssvid.training.task import (
     Augment,
     Backbone,
     CaptionedFrames,
     Clips,
+    ConfigError,
     PretextTask,
     VideoRecord,
+    Window,
     isolated_maps,
     palindrome_walks,
 )
@@ -69,7 +70,7 @@ class RandomWalk(PretextTask):
                 f"use graph=patches or map (not {graph!r}), patch={least}..{size} (not {patch}), shortest=1..{frames - 1} (not {shortest})"
             )
         augment = Augment(size, area=(1.0, 1.0) if on_map else (0.8, 0.95), ratio=(0.7, 1.3), crop_scope="frame")
-        super().__init__(backbone, augment, window_length=frames, fps=fps)
+        super().__init__(backbone, augment, Window(frames, fps=fps))
         self.cut = Augment(area=area if on_map else (0.7, 0.9), flip=0, crop_scope="frame")
         self.on_map, self.patch, self.grid, self.shortest = on_map, patch, grid, shortest
         self.temperature, self.dropout = temperature, dropout

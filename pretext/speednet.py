@@ -19,8 +19,10 @@ from ssvid.training.task import (
     Backbone,
     CaptionedFrames,
     Clips,
+    ClipView,
     PretextTask,
     VideoRecord,
+    Window,
     binary_accuracy,
     binary_loss,
     clip_vector,
@@ -59,25 +61,23 @@ class SpeedNet(PretextTask):
         augment = Augment(size=size, area=(0.5, 1.0), jitter=0.2, crop_scope="clip", color_scope="clip", drift=drift)
         test = 2 * (test_frames or min(frames, 16)) - 1
         train = max(int(np.ceil(segment * frames)), test)
-        super().__init__(backbone, augment, window_length=train, fps=fps, min_motion=min_motion)
-        self.window_lengths, self.frames = {True: train, False: test}, frames
+        windows = (Window(length, fps=fps, min_motion=min_motion) for length in (train, test))
+        super().__init__(backbone, augment, *windows)
+        self.frames = frames
         self.head = nn.Linear(backbone.info.dim, 1)
 
-    def why_unusable(self, video: VideoRecord) -> str | None:
-        """As for every task, but in eval mode a video need only be as long as testing takes."""
-        self.window_length = self.window_lengths[self.training]
-        return super().why_unusable(video)
+    @property
+    def view(self) -> ClipView:
+        """A clip at normal speed, as long as in training."""
+        return self.clip_view(self.frames)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (2,T): normal and sped up, with target (0, 1)."""
-        self.window_length = self.window_lengths[training]
         window = self.window(video, rng, training)
         if training:
-            picks = [
-                skip_frames(self.window_length, self.frames, rng.uniform(*rates), rng) for rates in (NORMAL, SPED_UP)
-            ]
+            picks = [skip_frames(len(window), self.frames, rng.uniform(*rates), rng) for rates in (NORMAL, SPED_UP)]
         else:
-            picks = [np.arange(self.window_length // 2 + 1) * step for step in (1, 2)]
+            picks = [np.arange(len(window) // 2 + 1) * step for step in (1, 2)]
         return Clips(window[np.stack(picks)], np.array([0, 1]))
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -103,9 +103,11 @@ class SpeedNet(PretextTask):
 
 
 def skip_frames(window_length: int, frames: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """Positions (frames,) in a window of `window_length`: each is skipped with probability 1 - 1/rate, and the first `frames`
-    survivors stay;
-    in the rare draw that leaves too few, skips taken at random are undone."""
+    """Positions (frames,) in a window of `window_length` ticks at which a clip takes its frames.
+
+    Each tick is skipped with probability 1 - 1/rate, and the first `frames` survivors stay; in the rare draw that leaves too few, skips
+    taken at random are undone.
+    """
     coins = rng.random(window_length)
     limit = max(1 / rate, np.partition(coins, frames - 1)[frames - 1])
     return np.flatnonzero(coins <= limit)[:frames]

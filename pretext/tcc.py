@@ -13,14 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssvid.errors import ConfigError
 from ssvid.training.task import (
     Augment,
     Backbone,
     CaptionedFrames,
     Clips,
+    ClipView,
+    ConfigError,
     PretextTask,
     VideoRecord,
+    Window,
     clock,
     cycle_consistency,
     isolated_maps,
@@ -73,13 +75,17 @@ class TCC(PretextTask):
         if loss not in cycle_consistency.LOSSES:
             raise ConfigError(f"tcc.loss={loss!r} is not one of {', '.join(cycle_consistency.LOSSES)}")
         augment = Augment(size=size, area=(0.6, 1.0), jitter=0.2)
-        super().__init__(
-            backbone, augment, window_length=(context - 1) * stride + frames, fps=fps, min_motion=min_motion
-        )
+        window = Window((context - 1) * stride + frames, fps=fps, min_motion=min_motion)
+        super().__init__(backbone, augment, window)
         self.loss, self.frames, self.share, self.centred, self.temperature = loss, frames, share, centred, temperature
-        self.chance, self.earlier = 1 / frames, np.arange(context)[::-1] * stride
+        self.chance, self.stride, self.earlier = 1 / frames, stride, np.arange(context)[::-1] * stride
         self.embedder = cycle_consistency.embedder(backbone.info.dim, width, EMBEDDING)
         self.scale = nn.BatchNorm1d(EMBEDDING, affine=False)
+
+    @property
+    def view(self) -> ClipView:
+        """A moment: a frame with the earlier ones that are encoded with it."""
+        return self.clip_view(len(self.earlier), self.stride)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (T,k): each frame behind its earlier ones, all of one shot; target (T,): where in the shot, 0..1."""

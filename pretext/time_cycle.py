@@ -19,8 +19,10 @@ from ssvid.training.task import (
     Backbone,
     CaptionedFrames,
     Clips,
+    ClipView,
     PretextTask,
     VideoRecord,
+    Window,
     isolated_maps,
     patch_tracking,
 )
@@ -58,20 +60,20 @@ class TimeCycle(PretextTask):
         patches: int = 1,
         frozen: int = 0,
     ) -> None:
-        super().__init__(
-            backbone, Augment(size, area=(0.7, 1.0)), window_length=(context - 1) * gap + ahead + 2, fps=fps
-        )
+        window = Window((context - 1) * gap + ahead + 2, fps=fps)
+        super().__init__(backbone, Augment(size, area=(0.7, 1.0)), window)
         self.ticks = [*range(0, context * gap, gap), self.window_length - 2, self.window_length - 1]
-        self.temperature, self.frozen, self.patches, self.side = (
-            temperature,
-            frozen,
-            patches,
-            patch_tracking.side_of(size),
-        )
+        self.temperature, self.frozen, self.patches = temperature, frozen, patches
+        self.context, self.gap, self.side = context, gap, patch_tracking.side_of(size)
         self.embed = nn.Linear(backbone.info.dim, dim)
         self.tracker = patch_tracking.tracker(size, backbone.info.spatial_stride)
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))  # of training, counted on by a resumed run
+
+    @property
+    def view(self) -> ClipView:
+        """The frames of the context; the backbone sees each on its own."""
+        return self.clip_view(self.context, self.gap)
 
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:
         """Indices (1,T+2), the target last but one, and what draws the patches (patches,4)."""

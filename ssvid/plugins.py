@@ -102,7 +102,7 @@ def _read_hint(node: ast.expr | None) -> Any:
     if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "tuple":
         items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         return tuple[tuple(_read_hint(item) for item in items)]  # type: ignore[misc]
-    names = {"int": int, "float": float, "bool": bool, "str": str, "None": None}
+    names = {"int": int, "float": float, "bool": bool, "str": str, "None": None, "...": Ellipsis}
     return names[ast.unparse(node) if node else ""]
 
 
@@ -162,26 +162,6 @@ def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
 def read_summary(path: Path) -> str:
     """First line of the module's docstring, '' where it has none. Raises ConfigError as `read_literal` does."""
     return (ast.get_docstring(_parse(path)) or "").partition("\n")[0].strip()
-
-
-def read_signatures(path: Path) -> dict[str, dict[str, Any]]:
-    """Keyword-only parameters with their defaults of every module-level function in a file, by its name, without running it.
-
-    Raises ConfigError where a default is not a plain Python literal, and as `read_literal` does.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for node in _parse(path).body:
-        if not isinstance(node, ast.FunctionDef):
-            continue
-        pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-        try:
-            found[node.name] = {name.arg: ast.literal_eval(default) for name, default in pairs if default is not None}
-        except ValueError as error:
-            raise ConfigError(
-                f"{path}, line {node.lineno}: defaults of the options of {node.name} must be plain literals, for they are read without "
-                "running the file. Replace calls and names by their values."
-            ) from error
-    return found
 
 
 def locate(module: str) -> Path | None:

@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for folder in ("ssvid", "pretext", "downstream") for path in (ROOT / folder).rglob("*.py"))
 FREE = {
     "ssvid",
-    *(f"ssvid.{name}" for name in ("compute", "config", "environment", "errors", "files", "plugins", "progress")),
+    *(
+        f"ssvid.{name}"
+        for name in ("callable_room", "compute", "config", "environment", "errors", "files", "plugins", "progress")
+    ),
 }
 
 # A room may import itself, what is free, and the rooms named here: each sees those below it and none above.
@@ -108,3 +111,66 @@ def test_functions_fit_on_a_screen():
         if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= SCREEN
     }
     assert long <= TOO_LONG, f"longer than {SCREEN} lines: {sorted(long - TOO_LONG)}"
+
+
+ROOMS = {"audit", "bench", "cli", "data", "evaluation", "ops", "search", "speedup", "training", "video", "zoo"}
+
+
+def test_the_tree_is_that_of_contributing():
+    folders = {path.name for path in (ROOT / "ssvid").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders - {"templates"} == ROOMS
+    for folder in ("data/layouts", "zoo/encoders", "zoo/temporal", "evaluation/tables"):
+        assert (ROOT / "ssvid" / folder / "__init__.py").exists(), folder
+    files = {path.stem for path in (ROOT / "ssvid").glob("*.py")}
+    assert {f"ssvid.{name}" for name in files - {"__init__", "__main__"}} | {"ssvid"} == FREE
+    for package in ("pretext", "downstream"):  # nothing but tasks, nothing but adapters
+        assert not [path for path in (ROOT / package).iterdir() if path.is_dir() and path.name != "__pycache__"]
+    named = (ROOT / "CONTRIBUTING.md").read_text()
+    assert all(f"{room}/" in named for room in ROOMS)
+    assert not list((ROOT / "ssvid").rglob("utils.py"))
+
+
+def public_classes() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module_of(path))
+    return found
+
+
+def test_no_class_name_has_two_meanings():
+    twice = {name: modules for name, modules in public_classes().items() if len(modules) > 1}
+    assert not twice
+
+
+def test_the_words_of_the_old_house_are_gone():
+    old = {"Entrant", "Group", "Cell", "Work", "Subject", "Setting", "Plan", "Examiner", "Palette", "Stretches"}
+    old |= {"Footage", "Shelf", "Wish", "Look", "Parts", "Track", "Voice", "Signals", "Rows", "Space", "Cut"}
+    assert not old & set(public_classes())
+
+
+def callbacks(path: Path) -> set[str]:
+    """Names of the aliases of a file that are progress callbacks, which `ssvid.progress` has for all."""
+    lines = path.read_text().splitlines()
+    return {line.split(" = ")[0] for line in lines if " = Callable[[str, int, int], None]" in line}
+
+
+def test_progress_has_one_type():
+    assert not {name for path in SOURCES for name in callbacks(path)}
+
+
+def test_a_task_imports_nothing_that_a_users_own_task_could_not():
+    ours = {name for path in SOURCES if module_of(path).startswith("pretext.") for name in imported(path)}
+    assert ours <= {"ssvid.training.task", "ssvid.ops"} | {name for name in ours if name.startswith("ssvid.ops.")}
+    used = {
+        alias.name
+        for path in SOURCES
+        if module_of(path).startswith("pretext.")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "ssvid.training.task"
+        for alias in node.names
+    }
+    from ssvid.training import task
+
+    assert used <= set(task.__all__)  # public, so a user finds it

@@ -20,7 +20,7 @@ from ssvid.audit.controls import CONTROLS, ControlSpec, make_videos, write_frame
 from ssvid.audit.trends import border_growth, brightening, expansion
 from ssvid.data.loader import read_square
 from ssvid.errors import ConfigError, DataError
-from ssvid.training.task import Augment, Clips, PretextTask, binary_accuracy
+from ssvid.training.task import Augment, Clips, PretextTask, Window, binary_accuracy
 from ssvid.zoo import model_info
 from tests.test_cli import called
 
@@ -40,7 +40,7 @@ class Cheater(PretextTask):
     chance = 0.5
 
     def __init__(self, stride: int = 2, window_length: int | None = None) -> None:
-        super().__init__(FakeBackbone(), Augment(size=SIZE), window_length=window_length or (T - 1) * stride + 1)
+        super().__init__(FakeBackbone(), Augment(size=SIZE), Window(window_length or (T - 1) * stride + 1))
         self.stride = stride
         self.eval()
 
@@ -135,7 +135,7 @@ class Clamped(SpeedFrom):
 
     def __init__(self) -> None:
         super().__init__(lambda clip: 0.0)
-        self.window_length = T
+        self.train_window = self.test_window = Window(T)
 
     def sample(self, video, rng, training=True):
         start = int(rng.integers(video.info.frames - T + 1))
@@ -320,7 +320,7 @@ def test_a_task_gets_the_general_checks_and_those_it_declares():
 
 
 CHEAT = """
-from ssvid.training.task import Augment, Clips, PretextTask
+from ssvid.training.task import Augment, Clips, PretextTask, Window
 import numpy as np, torch
 
 class Cheat(PretextTask):
@@ -329,7 +329,7 @@ class Cheat(PretextTask):
     exempt_controls = {"pan": "it may know pans"}
 
     def __init__(self, backbone, *, right: float = 1.0):
-        super().__init__(backbone, Augment(size=16), window_length=4)
+        super().__init__(backbone, Augment(size=16), Window(4))
         self.right = right
 
     def sample(self, video, rng, training=True):
@@ -375,10 +375,10 @@ def test_the_command_writes_a_report_and_names_the_shortcuts(tmp_path, world_ind
 
 def test_too_few_videos_are_refused_with_the_reason(held_out):
     task = Coin()
-    task.window_length = 41
+    task.train_window = task.test_window = Window(41)
     with pytest.raises(DataError, match=r"here: 0 videos that Coin can use, and an audit needs 8: 52 shorter than 41"):
         select_videos(task, held_out, 64, "here")
-    task.window_length = 15
+    task.train_window = task.test_window = Window(15)
     assert len(select_videos(task, held_out, 20, "here")) == 20
     assert select_videos(task, held_out, 20, "here") == select_videos(task, held_out, 20, "here")
 

@@ -15,7 +15,7 @@ from ssvid.audit.reencodings import excerpt, make_reencodings
 from ssvid.audit.trends import border_growth, brightening, expansion
 from ssvid.data.color import rgb_to_lab
 from ssvid.data.loader import read_square
-from ssvid.data.sampling import clock, window_starts
+from ssvid.data.sampling import Window, clock, window_starts
 from ssvid.errors import DataError
 from ssvid.training.task import Augment, Clips, PretextTask
 from ssvid.video.reader import Video, probe
@@ -32,7 +32,7 @@ class OneWindow(PretextTask):
     def __init__(self, window_length: int = 16, fps: float | None = None, min_motion: float = 0.0) -> None:
         backbone = nn.Module()
         backbone.info = model_info("r3d_18_tiny")
-        super().__init__(backbone, Augment(size=S), window_length=window_length, fps=fps, min_motion=min_motion)
+        super().__init__(backbone, Augment(size=S), Window(window_length, fps=fps, min_motion=min_motion))
 
     def sample(self, video, rng, training=True):
         return Clips(self.window(video, rng, training)[None])

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ssvid.training.task import Augment, Backbone, Clips, PretextTask, binary_accuracy, binary_loss, clip_vector
+from ssvid.training.task import Augment, Backbone, Clips, PretextTask, Window, binary_accuracy, binary_loss, clip_vector
 
 
 class IsItUpsideDown(PretextTask):
@@ -27,7 +27,7 @@ class IsItUpsideDown(PretextTask):
     chance = 0.5
 
     def __init__(self, backbone: Backbone, *, frames: int = 8, size: int = 32) -> None:
-        super().__init__(backbone, Augment(size=size), window_length=frames)
+        super().__init__(backbone, Augment(size=size), Window(frames))
         self.head = nn.Linear(backbone.info.dim, 1)
 
     def sample(self, video, rng, training=True):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pretext.speednet import NORMAL, SPED_UP, skip_frames
 from ssvid.data.index import VideoRecord
-from ssvid.data.sampling import clock, epoch_order, even_views, why_unusable, window_starts
+from ssvid.data.sampling import Window, clock, epoch_order, even_views, window_starts
 from ssvid.video.info import VideoInfo
 from ssvid.video.shots import Shots
 
@@ -56,7 +56,7 @@ def test_static_windows_are_left_out():
     video = even(20, motion=motion)
     starts = window_starts(video, clock(video), 5, min_motion=1.0)
     assert starts.tolist() == [11, 12, 13, 14, 15]  # the four steps from frame 11 move by 0, 0, 0, 4: a mean of 1
-    assert why_unusable(even(20, motion=np.zeros(20, np.float32)), window_length=5, min_motion=1.0) == "no motion"
+    assert Window(5, min_motion=1.0).why_unusable(even(20, motion=np.zeros(20, np.float32))) == "no motion"
 
 
 @pytest.mark.parametrize("fps", [10.0, 12.5])
@@ -73,10 +73,10 @@ def test_clock_is_even_in_seconds_on_a_variable_rate(fps):
 
 
 def test_reasons_are_told():
-    assert why_unusable(even(10), window_length=11) == "shorter than 11 frames"
-    assert why_unusable(even(20, cuts=(10,)), window_length=11) == "no shot of 11 frames"
-    assert why_unusable(even(50, fps=10), window_length=11, fps=25.0) == "its rate is below 25 fps"
-    assert why_unusable(even(20), window_length=11) is None
+    assert Window(11).why_unusable(even(10)) == "shorter than 11 frames"
+    assert Window(11).why_unusable(even(20, cuts=(10,))) == "no shot of 11 frames"
+    assert Window(11, fps=25.0).why_unusable(even(50, fps=10)) == "its rate is below 25 fps"
+    assert Window(11).why_unusable(even(20)) is None
 
 
 @given(st.integers(1, 200), st.integers(1, 10), st.integers(1, 32), st.integers(1, 8))

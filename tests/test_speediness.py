@@ -12,7 +12,7 @@ from ssvid.cli import app
 from ssvid.errors import ConfigError
 from ssvid.speedup.curve import MAX_RATE, Curve, estimate_curve, motion_speed
 from ssvid.speedup.natural_speed import fastest_natural, fill_gaps, largest_below, spread_over_frames
-from ssvid.speedup.windows import Windows
+from ssvid.speedup.windows import WindowCutter
 from ssvid.video.scan import scan
 from ssvid.video.writer import write_video
 from tests.speedometer import HEIGHT, LIMIT, Speedometer, bar, sweep
@@ -22,7 +22,7 @@ RATES = np.array([1.0, 1.25, 1.5625])
 
 
 def cut_windows(times, durations, cuts, rates, clock, length, hop):
-    return list(Windows(times, durations, cuts, rates, clock, length, hop).cut(iter(range(len(times)))))
+    return list(WindowCutter(times, durations, cuts, rates, clock, length, hop).cut(iter(range(len(times)))))
 
 
 def even(count: int, fps: float) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +63,7 @@ def test_windows_count_seconds_not_frames():
 def test_what_is_held_does_not_grow_with_the_length():
     held = []
     for count in (100, 2000):
-        cutter = Windows(*even(count, 10), (), [1.0, 4.0], 10.0, 6, 3)
+        cutter = WindowCutter(*even(count, 10), (), [1.0, 4.0], 10.0, 6, 3)
         most = 0
         for _ in cutter.cut(iter(range(count))):
             most = max(most, sum(len(recent) for recent in cutter.recent))

@@ -22,7 +22,7 @@ from ssvid.zoo.measure import (
     shape_of,
     stride,
 )
-from ssvid.zoo.registry import ENCODERS, HEADS, Entry, catalogue
+from ssvid.zoo.registry import ENCODERS, HEADS, RegistryEntry, catalogue
 
 ENCODER_ENTRIES = catalogue(ENCODERS)
 VARIANTS = [
@@ -32,7 +32,7 @@ VARIANTS = [
 ]
 
 
-def settings(name: str, changed: dict[str, Any]) -> tuple[Entry, dict[str, Any], Geometry]:
+def settings(name: str, changed: dict[str, Any]) -> tuple[RegistryEntry, dict[str, Any], Geometry]:
     entry = ENCODER_ENTRIES[name]
     options = entry.settings(changed)
     known = known_encoder(entry, options)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssvid.errors import ConfigError
 from ssvid.zoo import create_model, list_models, model_info
-from ssvid.zoo.stream import Window, open_stream
+from ssvid.zoo.stream import WindowState, open_stream
 
 CPU = torch.device("cpu")
 
@@ -61,7 +61,7 @@ def test_a_short_video_gives_one_step_at_its_end():
     given, (rest,) = run(open_stream(backbone, window=5), clip)
     assert given == [None] * 3
     torch.testing.assert_close(rest, backbone(clip[:, :, [0, 1, 2, 2, 2]]).mean(2))
-    assert open_stream(backbone).flush(Window(None, 0)) == []
+    assert open_stream(backbone).flush(WindowState(None, 0)) == []
 
 
 @torch.no_grad()

@@ -182,7 +182,7 @@ def control_spec(task: PretextTask, videos: Sequence[VideoRecord]) -> ControlSpe
     Raises DataError where no length up to 40 times the window of the task suits it.
     """
     fps = max(float(np.median([video.info.fps for video in videos])), task.fps or 0.0)
-    least = int(np.ceil((task.window_length - 1) * fps / (task.fps or fps))) + 2
+    least = int(np.ceil((task.test_window.length - 1) * fps / (task.fps or fps))) + 2
     reason = None
     for frames in np.unique(np.round(least * 1.25 ** np.arange(17)).astype(int)).tolist():
         reason = task.why_unusable(_record(0, "", ControlSpec(frames, fps, 16)))

@@ -97,7 +97,7 @@ def _make(recipe: Reencoding, task: PretextTask, video: VideoRecord) -> VideoRec
 def excerpt(task: PretextTask, video: VideoRecord) -> tuple[int, int]:
     """First frame, and one after the last, of the part of a video that the task's test sample needs, with a margin."""
     indices = task.sample(video, np.random.default_rng(0), training=False).indices
-    needed = int(np.ceil((task.window_length - 1) * (video.info.fps / task.fps if task.fps else 1))) + 1
+    needed = int(np.ceil((task.test_window.length - 1) * (video.info.fps / task.fps if task.fps else 1))) + 1
     needed = int(np.ceil(max(needed, int(np.ptp(indices)) + 1) / min(RATES)))
     middle = (int(indices.min()) + int(indices.max())) // 2
     first = max(0, min(middle - needed // 2, video.info.frames - needed) - MARGIN)

@@ -21,7 +21,7 @@ app.add_typer(group, name="cache")
 
 
 @group.callback(invoke_without_command=True)
-def show(context: typer.Context, as_json: Json = False) -> None:
+def cache(context: typer.Context, as_json: Json = False) -> None:
     """Show what the cache folder holds, by kind; `ssvid cache clear` removes it. All of it can be computed again.
 
     Example:  ssvid cache

@@ -61,24 +61,27 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
         run = pretrain(config, overwrite=True, report=report)
     held_out = validate(run, index.videos("test"))
     console.LOG.print("4/4 probing the frozen features for the motion classes")
-    with console.counting() as progress:
-        table = transfer(
-            TableRequest(
-                [str(run.path)],
-                [str(index.path)],
-                protocols=("linear", "knn"),
-                options=["finetune.epochs=4"],
-                view={"clips": 3, "frames": 16, "stride": 3},
-                seeds=2,
-                out=out / "transfer",
-                command="ssvid demo",
-            ),
-            progress,
-        ).table
+    table = _probe(out, run, index)
     table.title = "Motion classes from frozen features (synthetic data)"
     write(table, out / "transfer")
     page = write_demo_page(out, run, table, held_out, chance, time.perf_counter() - began)
     return page, table
+
+
+def _probe(out: Path, run: Run, index: Index) -> Table:
+    """The transfer table of the run on the labels of the world."""
+    request = TableRequest(
+        [str(run.path)],
+        [str(index.path)],
+        protocols=("linear", "knn"),
+        options=["finetune.epochs=4"],
+        view={"clips": 3, "frames": 16, "stride": 3},
+        seeds=2,
+        out=out / "transfer",
+        command="ssvid demo",
+    )
+    with console.counting() as progress:
+        return transfer(request, progress).table
 
 
 def write_demo_page(

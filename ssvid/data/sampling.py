@@ -7,7 +7,6 @@ seconds. Windows are drawn on the clock, never cross a cut and never leave the v
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -89,16 +88,62 @@ def epoch_order(videos: int, seed: int, position: np.ndarray) -> np.ndarray:
     return order
 
 
-def why_unusable(video: VideoRecord, **needs: Any) -> str | None:
-    """Reason why a video has no window of `window_length` ticks at `fps` with `min_motion`, or None when it has one."""
-    fps, window_length, min_motion = needs.get("fps"), needs["window_length"], needs.get("min_motion", 0.0)
-    if fps is not None and video.info.fps < 0.95 * fps:
-        return f"its rate is below {fps:g} fps"
-    ticks = clock(video, fps)
-    if len(ticks) < window_length:
-        return f"shorter than {window_length} frames"
-    if not len(window_starts(video, ticks, window_length)):
-        return f"no shot of {window_length} frames"
-    if not len(window_starts(video, ticks, window_length, min_motion)):
-        return "no motion"
-    return None
+@dataclass(frozen=True)
+class Window:
+    """Consecutive ticks of one shot that a task looks at: `frames` of them, `stride` ticks apart.
+
+    fps: rate of the clock in frames a second; None counts the video's own frames. min_motion: least mean motion of a window (mean absolute
+    grey difference, 0..255), since nothing can be asked of a window that stands still. by_motion: in training, windows are drawn in
+    proportion to their motion.
+    """
+
+    frames: int
+    stride: int = 1
+    fps: float | None = None
+    min_motion: float = 0.0
+    by_motion: bool = False
+
+    @property
+    def length(self) -> int:
+        """Ticks of the clock from the first frame to the last, both counted."""
+        return (self.frames - 1) * self.stride + 1
+
+    def why_unusable(self, video: VideoRecord) -> str | None:
+        """Reason why a video has no such window, or None when it has one."""
+        if self.fps is not None and video.info.fps < 0.95 * self.fps:
+            return f"its rate is below {self.fps:g} fps"
+        ticks = clock(video, self.fps)
+        if len(ticks) < self.length:
+            return f"shorter than {self.length} frames"
+        if not len(window_starts(video, ticks, self.length)):
+            return f"no shot of {self.length} frames"
+        if not len(window_starts(video, ticks, self.length, self.min_motion)):
+            return "no motion"
+        return None
+
+    def draw(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> np.ndarray:
+        """Frame indices (frames,) of a random window; of the middle one of all possible when not training."""
+        ticks = clock(video, self.fps)
+        starts = window_starts(video, ticks, self.length, self.min_motion)
+        if not training:
+            start = starts[len(starts) // 2]
+        elif self.by_motion:
+            weights = window_motion(video, ticks, self.length, starts) + 1e-9  # all alike where nothing moves
+            start = rng.choice(starts, p=weights / weights.sum())
+        else:
+            start = rng.choice(starts)
+        indices: np.ndarray = ticks[start : start + self.length : self.stride]
+        return indices
+
+
+@dataclass(frozen=True)
+class ClipView:
+    """How an exported backbone should be shown a clip: `frames` of them, `stride` ticks of the clock apart, size x size px.
+
+    fps: rate of the clock in frames a second; None counts the video's own frames.
+    """
+
+    frames: int
+    stride: int
+    size: int
+    fps: float | None = None

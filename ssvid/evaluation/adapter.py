@@ -23,9 +23,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ssvid.config import check_options
+from ssvid.config import check_values
 from ssvid.errors import ConfigError
-from ssvid.plugins import find_modules, import_source, read_literal, read_signatures
+from ssvid.plugins import find_modules, import_source, read_literal, read_signature
 from ssvid.progress import Progress
 
 if TYPE_CHECKING:
@@ -96,8 +96,9 @@ class Protocol:
 
     path, function: the adapter's file, and which of its functions computes the scores. summary: one line. after: whose way it is.
     differs: in what it differs from that and from the protocols beside it. trains: "head", "all" of the network, or "nothing".
-    options: their defaults. needs_labels: False where the videos alone are enough. ranks: whether it ranks videos and so belongs in the
-    retrieval table. recipe: whether its training makes the row *supervised*; its options are then the fields of `Recipe`.
+    options, types: the default and the type of each option. needs_labels: False where the videos alone are enough. ranks: whether it
+    ranks videos and so belongs in the retrieval table. recipe: whether its training makes the row *supervised*; its options are then the
+    fields of `Recipe`.
     """
 
     name: str
@@ -107,16 +108,15 @@ class Protocol:
     after: str
     differs: str
     trains: str
-    options: dict[str, Any]
+    options: Mapping[str, Any]
+    types: Mapping[str, Any]
     needs_labels: bool = True
     ranks: bool = False
     recipe: bool = False
 
     def settings(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """All options with `changes` put in. Raises ConfigError for an unknown option or a value of another type."""
-        if not changes:
-            return dict(self.options)
-        return self.options | check_options(self.load(), changes, f"Protocol {self.name}")
+        return {**self.options, **check_values(self.types, changes or {}, f"Protocol {self.name}")}
 
     def load(self) -> Callable[..., Iterator[Score]]:
         """The function of the protocol; imports the adapter."""
@@ -129,9 +129,8 @@ def protocols() -> dict[str, Protocol]:
     found: dict[str, Protocol] = {}
     for path in find_modules("downstream", "ssvid.adapters").values():
         entries = read_literal(path, "PROTOCOLS") or {}
-        signatures = read_signatures(path) if entries else {}
         for name, entry in entries.items():
-            found.setdefault(name, _protocol(name, path, entry, signatures))
+            found.setdefault(name, _protocol(name, path, entry))
     return found
 
 
@@ -143,17 +142,17 @@ def recipe_protocol() -> Protocol:
     raise ConfigError('no protocol says "recipe": True, so the row supervised cannot be trained; install ssvid again')
 
 
-def _protocol(name: str, path: Path, entry: Mapping[str, Any], signatures: Mapping[str, Mapping[str, Any]]) -> Protocol:
+def _protocol(name: str, path: Path, entry: Mapping[str, Any]) -> Protocol:
     """The protocol of an entry in PROTOCOLS. Raises ConfigError for an entry that is not right."""
     fields = {"function": name, **entry}
-    function, defaults = fields["function"], fields.pop("defaults", {})
+    signature, defaults = read_signature(path, fields["function"]), fields.pop("defaults", {})
     wrong = f"{path}: the entry of {name!r} in PROTOCOLS is not right"
-    if function not in signatures:
-        raise ConfigError(f"{wrong}: the file has no function {function}.")
-    if unknown := sorted(defaults.keys() - signatures[function].keys()):
-        raise ConfigError(f"{wrong}: {function} has no option {', '.join(unknown)}.")
+    if unknown := sorted(defaults.keys() - signature.keys()):
+        raise ConfigError(f"{wrong}: {fields['function']} has no option {', '.join(unknown)}.")
+    options = {option: parameter.default for option, parameter in signature.items()} | defaults
+    types = {option: parameter.annotation for option, parameter in signature.items()}
     try:
-        return Protocol(name, path, options={**signatures[function], **defaults}, **fields)
+        return Protocol(name, path, options=options, types=types, **fields)
     except TypeError as error:
         raise ConfigError(f"{wrong}: {error}.") from error
 

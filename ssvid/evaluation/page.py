@@ -42,8 +42,7 @@ class Page:
         self.parts.append({"kind": "text", "text": text, "note": note})
 
     def table(self, table: Table, links: bool = False) -> None:
-        """A table under its protocol. links: scores lead to the cells behind them, which `records` must then put on the
-        page."""
+        """A table and its protocol. links: scores lead to the cells behind them, which `records` must then put on the page."""
         rows = [_row(table, row, links) for row in table.rows]
         self.parts.append(
             {
@@ -70,8 +69,8 @@ class Page:
 
     def records(self, summary: str, records: Mapping[str, Any]) -> None:
         """JSON values, each under its name, under a line that opens on a tap, or where a link leads to one of them."""
-        shown = {name: json.dumps(record, ensure_ascii=False) for name, record in records.items()}
-        self.parts.append({"kind": "records", "summary": summary, "records": shown})
+        texts = {name: f"{name}\n{json.dumps(record, ensure_ascii=False)}" for name, record in records.items()}
+        self.parts.append({"kind": "records", "summary": summary, "texts": texts})
 
     def video(self, path: str | os.PathLike[str], caption: str) -> None:
         """An mp4 that plays and loops without sound."""

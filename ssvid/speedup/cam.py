@@ -24,7 +24,7 @@ from ssvid.data.augment import Augment
 from ssvid.errors import ConfigError, DataError
 from ssvid.progress import Progress, silent
 from ssvid.speedup.models import device_of, load_model
-from ssvid.speedup.windows import Windows, durations_of, evaluation_size, small_tensors
+from ssvid.speedup.windows import WindowCutter, durations_of, evaluation_size, small_tensors
 from ssvid.training.run import Run
 from ssvid.training.validate import trained_task
 from ssvid.video.info import VideoInfo
@@ -96,7 +96,9 @@ def frame_maps(task: ActivationMapModel, info: VideoInfo, shots: Shots, progress
         if hasattr(task, "stride")
         else cast(int, getattr(task, "frames", 0))
     )
-    cutter: Windows[Tensor] = Windows(info.times, durations, shots.cuts, [1.0], clock, length, max(1, length // 2))
+    cutter: WindowCutter[Tensor] = WindowCutter(
+        info.times, durations, shots.cuts, [1.0], clock, length, max(1, length // 2)
+    )
     total, count = np.zeros(0), np.zeros(info.frames)
     for window in cutter.cut(small_tensors(info, shots, evaluation_size(task.augment), progress)):
         with torch.inference_mode():

@@ -25,7 +25,7 @@ from ssvid.errors import ConfigError
 from ssvid.progress import Progress, silent
 from ssvid.speedup.models import SpeedModel, device_of, load_model
 from ssvid.speedup.natural_speed import fastest_natural, fill_gaps, spread_over_frames
-from ssvid.speedup.windows import Window, Windows, durations_of, evaluation_size, small_tensors
+from ssvid.speedup.windows import RateWindow, WindowCutter, durations_of, evaluation_size, small_tensors
 from ssvid.video.info import VideoInfo
 from ssvid.video.scan import scan
 from ssvid.video.shots import STILL, Shots
@@ -144,7 +144,7 @@ def sped_up_probability(
     )
     if not rates:
         return (), np.zeros((0, info.frames))
-    cutter: Windows[Tensor] = Windows(info.times, durations, shots.cuts, rates, clock, task.frames, hop)
+    cutter: WindowCutter[Tensor] = WindowCutter(info.times, durations, shots.cuts, rates, clock, task.frames, hop)
     progress = progress or silent
     frames = small_tensors(info, shots, evaluation_size(task.augment), progress)
     centres: list[list[list[float]]] = [[[] for _ in starts] for _ in rates]
@@ -157,11 +157,11 @@ def sped_up_probability(
 
 
 def window_logits(
-    task: SpeedModel, windows: Iterator[Window[Tensor]], motion: np.ndarray
-) -> Iterator[tuple[Window[Tensor], float]]:
+    task: SpeedModel, windows: Iterator[RateWindow[Tensor]], motion: np.ndarray
+) -> Iterator[tuple[RateWindow[Tensor], float]]:
     """Every window with its logit of being sped up, computed in batches; windows without motion are not computed."""
     moves = np.concatenate([[0], np.cumsum(motion > STILL)])
-    waiting: list[Window[Tensor]] = []
+    waiting: list[RateWindow[Tensor]] = []
     for window in windows:
         if moves[window.numbers[-1] + 1] == moves[window.numbers[0] + 1]:
             yield window, STILL_LOGIT
@@ -174,7 +174,7 @@ def window_logits(
         yield from _score_batch(task, waiting)
 
 
-def _score_batch(task: SpeedModel, windows: Sequence[Window[Tensor]]) -> Iterator[tuple[Window[Tensor], float]]:
+def _score_batch(task: SpeedModel, windows: Sequence[RateWindow[Tensor]]) -> Iterator[tuple[RateWindow[Tensor], float]]:
     clips = torch.stack([torch.stack(window.frames, 1) for window in windows]).to(device_of(task))  # (B,3,T,h,w)
     with torch.inference_mode():
         logits = task.logits(clips.unsqueeze(1))[:, 0]

@@ -1,4 +1,4 @@
-"""Windows of a video as it would look played at several rates, all from one decode, in bounded memory.
+"""WindowCutter of a video as it would look played at several rates, all from one decode, in bounded memory.
 
 Played at rate r, a video is sampled every r/clock seconds of its own time. Every shot has its own ticks, so that no window
 crosses a cut, and a tick shows the frame that is on screen: a variable frame rate makes no difference.
@@ -24,7 +24,7 @@ Frame = TypeVar("Frame")
 SLACK = 1e-6  # seconds; a tick that rounding puts just before a frame's time means that frame
 
 
-class Window(NamedTuple, Generic[Frame]):
+class RateWindow(NamedTuple, Generic[Frame]):
     """T frames of one shot as one rate shows them. centre: seconds of the source; numbers: (T,) of the source's frames."""
 
     rate: int
@@ -34,7 +34,7 @@ class Window(NamedTuple, Generic[Frame]):
     frames: tuple[Frame, ...]
 
 
-class Windows(Generic[Frame]):
+class WindowCutter(Generic[Frame]):
     """Cuts a stream of frames into windows.
 
     times, durations: (N,) seconds of every frame to come. cuts: first frames of new shots. rates: playback rates. clock: ticks a second
@@ -60,7 +60,7 @@ class Windows(Generic[Frame]):
         self.ticks = [0] * len(rates)  # of the shot, so far
         self.last = [0] * len(rates)  # tick at which a window was last cut
 
-    def cut(self, frames: Iterable[Frame]) -> Iterator[Window[Frame]]:
+    def cut(self, frames: Iterable[Frame]) -> Iterator[RateWindow[Frame]]:
         """The windows in the order in which their last frames come."""
         number = -1
         for number, frame in enumerate(frames):
@@ -70,7 +70,7 @@ class Windows(Generic[Frame]):
             yield from self._take(number, frame)
         yield from self._close()
 
-    def _take(self, number: int, frame: Frame) -> Iterator[Window[Frame]]:
+    def _take(self, number: int, frame: Frame) -> Iterator[RateWindow[Frame]]:
         begin = self.times[self.starts[self.shot]]
         for rate, step in enumerate(self.steps):
             while (tick := begin + self.ticks[rate] * step) < self.ends[number] - SLACK:
@@ -79,17 +79,17 @@ class Windows(Generic[Frame]):
                 if self.ticks[rate] >= self.length and (self.ticks[rate] - self.length) % self.hop == 0:
                     yield self._window(rate)
 
-    def _close(self) -> Iterator[Window[Frame]]:
+    def _close(self) -> Iterator[RateWindow[Frame]]:
         for rate, recent in enumerate(self.recent):
             if len(recent) == self.length and self.last[rate] < self.ticks[rate]:
                 yield self._window(rate)
             recent.clear()
             self.ticks[rate] = self.last[rate] = 0
 
-    def _window(self, rate: int) -> Window[Frame]:
+    def _window(self, rate: int) -> RateWindow[Frame]:
         numbers, ticks, frames = zip(*self.recent[rate], strict=True)
         self.last[rate] = self.ticks[rate]
-        return Window(rate, self.shot, (ticks[0] + ticks[-1]) / 2, numbers, frames)
+        return RateWindow(rate, self.shot, (ticks[0] + ticks[-1]) / 2, numbers, frames)
 
 
 def durations_of(info: VideoInfo) -> np.ndarray:

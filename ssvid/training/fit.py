@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -144,6 +144,12 @@ def build_task(config: PretrainConfig) -> PretextTask:
     return task
 
 
+def all_options(maker: Callable[..., Any], config: PretrainConfig) -> dict[str, Any]:
+    """Every option of a task with the value it has in this run, in the order of the constructor."""
+    defaults = {name: parameter.default for name, parameter in option_schema(maker).items()}
+    return defaults | check_options(maker, config.options, config.task)
+
+
 def default_of(maker: Callable[..., Any], option: str) -> Any:
     """The default of an option; None where there is no such option."""
     parameter = option_schema(maker).get(option)
@@ -173,13 +179,14 @@ def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[V
 
 
 def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoRecord]) -> dict[str, Any]:
-    """What the exported backbone is and how it came to be."""
+    """What the exported backbone is, how it came to be and how it should be shown a video; options: those left at their defaults too."""
     return {
         # the weights it began with are another matter, which config.yaml tells: these here replace them
         "backbone": ModelName.parse(config.backbone).architecture,
         "backbone_options": dict(task.backbone.info.options),
         "task": config.task,
-        "options": config.options,
+        "options": all_options(load_task(config.task), config),
+        "view": asdict(task.view),
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,

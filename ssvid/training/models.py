@@ -16,14 +16,12 @@ import torch
 
 from ssvid.errors import ConfigError, DataError
 from ssvid.files import read_json
-from ssvid.training.run import Run
+from ssvid.training.run import Run, card_view
 from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.names import ModelName
 from ssvid.zoo.registry import ENCODERS, HEADS, find
 from ssvid.zoo.weights import load_weights
-
-SHOWN = ("frames", "size", "stride", "fps")  # options of a task that say how its clips were taken
 
 
 @dataclass(frozen=True)
@@ -75,18 +73,17 @@ def open_model(model: str | os.PathLike[str], seed: int = 0) -> LoadedModel:
     found = find_model(model)
     if isinstance(found, Run):
         backbone = found.load()
-        card = found.card
-        view = {key: card.get("options", {})[key] for key in SHOWN if key in card.get("options", {})}
         name = ModelName.parse(backbone.info.name)
-        return LoadedModel(backbone, ModelName(name.encoder, name.temporal, str(found.path)), found, view)
+        return LoadedModel(
+            backbone, ModelName(name.encoder, name.temporal, str(found.path)), found, card_view(found.card)
+        )
     card = _card_beside(found)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = create_model(found.architecture, **card.get("backbone_options", {}))
     if found.weights:
         load_weights(backbone, found.weights)
-    view = {key: value for key, value in card.get("options", {}).items() if key in SHOWN}
-    return LoadedModel(backbone.eval(), found, None, view)
+    return LoadedModel(backbone.eval(), found, None, card_view(card))
 
 
 def load(model: str | os.PathLike[str]) -> Backbone:

@@ -12,6 +12,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,18 @@ def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors as safetensors, atomically."""
     with atomic(path) as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+
+
+def card_view(card: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run's card says that its backbone should be shown a video: frames, stride, size, fps.
+
+    A card of ssvid 0.1.0 has no view, and only those options that had been set. There it is guessed from their names as 0.1.0 did, so that
+    tables made with such runs come out the same; what is not set is left out.
+    """
+    if "view" in card:
+        return dict(card["view"])
+    options = card.get("options", {})
+    guessed = {name: options[name] for name in ("frames", "size", "fps") if name in options}
+    if "size" in guessed and not isinstance(guessed["size"], int):
+        guessed["size"] = max(guessed["size"])
+    return guessed | {"stride": options.get("stride", 1)} if options else {}

@@ -8,7 +8,7 @@ the paper; which frames it looks at (`sample`); its augmentation with its scope;
         chance = 0.5
 
         def __init__(self, backbone: Backbone, *, frames: int = 16, size: int = 112) -> None:
-            super().__init__(backbone, Augment(size=size), window_length=frames)
+            super().__init__(backbone, Augment(size=size), Window(frames))
             self.head = nn.Linear(backbone.info.dim, 1)
 
         def sample(self, video, rng, training=True):
@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from ssvid.data.augment import Augment, Scope
 from ssvid.data.index import VideoRecord
-from ssvid.data.sampling import Clips, clock, why_unusable, window_motion, window_starts
+from ssvid.data.sampling import Clips, ClipView, Window, clock, window_starts
 from ssvid.errors import ConfigError
 from ssvid.ops import cycle_consistency, palindrome_walks, patch_tracking, permutations
 from ssvid.ops.color_quantizer import ColorQuantizer
@@ -51,11 +51,14 @@ __all__ = [
     "Augment",
     "Backbone",
     "CaptionedFrames",
+    "ClipView",
     "Clips",
     "ColorQuantizer",
+    "ConfigError",
     "PretextTask",
     "Scope",
     "VideoRecord",
+    "Window",
     "binary_accuracy",
     "binary_loss",
     "class_accuracy",
@@ -98,38 +101,44 @@ class PretextTask(nn.Module, ABC):
         self,
         backbone: Backbone,
         augment: Augment,
-        *,
-        window_length: int,
-        fps: float | None = None,
-        min_motion: float = 0.0,
-        by_motion: bool = False,
+        window: Window,
+        test_window: Window | None = None,
     ) -> None:
-        """window_length: ticks of the clock a window has; fps: rate of that clock (None: the video's own frames);
-        min_motion: least mean motion of a window (index units, 0..255); by_motion: windows are drawn in proportion to their motion."""
+        """window: what is drawn from a video in training; test_window: what is taken in a test, where that differs."""
         super().__init__()
         self.backbone = backbone
         self.augment = augment
-        self.window_length = window_length
-        self.fps = fps
-        self.min_motion = min_motion
-        self.by_motion = by_motion
+        self.train_window = window
+        self.test_window = test_window or window
+
+    @property
+    def fps(self) -> float | None:
+        """Rate of the clock that the task counts in, frames a second; None where it counts the video's own frames."""
+        return self.train_window.fps
+
+    @property
+    def window_length(self) -> int:
+        """Ticks of the clock that a window has in training."""
+        return self.train_window.length
+
+    @property
+    def view(self) -> ClipView:
+        """How the exported backbone should be shown a video: here as in training. A task overrides it where its clips are not that."""
+        return self.clip_view(self.train_window.frames, self.train_window.stride)
+
+    def clip_view(self, frames: int, stride: int = 1) -> ClipView:
+        """A view at the clock and the largest size of training, with at least the frames and the size that the backbone can take."""
+        size = self.augment.size if isinstance(self.augment.size, int) else max(self.augment.size)
+        least = self.backbone.info
+        return ClipView(max(frames, least.min_frames), stride, max(size, least.min_size), self.fps)
 
     def why_unusable(self, video: VideoRecord) -> str | None:
-        """Reason why this task can ask nothing of this video, or None."""
-        return why_unusable(video, window_length=self.window_length, fps=self.fps, min_motion=self.min_motion)
+        """Reason why this task can ask nothing of this video, or None; in eval mode a video has to hold the test window only."""
+        return (self.train_window if self.training else self.test_window).why_unusable(video)
 
     def window(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> np.ndarray:
-        """Frame indices (window_length,) of a random window of one shot; the middle one of all possible when not training."""
-        ticks = clock(video, self.fps)
-        starts = window_starts(video, ticks, self.window_length, self.min_motion)
-        if not training:
-            start = starts[len(starts) // 2]
-        elif self.by_motion:
-            weights = window_motion(video, ticks, self.window_length, starts) + 1e-9  # all alike where nothing moves
-            start = rng.choice(starts, p=weights / weights.sum())
-        else:
-            start = rng.choice(starts)
-        return ticks[start : start + self.window_length]
+        """Frame indices (frames,) of a random training window of one shot; of the middle test window when not training."""
+        return (self.train_window if training else self.test_window).draw(video, rng, training)
 
     @abstractmethod
     def sample(self, video: VideoRecord, rng: np.random.Generator, training: bool = True) -> Clips:

@@ -16,7 +16,7 @@ from ssvid.errors import ConfigError
 from ssvid.zoo.geometry import encoder_geometry, head_geometry, known_encoder, known_head, of_changes, with_head
 from ssvid.zoo.info import BackboneInfo, Geometry, Published
 from ssvid.zoo.names import ModelName
-from ssvid.zoo.registry import ENCODERS, HEADS, Entry, catalogue, find
+from ssvid.zoo.registry import ENCODERS, HEADS, RegistryEntry, catalogue, find
 
 if TYPE_CHECKING:
     from ssvid.zoo.backbone import Backbone
@@ -127,7 +127,9 @@ def option_schema(name: str) -> dict[str, Any]:
     return hints | {"input": Literal[MODALITIES]}
 
 
-def _parts(name: ModelName, options: Mapping[str, Any]) -> tuple[Entry, Entry | None, dict[str, Any], dict[str, Any]]:
+def _parts(
+    name: ModelName, options: Mapping[str, Any]
+) -> tuple[RegistryEntry, RegistryEntry | None, dict[str, Any], dict[str, Any]]:
     """Encoder and head of a name, and all options of each with their values in force."""
     encoder = find(ENCODERS, name.encoder)
     if not name.temporal:
@@ -165,7 +167,7 @@ def _describe(text: str, options: Mapping[str, Any], measure: bool) -> BackboneI
 
 
 def _complete(
-    encoder: Entry,
+    encoder: RegistryEntry,
     name: str,
     geometry: Geometry,
     stated: dict[str, Any],

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ssvid.files import cache_folder, read_json, write_json
 from ssvid.zoo.info import POOLED, Geometry, Order
-from ssvid.zoo.registry import Entry
+from ssvid.zoo.registry import RegistryEntry
 
 FACTS = Path(__file__).with_name("facts.json")
 VERSION = 1  # of what is measured and how; a change makes what is cached void
@@ -39,22 +39,22 @@ class HeadGeometry:
 Measured = TypeVar("Measured", Geometry, HeadGeometry)
 
 
-def encoder_geometry(entry: Entry, options: Mapping[str, Any]) -> Geometry:
+def encoder_geometry(entry: RegistryEntry, options: Mapping[str, Any]) -> Geometry:
     """Geometry of an encoder. Builds and measures it, once, where it does not come with the package."""
     return known_encoder(entry, options) or _measured(entry, options, Geometry)
 
 
-def head_geometry(entry: Entry, options: Mapping[str, Any]) -> HeadGeometry:
+def head_geometry(entry: RegistryEntry, options: Mapping[str, Any]) -> HeadGeometry:
     """Geometry of a head, likewise."""
     return known_head(entry, options) or _measured(entry, options, HeadGeometry)
 
 
-def known_encoder(entry: Entry, options: Mapping[str, Any]) -> Geometry | None:
+def known_encoder(entry: RegistryEntry, options: Mapping[str, Any]) -> Geometry | None:
     """Geometry of an encoder, None where it has never been measured. Builds nothing and imports no torch."""
     return _kept(entry, options, "encoders", Geometry)
 
 
-def known_head(entry: Entry, options: Mapping[str, Any]) -> HeadGeometry | None:
+def known_head(entry: RegistryEntry, options: Mapping[str, Any]) -> HeadGeometry | None:
     """Geometry of a head, likewise."""
     return _kept(entry, options, "heads", HeadGeometry)
 
@@ -84,7 +84,7 @@ def of_changes(geometry: Geometry) -> Geometry:
     return replace(geometry, min_frames=geometry.min_frames + 1, temporal_rf=rf, order="aware")
 
 
-def _kept(entry: Entry, options: Mapping[str, Any], key: str, kind: type[Measured]) -> Measured | None:
+def _kept(entry: RegistryEntry, options: Mapping[str, Any], key: str, kind: type[Measured]) -> Measured | None:
     facts = _facts()[key].get(entry.name)
     if facts is not None and entry.path.is_relative_to(FACTS.parent):
         values = dict(facts["geometry"])
@@ -97,7 +97,7 @@ def _kept(entry: Entry, options: Mapping[str, Any], key: str, kind: type[Measure
         return None
 
 
-def _measured(entry: Entry, options: Mapping[str, Any], kind: type[Measured]) -> Measured:
+def _measured(entry: RegistryEntry, options: Mapping[str, Any], kind: type[Measured]) -> Measured:
     from ssvid.zoo import measure
 
     found: Any = (measure.measure_encoder if kind is Geometry else measure.measure_head)(entry, dict(options))
@@ -105,7 +105,7 @@ def _measured(entry: Entry, options: Mapping[str, Any], kind: type[Measured]) ->
     return kind(**asdict(found))
 
 
-def _cached(entry: Entry, options: Mapping[str, Any]) -> Path:
+def _cached(entry: RegistryEntry, options: Mapping[str, Any]) -> Path:
     """Where the geometry of a file's network is kept. Content and not path, since a file may change or move."""
     about = json.dumps(
         [VERSION, entry.short, sorted(options.items()), entry.fields.get("frames"), entry.fields.get("size")]

@@ -20,7 +20,7 @@ from ssvid.errors import ConfigError
 from ssvid.files import write_json
 from ssvid.zoo.geometry import FACTS, HeadGeometry
 from ssvid.zoo.info import POOLED, Geometry, Order
-from ssvid.zoo.registry import ENCODERS, HEADS, Entry, catalogue
+from ssvid.zoo.registry import ENCODERS, HEADS, RegistryEntry, catalogue
 
 LENGTHS = (16, 32, 64, 128, 256)  # clips tried; a step that sees an end of the last is said to see the whole clip
 STEPS = (16, 32, 64)  # maps tried on heads; what an LSTM keeps of a step a hundred steps ago is under the last bit
@@ -29,7 +29,7 @@ SIDE = 16  # px of these clips, where the network takes so few
 Clip = Callable[[int], Tensor]  # a random clip, or map, of that many frames or steps
 
 
-def measure_encoder(entry: Entry, options: dict[str, Any]) -> Geometry:
+def measure_encoder(entry: RegistryEntry, options: dict[str, Any]) -> Geometry:
     """Geometry of an encoder under these options. torch's random state stays as it was.
 
     Raises ConfigError where its network does not take the clip of the stated frames and size.
@@ -54,7 +54,7 @@ def measure_encoder(entry: Entry, options: dict[str, Any]) -> Geometry:
     return Geometry(dim, stride(T, t), stride(S, h), min_frames, min_size, rf, order)
 
 
-def measure_head(entry: Entry, options: dict[str, Any]) -> HeadGeometry:
+def measure_head(entry: RegistryEntry, options: dict[str, Any]) -> HeadGeometry:
     """Geometry of a head under these options, whatever the encoder. torch's random state stays as it was."""
 
     def out(dim: int, steps: int = 64, **changed: Any) -> tuple[int, ...] | None:
@@ -160,7 +160,7 @@ def _middle(net: nn.Module, x: Tensor) -> Tensor:
     return maps[:, :, maps.shape[2] // 2]
 
 
-def measured(entry: Entry, measure: Callable[[Entry, dict[str, Any]], Any]) -> dict[str, Any]:
+def measured(entry: RegistryEntry, measure: Callable[[RegistryEntry, dict[str, Any]], Any]) -> dict[str, Any]:
     """What facts.json keeps of one entry: its geometry, and what each value of each option changes, the other options left alone."""
     usual = entry.settings({})
     geometry = asdict(measure(entry, usual))
@@ -171,7 +171,7 @@ def measured(entry: Entry, measure: Callable[[Entry, dict[str, Any]], Any]) -> d
     return {"geometry": geometry, "changes": {key: change for key, change in changes.items() if change}}
 
 
-def other_values(entry: Entry) -> Iterator[tuple[str, Any]]:
+def other_values(entry: RegistryEntry) -> Iterator[tuple[str, Any]]:
     """Every option that has few values (bool, Literal), with each of those that are not its default."""
     for name, option in entry.options.items():
         values = (True, False) if option.annotation is bool else get_args(option.annotation)

@@ -45,7 +45,7 @@ STATED = {field.name for field in fields(BackboneInfo)} - MEASURED - {"name", "f
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """One encoder or head. name: as it is asked for. short: as its file calls it. fields: what the file states of it."""
 
     name: str
@@ -65,7 +65,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Kind:
+class RegistryKind:
     """Encoders or heads: what they are called, where they lie, and how a file of theirs states them."""
 
     word: str
@@ -75,15 +75,15 @@ class Kind:
     known: frozenset[str]
 
 
-ENCODERS = Kind("backbone", "ssvid.zoo.encoders", "ssvid.backbones", "MODELS", frozenset(STATED | {"weights"}))
-HEADS = Kind(
+ENCODERS = RegistryKind("backbone", "ssvid.zoo.encoders", "ssvid.backbones", "MODELS", frozenset(STATED | {"weights"}))
+HEADS = RegistryKind(
     "temporal head", "ssvid.zoo.temporal", "ssvid.heads", "HEADS", frozenset({"description", "source", "licence"})
 )
 
 
-def catalogue(kind: Kind) -> dict[str, Entry]:
+def catalogue(kind: RegistryKind) -> dict[str, RegistryEntry]:
     """Every listed name with its entry. A file that cannot be read is logged and left out."""
-    found: dict[str, Entry] = {}
+    found: dict[str, RegistryEntry] = {}
     for path in _files(kind, tuple(sys.path)):
         try:
             family = _read(kind, path)
@@ -99,7 +99,7 @@ def catalogue(kind: Kind) -> dict[str, Entry]:
     return found
 
 
-def find(kind: Kind, name: str) -> Entry:
+def find(kind: RegistryKind, name: str) -> RegistryEntry:
     """The entry of a name, or of a path/to/file.py:name. Raises ConfigError for an unknown one."""
     file, _, short = name.rpartition(":")
     if file.endswith(".py"):
@@ -109,7 +109,7 @@ def find(kind: Kind, name: str) -> Entry:
                 f"{file} has no {kind.word} {short!r}. Its {kind.literal} has: {', '.join(family) or 'nothing'}."
             )
         entry = family[short]
-        return Entry(name, short, entry.path, entry.fields, entry.options)
+        return RegistryEntry(name, short, entry.path, entry.fields, entry.options)
     listed = catalogue(kind)
     if name in listed:
         return listed[name]
@@ -123,7 +123,7 @@ def find(kind: Kind, name: str) -> Entry:
     )
 
 
-def _by_prefix(kind: Kind, name: str) -> Entry | None:
+def _by_prefix(kind: RegistryKind, name: str) -> RegistryEntry | None:
     """The entry of a name that a family serves by its prefix, None where there is no such family."""
     for path in _files(kind, tuple(sys.path)):
         try:
@@ -134,17 +134,17 @@ def _by_prefix(kind: Kind, name: str) -> Entry | None:
             shared = (read_literal(path, kind.literal) or {}).get("*", {})
             short = name.removeprefix(prefix)
             stated = shared | import_source(path).describe(short)
-            return Entry(name, short, path, _checked(kind, path, stated), read_signature(path, "build"))
+            return RegistryEntry(name, short, path, _checked(kind, path, stated), read_signature(path, "build"))
     return None
 
 
 @cache
-def _files(kind: Kind, search_path: tuple[str, ...]) -> list[Path]:
+def _files(kind: RegistryKind, search_path: tuple[str, ...]) -> list[Path]:
     """Files of a kind. The search path is what decides which packages are installed."""
     return list(find_modules(kind.package, kind.group).values())
 
 
-def _read(kind: Kind, path: Path) -> dict[str, Entry]:
+def _read(kind: RegistryKind, path: Path) -> dict[str, RegistryEntry]:
     """The entries of one file; empty where it holds none."""
     try:
         modified = path.stat().st_mtime_ns
@@ -154,15 +154,17 @@ def _read(kind: Kind, path: Path) -> dict[str, Entry]:
 
 
 @cache
-def _read_once(kind: Kind, path: Path, modified: int) -> dict[str, Entry]:
+def _read_once(kind: RegistryKind, path: Path, modified: int) -> dict[str, RegistryEntry]:
     stated = read_literal(path, kind.literal) or {}
     shared = stated.get("*", {})
     names = [name for name in stated if name != "*"]
     options = read_signature(path, "build") if names else {}
-    return {name: Entry(name, name, path, _checked(kind, path, shared | stated[name]), options) for name in names}
+    return {
+        name: RegistryEntry(name, name, path, _checked(kind, path, shared | stated[name]), options) for name in names
+    }
 
 
-def _checked(kind: Kind, path: Path, stated: dict[str, Any]) -> dict[str, Any]:
+def _checked(kind: RegistryKind, path: Path, stated: dict[str, Any]) -> dict[str, Any]:
     if kind is ENCODERS and (measured := sorted(stated.keys() & MEASURED)):
         raise ConfigError(
             f"{path}: {', '.join(measured)} of {kind.literal} are measured on the network; leave them out."

@@ -80,7 +80,7 @@ class FrameStream:
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowState:
     """The last frames (B,C,T,H,W), None before the first, and how many have come."""
 
     frames: Tensor | None
@@ -104,19 +104,19 @@ class WindowStream:
         self.backbone, self.window, self.every = backbone, window, every
         self.delay = window // 2
 
-    def init_state(self, batch: int, device: torch.device) -> Window:
+    def init_state(self, batch: int, device: torch.device) -> WindowState:
         """No frame has come."""
-        return Window(None, 0)
+        return WindowState(None, 0)
 
-    def step(self, frame: Tensor, state: Window) -> tuple[Tensor | None, Window]:
+    def step(self, frame: Tensor, state: WindowState) -> tuple[Tensor | None, WindowState]:
         """Take a frame (B,C,H,W); the window's step (B,D,h,w) once it is full, every `every` frames."""
         last = frame.unsqueeze(2)
         frames = last if state.frames is None else torch.cat([state.frames, last], 2)[:, :, -self.window :]
-        after = Window(frames, state.count + 1)
+        after = WindowState(frames, state.count + 1)
         due = after.count >= self.window and (after.count - self.window) % self.every == 0
         return (self._encode(frames) if due else None), after
 
-    def flush(self, state: Window) -> list[Tensor]:
+    def flush(self, state: WindowState) -> list[Tensor]:
         """One step of a video shorter than the window, its last frame repeated; else nothing, since the last full window has been given."""
         if state.frames is None or state.count >= self.window:
             return []

@@ -20,7 +20,7 @@ from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.evaluation.features import View
 from ssvid.evaluation.tables.table import Kind
 from ssvid.files import read_json
-from ssvid.training.run import Run
+from ssvid.training.run import Run, card_view
 from ssvid.zoo import create_model, list_models, model_info
 from ssvid.zoo.backbone import Backbone
 
@@ -155,16 +155,10 @@ def open_run(path: str | Path) -> Run:
 
 
 def trained_view(rows: Sequence[TableRow]) -> View:
-    """The view nearest to what the first run saw in training; the default where there is no run."""
+    """How the first run's card says that its backbone should be shown a video; the default where there is no run."""
     for row in rows:
-        if options := row.facts.get("options"):
-            size = options.get("size", View.size)
-            return View(
-                frames=options.get("frames", View.frames),
-                size=size if isinstance(size, int) else max(size),
-                stride=options.get("stride", 1),
-                fps=options.get("fps"),
-            )
+        if row.facts:
+            return View(**card_view(row.facts))
     return View()
 
 
