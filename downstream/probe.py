@@ -206,7 +206,7 @@ def votes(
 ) -> np.ndarray:
     """Labels (len(counts), m) voted by as many neighbours as each of the ascending `counts` says."""
     middle = train.mean(0) if centre else 0
-    train, test = _unit(train - middle), _unit(test - middle)
+    train, test = _to_unit(train - middle), _to_unit(test - middle)
     counts = [min(count, len(train)) for count in counts]
     distance, found = NearestNeighbors(n_neighbors=counts[-1], algorithm="brute").fit(train).kneighbors(test)
     weights = np.exp((1 - distance**2 / 2) / temperature)  # the cosine, of unit vectors
@@ -225,5 +225,7 @@ def _scaling(train: np.ndarray) -> list[TransformerMixin]:
     return [StandardScaler(), *([PCA(svd_solver="full")] if train.shape[1] > len(train) else [])]
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def _to_unit(vectors: np.ndarray) -> np.ndarray:
+    """Scale vectors to length one, in place: a second copy of all videos' vectors would cost as much memory as the first."""
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return vectors

@@ -1,7 +1,9 @@
-"""Clips a second of frozen features, and seconds of a second probe."""
+"""Clips a second of frozen features, seconds of a second probe, and how memory grows with the number of videos."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +29,9 @@ VIDEOS, FRAMES, BATCH = 16, 150, 8
 VIEW = View(clips=3, frames=16, stride=2, size=112)
 BACKBONE = "r3d_18_tiny"
 SECONDS = 5.0  # that a probe after the first may take
+FEW, MANY = 2_000, 10_000  # videos whose tables are compared in memory
+WIDE = "baseline_difference"  # 9,216 numbers a clip, and no time for the network
+CLIPS = 5
 
 
 def bench_transfer(folder: Path, rounds: int) -> list[dict[str, Any]]:
@@ -67,6 +72,7 @@ def bench_transfer(folder: Path, rounds: int) -> list[dict[str, Any]]:
         ),
         row(f"the same with a decoding worker beside, {what}", timed["bare"], timed["worker"], None, "clips/s"),
         _second_probe(videos, backbone),
+        _memory(folder),
     ]
 
 
@@ -105,3 +111,46 @@ def _second_probe(videos: Sequence[VideoRecord], backbone: Backbone) -> dict[str
         "target": f"{SECONDS:.0f} s",
         "met": took[1] <= SECONDS,
     }
+
+
+def _memory(folder: Path, few: int = FEW, many: int = MANY) -> dict[str, Any]:
+    """How much more memory a table of many videos takes than one of few, beside what their pooled vectors take."""
+    index = Index(folder / "small.sqlite", create=True)
+    for number in range(4):
+        write_video(folder / "small" / f"{number}.mp4", (frame[::4, ::4] for frame in textured_frames(number, 12)), fps=30, gop=12)
+    scan_videos([folder / "small"], index)
+    grown = peak_memory(index.path, many) - peak_memory(index.path, few)
+    pooled = (many - few) * create_model(WIDE).info.dim * 4 / 2**20
+    return {
+        "what": f"memory of a k-NN table of {many:,} videos less that of {few:,}, {CLIPS} clips of {WIDE} each, beside the pooled vectors",
+        "base": f"{pooled:.0f} MiB",
+        "ours": f"{grown:.0f} MiB",
+        "ratio": f"{grown / pooled:.2f}",
+        "target": "",
+    }
+
+
+def peak_memory(index: Path, videos: int) -> float:
+    """MiB that a fresh process takes at most to extract features and evaluate them, for so many copies of an index's rows."""
+    command = [sys.executable, "-c", MEASURED, str(index), str(videos), WIDE, str(CLIPS)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+MEASURED = """
+import resource, sys
+from dataclasses import replace
+import numpy as np
+from ssvid.data.index import Index
+from ssvid.evaluation import adapter
+from ssvid.evaluation.adapter import Candidate, EvalContext
+from ssvid.evaluation.features import View
+from ssvid.zoo import create_model
+path, count, name, clips = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+rows = Index(path).videos()
+videos = [replace(rows[n % len(rows)], id=n, label="ab"[n % 2]) for n in range(count)]
+folds = [(np.arange(0, count // 2), np.arange(count // 2, count))]
+context = EvalContext(videos, folds, View(clips, 4, 1, 24), workers=0, options={"neighbours": (1,)})
+list(adapter.run("knn", Candidate(name, lambda: create_model(name), False), context))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
+"""

@@ -59,7 +59,7 @@ def index_(
         ),
     ] = "centre",
     workers: Annotated[int, typer.Option(help="Decoding processes.")] = 1,
-    device: Device = "cpu",
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Make a collection that can be searched; call again to go on or to bring it up to date.
@@ -83,7 +83,7 @@ def index_(
 def add(
     folder: Folder,
     videos: Annotated[list[str], typer.Argument(help="Videos, folders, lists, LAYOUT:FOLDER, or an index.")],
-    device: Device = "cpu",
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Add videos to a collection.
@@ -132,7 +132,7 @@ def query(
         Path | None, typer.Option(help="With --within: also write the self-similarity as a picture.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="The run, where it has been moved.")] = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Find what looks like a video, or like some seconds of it.
@@ -146,7 +146,7 @@ def query(
     if matrix is not None and not within:
         raise ConfigError("--matrix is the self-similarity of one video; it goes with --within")
     collection = Collection(folder)
-    if model is not None or device != "cpu":
+    if model is not None or device != "auto":
         opened = collection.open_encoder(model or collection.manifest["model"], device)
         collection = Collection(folder, opened)
     video, span = collection.record(clip), None if at is None else parse_span(at)
