@@ -22,7 +22,6 @@ CACHE_KINDS = {  # sub-folders of the cache folder; `ssvid cache clear` touches 
     "frame_cache": "decoded frames of small data sets",
     "classifiers": "networks trained with labels, as rows to compare with",
     "cells": "results of single table cells, where no output was named",
-    "models": "what was measured of backbones from files of your own",
     "controls": "videos made for the controls of an audit",
     "reencodings": "re-encoded videos for an audit",
     "geometry": "what was measured of networks from files outside the package",

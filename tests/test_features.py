@@ -96,7 +96,7 @@ def test_means_and_rows_of_several_shards():
 
 
 SCRIPT = """
-import sys, torch
+import sys, time, torch
 from pathlib import Path
 from ssvid.data.index import Index
 from ssvid.evaluation.features import View, extract
@@ -108,6 +108,7 @@ torch.manual_seed(0)
 backbone = create_model("r3d_18_tiny")
 def report(what, done, total):
     print(done, flush=True)
+    time.sleep(0.01)  # so that the kill finds it at work
 extract(backbone, videos, View(1, 4, 1, 16), batch=8, workers=0, cache=Path(sys.argv[2]), progress=report)
 """
 

@@ -46,7 +46,8 @@ def test_a_run_and_its_file_are_the_same_model(run, clips):
     assert by_folder.run.path == run.path
     assert by_file.run is None
     assert by_folder.name == ModelName("resnet18_tiny", "", str(run.path))
-    assert by_folder.view == by_file.view == {"frames": 6, "size": 32}
+    assert by_folder.view == by_file.view == dict(by_folder.run.card["view"])
+    assert by_folder.view["frames"] == 7  # flow lies between frames
     assert by_folder.backbone.info.options["input"] == by_file.backbone.info.options["input"] == "flow"
     assert torch.equal(ssvid.load(run.path)(clips), by_folder.backbone(clips))
 

@@ -117,7 +117,12 @@ def _memory(folder: Path, few: int = FEW, many: int = MANY) -> dict[str, Any]:
     """How much more memory a table of many videos takes than one of few, beside what their pooled vectors take."""
     index = Index(folder / "small.sqlite", create=True)
     for number in range(4):
-        write_video(folder / "small" / f"{number}.mp4", (frame[::4, ::4] for frame in textured_frames(number, 12)), fps=30, gop=12)
+        write_video(
+            folder / "small" / f"{number}.mp4",
+            (frame[::4, ::4] for frame in textured_frames(number, 12)),
+            fps=30,
+            gop=12,
+        )
     scan_videos([folder / "small"], index)
     grown = peak_memory(index.path, many) - peak_memory(index.path, few)
     pooled = (many - few) * create_model(WIDE).info.dim * 4 / 2**20

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ssvid.config import check_values
 from ssvid.errors import ConfigError
 from ssvid.plugins import find_modules, import_source, read_literal, read_signature
 from ssvid.progress import Progress
@@ -116,6 +115,8 @@ class Protocol:
 
     def settings(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """All options with `changes` put in. Raises ConfigError for an unknown option or a value of another type."""
+        from ssvid.config import check_values  # OmegaConf is slow to import, and listing needs none of it
+
         return {**self.options, **check_values(self.types, changes or {}, f"Protocol {self.name}")}
 
     def load(self) -> Callable[..., Iterator[Score]]:

@@ -42,7 +42,7 @@ class TableRequest:
     def cells(self) -> Path:
         """The file of the table's cells."""
         if self.out is None:
-            return cache_folder() / "tables.cells.jsonl"
+            return cache_folder() / "cells" / "tables.cells.jsonl"
         return Path(self.out).with_name(Path(self.out).name + ".cells.jsonl")
 
     @property
