@@ -67,7 +67,8 @@ class AttentiveHead(nn.Module):
         tokens = self.before(self.blocks(tokens))
         query = self.query.expand(len(tokens), -1, -1)
         seen = query + self.attention(query, tokens, tokens, need_weights=False)[0]
-        return self.linear((seen + self.mlp(self.after(seen)))[:, 0])
+        result: Tensor = self.linear((seen + self.mlp(self.after(seen)))[:, 0])
+        return result
 
 
 def attentive(
@@ -114,7 +115,8 @@ def attentive(
 
 def tokens_of(features: np.ndarray, dim: int) -> np.ndarray:
     """Flat maps (n,clips,D*t*h*w) as token sets (n,clips*t*h*w,D)."""
-    return features.reshape(*features.shape[:2], dim, -1).swapaxes(2, 3).reshape(len(features), -1, dim)
+    result: np.ndarray = features.reshape(*features.shape[:2], dim, -1).swapaxes(2, 3).reshape(len(features), -1, dim)
+    return result
 
 
 def attend(
@@ -157,7 +159,8 @@ def attend(
     head = fit(known, answers, [grid[chosen]])[0]
     if progress:
         progress(2, 2)
-    return classes[_logits(head, torch.from_numpy((test - middle) / scale), device).argmax(1).numpy()]
+    result: np.ndarray = classes[_logits(head, torch.from_numpy((test - middle) / scale), device).argmax(1).numpy()]
+    return result
 
 
 def _fit(

@@ -52,7 +52,8 @@ def linear_sgd(
         optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
         fit(head, optimizer, samples, answers, generator, epochs=epochs, batch=batch, drops=drops)
         shares = class_shares(head, features[fold][test])
-        return classes[shares.argmax(1)]
+        result: np.ndarray = classes[shares.argmax(1)]
+        return result
 
     yield accuracy(context.protocol, context, predict)
 

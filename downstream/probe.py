@@ -140,7 +140,8 @@ def separate(
 
     make: gives the classifier, one with an option C. Raises ConfigError for strengths that are not positive.
     """
-    return _best(make(), train, labels, groups, seed, strengths).predict(test)
+    result: np.ndarray = _best(make(), train, labels, groups, seed, strengths).predict(test)
+    return result
 
 
 def vote_of_nearest(
@@ -167,7 +168,8 @@ def vote_of_nearest(
         for fit, held_out in inner_folds(labels, groups, seed):
             predicted = votes(train[fit], labels[fit], train[held_out], counts, temperature, centre)
             right += (predicted == labels[held_out]).sum(1)
-    return votes(train, labels, test, [counts[int(right.argmax())]], temperature, centre)[0]
+    result: np.ndarray = votes(train, labels, test, [counts[int(right.argmax())]], temperature, centre)[0]
+    return result
 
 
 def _classified(candidate: Candidate, context: EvalContext, classify: Classify) -> Score:

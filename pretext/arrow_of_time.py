@@ -87,7 +87,8 @@ class ArrowOfTime(PretextTask):
         """Where each clip looks backward, exactly, as the mean of the map is the logit: (B,V,C,T,H,W) -> (B,V,t,h,w); t=1 for tcam."""
         x = clips.flatten(0, 1)
         maps = self.compare(self.towers(x)).unsqueeze(2) if self.compare else self.backbone(x)  # (B*V,D,t,h,w)
-        return self.head(maps.movedim(1, -1)).squeeze(-1).unflatten(0, clips.shape[:2])
+        result: Tensor = self.head(maps.movedim(1, -1)).squeeze(-1).unflatten(0, clips.shape[:2])
+        return result
 
     def towers(self, x: Tensor) -> Tensor:
         """Each group of frames through the backbone, side by side as channels: (N,C,T,H,W) -> (N,G*D,h,w).
@@ -96,7 +97,8 @@ class ArrowOfTime(PretextTask):
         """
         length = (x.shape[2] - self.paired) // self.groups
         parts = x.unfold(2, length + self.paired, length).movedim(5, 3).transpose(1, 2)  # (N,G,C,T/G,H,W)
-        return self.backbone(parts.flatten(0, 1)).mean(2).unflatten(0, parts.shape[:2]).flatten(1, 2)
+        result: Tensor = self.backbone(parts.flatten(0, 1)).mean(2).unflatten(0, parts.shape[:2]).flatten(1, 2)
+        return result
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Both directions of some videos with the probability of being backward."""

@@ -96,7 +96,8 @@ class ClipOrder(PretextTask):
         if self.training and self.noise:
             clips = permutations.noise(clips, self.noise * self.backbone.std)
         vectors = clip_vector(self.backbone(clips.flatten(0, 1))).unflatten(0, clips.shape[:2])  # (B,3,D)
-        return self.head(vectors[:, ORDERS])
+        result: Tensor = self.head(vectors[:, ORDERS])
+        return result
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Some videos, each in one order: its clips one after the other, and the order that is read."""

@@ -116,7 +116,8 @@ class FrameOrder(PretextTask):
             frames = permutations.replicate_channel(frames, 0.5)
         maps = isolated_maps(self.backbone, frames).squeeze(2)  # (B*N,D,h,w)
         vectors = F.adaptive_avg_pool2d(maps, GRID).flatten(1).unflatten(0, (len(clips), -1))
-        return self.head(vectors[:, self.tuples]).float()
+        result: Tensor = self.head(vectors[:, self.tuples]).float()
+        return result
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """A tuple of some videos, with the right answer and the given one."""

@@ -103,7 +103,8 @@ class FutureFrame(PretextTask):
         expected = self.expect(self.backbone(clips[:, 0]).mean(2).flatten(2).transpose(1, 2))  # (B,h*w,D)
         candidates = isolated_maps(self.backbone, clips[:, 1]).flatten(3)  # (B,D,K,h*w)
         embedded = self.embed(candidates.movedim(1, 3))  # (B,K,h*w,D)
-        return torch.einsum("bsd,bksd->bk", expected, embedded) / (EMBEDDING * expected.shape[1]) ** 0.5
+        result: Tensor = torch.einsum("bsd,bksd->bk", expected, embedded) / (EMBEDDING * expected.shape[1]) ** 0.5
+        return result
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Some contexts and their candidates, with the right one and the chosen one."""

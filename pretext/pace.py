@@ -81,7 +81,8 @@ class Pace(PretextTask):
 
     def logits(self, clips: Tensor) -> Tensor:
         """How much each clip looks like each pace: (B,V,C,T,H,W) -> (B,V,4)."""
-        return self.head(clip_vector(self.backbone(clips.flatten(0, 1)))).unflatten(0, clips.shape[:2])
+        result: Tensor = self.head(clip_vector(self.backbone(clips.flatten(0, 1)))).unflatten(0, clips.shape[:2])
+        return result
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """The clips of some videos with their stride, the stride named and its probability."""

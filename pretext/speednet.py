@@ -89,11 +89,15 @@ class SpeedNet(PretextTask):
     def logits(self, clips: Tensor) -> Tensor:
         """How much each clip looks sped up: (B,V,C,T,N,N) -> (B,V)."""
         features = self.backbone(clips.flatten(0, 1))  # (B*V,D,T,h,w)
-        return self.head(clip_vector(features, "max_space_mean_time")).view(clips.shape[:2])
+        result: Tensor = self.head(clip_vector(features, "max_space_mean_time")).view(clips.shape[:2])
+        return result
 
     def cam(self, clips: Tensor) -> Tensor:
         """How much each place looks sped up, the head applied before the max over space: (B,V,C,T,N,N) -> (B,V,T,h,w)."""
-        return self.head(self.backbone(clips.flatten(0, 1)).movedim(1, -1)).squeeze(-1).unflatten(0, clips.shape[:2])
+        result: Tensor = (
+            self.head(self.backbone(clips.flatten(0, 1)).movedim(1, -1)).squeeze(-1).unflatten(0, clips.shape[:2])
+        )
+        return result
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
         """Both clips of some videos with the probability of being sped up."""

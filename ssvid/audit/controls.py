@@ -130,7 +130,8 @@ def blocks(rng: np.random.Generator, direction: int, still: Array, T: int, S: in
 def codec(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
     """A still picture with new sensor noise in every frame, compressed hard: every order of the frames is equally likely."""
     picture = still[:, S // 2 : S // 2 + S, S // 2 : S // 2 + S].transpose(1, 2, 0)
-    return picture + rng.uniform(3, 8) * rng.normal(size=(T, S, S, 3))
+    result: Array = picture + rng.uniform(3, 8) * rng.normal(size=(T, S, S, 3))
+    return result
 
 
 def blank(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
@@ -270,4 +271,5 @@ def _texture(rng: np.random.Generator, S: int) -> Array:
 def _middle_frame(video: VideoRecord, S: int) -> Array:
     """The frame in the middle of a video: float32 (3,S,S) on 0..255."""
     frame = read_square(video, np.array([[video.info.frames // 2]]), S)[0, 0]
-    return frame.transpose(2, 0, 1).astype(np.float32)
+    result: Array = frame.transpose(2, 0, 1).astype(np.float32)
+    return result

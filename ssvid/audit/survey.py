@@ -188,7 +188,8 @@ def audit_report(run: Run) -> dict[str, Any]:
     folder = run.path / "audit"
     if not (folder / "audit.json").exists():
         write_audit(audit(run, device="cpu"), folder)
-    return read_json(folder / "audit.json")
+    result: dict[str, Any] = read_json(folder / "audit.json")
+    return result
 
 
 def cached_json(path: Path, make: Callable[[], Any]) -> Any:

@@ -25,7 +25,8 @@ def run_bench(what: str, rounds: int = 5) -> list[dict[str, Any]]:
         raise ConfigError(f"there is no bench {what!r}; there are: {', '.join(BENCHES)}")
     bench = getattr(importlib.import_module(f"{__name__}.{what}"), f"bench_{what}")
     with tempfile.TemporaryDirectory() as folder, _own_cache(folder):
-        return bench(Path(folder), rounds)
+        result: list[dict[str, Any]] = bench(Path(folder), rounds)
+        return result
 
 
 def bench_markdown(what: str, rounds: int, rows: Sequence[dict[str, Any]]) -> str:

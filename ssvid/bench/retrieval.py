@@ -158,7 +158,8 @@ def _built(folder: Path, size: int) -> int:
     its.close()
     peak = mine.recv()
     process.join()
-    return peak
+    result: int = peak
+    return result
 
 
 def _build(folder: Path, size: int, pipe: Any) -> None:

@@ -111,7 +111,8 @@ def _job(clip: Path, out: Path, by: str) -> dict[str, float]:
         left.unlink(missing_ok=True)
     command = [sys.executable, "-c", JOB, str(clip), str(out), by]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def _planning(seed: int) -> float:

@@ -90,7 +90,8 @@ def bare_features(backbone: Backbone, videos: Sequence[VideoRecord]) -> torch.Te
         square = frames[:, :, left : left + VIEW.size].unflatten(0, indices.shape).permute(0, 4, 1, 2, 3)
         clips.append(square.float() / 255)
     with torch.inference_mode():
-        return backbone(torch.cat(clips)).mean((2, 3, 4))
+        result: torch.Tensor = backbone(torch.cat(clips)).mean((2, 3, 4))
+        return result
 
 
 def _second_probe(videos: Sequence[VideoRecord], backbone: Backbone) -> dict[str, Any]:

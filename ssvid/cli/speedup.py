@@ -112,7 +112,8 @@ def seconds(text: str) -> float:
         parts = []
     if not 1 <= len(parts) <= 3 or min(parts) < 0:
         raise ConfigError(f"{text!r} is no duration; write seconds or h:mm:ss, as 90 or 1:30")
-    return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+    result: float = sum(part * 60**power for power, part in enumerate(reversed(parts)))
+    return result
 
 
 def _run(

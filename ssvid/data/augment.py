@@ -85,7 +85,8 @@ class Augment:
         # a coin decides which comes first: the two are spread differently, which would tell backward from forward
         swap = rng.random((*shape, 1)) < 0.5
         start, end = np.where(swap, partial, full), np.where(swap, full, partial)
-        return start + np.linspace(0, 1, frames)[:, None] * (end - start)
+        result: np.ndarray = start + np.linspace(0, 1, frames)[:, None] * (end - start)
+        return result
 
     def _draw_box(self, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
         area = rng.uniform(*self.area, shape)

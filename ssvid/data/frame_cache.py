@@ -69,7 +69,8 @@ class FrameCache:
         if not path.exists():
             with atomic(path) as temporary:
                 self._decode(temporary, shape, progress)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        result: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return result
 
     def _decode(self, path: Path, shape: tuple[int, ...], progress: Callable[[int, int], None] | None) -> None:
         kept = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)

@@ -84,7 +84,7 @@ def read_square(video: VideoRecord, indices: np.ndarray, side: int, offset: floa
     return frames[:, y : y + side, x : x + side].reshape(*indices.shape, side, side, 3)
 
 
-class ClipReader(Dataset):
+class ClipReader(Dataset[Any]):
     """Decodes plans. Holds records and paths only: decoders are opened per sample, in the worker that reads it."""
 
     def __init__(self, videos: Sequence[VideoRecord], side: int) -> None:

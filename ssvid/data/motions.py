@@ -124,13 +124,15 @@ def _actors(poses: Poses, rng: np.random.Generator) -> list[int]:
 
 
 def _throughout(time: Array) -> Array:
-    return time / max(time[-1], 1e-9)
+    result: Array = time / max(time[-1], 1e-9)
+    return result
 
 
 def _part_of(length: float, time: Array, rng: np.random.Generator) -> Array:
     """Action time (T,) of a video that shows a random part of an action `length` seconds long, or rest around all of it."""
     slack = length - time[-1]
-    return time + rng.uniform(min(slack, 0.0), max(slack, 0.0))
+    result: Array = time + rng.uniform(min(slack, 0.0), max(slack, 0.0))
+    return result
 
 
 def _heap(poses: Poses) -> tuple[Array, Array]:
@@ -189,7 +191,8 @@ def _bounce(poses: Poses, time: Array, rng: np.random.Generator) -> Array:
         floor = np.clip(poses.xy[0, i, 1] + 0.2, 0.55, 0.95 - poses.radius[0, i])
         poses.xy[:, i, 0] += _sign(rng) * _near(rng, 0.07) * (action - length / 2)
         poses.xy[:, i, 1] = floor - above
-    return action / length
+    result: Array = action / length
+    return result
 
 
 def _pendulum(poses: Poses, time: Array, rng: np.random.Generator) -> Array:
@@ -232,7 +235,8 @@ def _collide_scatter(poses: Poses, time: Array, rng: np.random.Generator) -> Arr
         glide = friction * (1 - np.exp(-np.maximum(action - impact - late, 0) / friction))
         blow = min(speed, 1.1) * (0.5 * heading + 0.85 * place + rng.normal(0, 0.12, 2))
         poses.xy[:, i] = home + glide[:, None] * blow
-    return action / length
+    result: Array = action / length
+    return result
 
 
 def _diffuse(poses: Poses, time: Array, rng: np.random.Generator) -> Array:

@@ -56,14 +56,16 @@ def window_starts(video: VideoRecord, ticks: np.ndarray, window_length: int, min
     whole = cuts_before[last] == cuts_before[first]
     if min_motion > 0:
         whole &= window_motion(video, ticks, window_length, starts) >= min_motion
-    return starts[whole]
+    result: np.ndarray = starts[whole]
+    return result
 
 
 def window_motion(video: VideoRecord, ticks: np.ndarray, window_length: int, starts: np.ndarray) -> np.ndarray:
     """Mean motion a frame (mean absolute grey difference, 0..255) in windows of `window_length` ticks from each of `starts` (N,)."""
     first, last = ticks[starts], ticks[starts + window_length - 1]
     moved = np.concatenate([[0.0], np.cumsum(video.shots.motion, dtype=np.float64)])
-    return (moved[last + 1] - moved[first + 1]) / np.maximum(last - first, 1)
+    result: np.ndarray = (moved[last + 1] - moved[first + 1]) / np.maximum(last - first, 1)
+    return result
 
 
 def even_views(frames: int, clips: int, length: int, stride: int = 1) -> np.ndarray:
@@ -75,7 +77,8 @@ def even_views(frames: int, clips: int, length: int, stride: int = 1) -> np.ndar
     reach = min((length - 1) * stride, frames - 1)
     offsets = np.linspace(0, reach, length).round().astype(int)
     starts = np.linspace(0, frames - 1 - reach, clips) if clips > 1 else np.array([(frames - 1 - reach) / 2])
-    return starts.round().astype(int)[:, None] + offsets
+    result: np.ndarray = starts.round().astype(int)[:, None] + offsets
+    return result
 
 
 def epoch_order(videos: int, seed: int, position: np.ndarray) -> np.ndarray:

@@ -86,7 +86,8 @@ def _noise(rng: np.random.Generator, side: int, softness: float) -> Array:
     spectrum = np.zeros((side, side), complex)
     spectrum[np.ix_(k[kept], k[kept])] = waves[np.ix_(kept, kept)]
     field = np.fft.ifft2(spectrum).real
-    return field / field.std()
+    result: Array = field / field.std()
+    return result
 
 
 def _background(rng: np.random.Generator, side: int, base: float, hue: float) -> Array:
@@ -150,7 +151,8 @@ def _outline(kind: str) -> Array:
         r = 1 / np.cos(angle % (2 * np.pi / sides) - np.pi / sides)
     bell = np.exp(-0.5 * (np.fft.fftfreq(TABLE, 1 / TABLE) / 26) ** 2)  # corners rounded over about 2 degrees
     r = np.fft.ifft(np.fft.fft(r) * bell).real
-    return r / np.sqrt(np.mean(r**2))
+    result: Array = r / np.sqrt(np.mean(r**2))
+    return result
 
 
 def background_at(scene: Scene, size: int, time: float) -> Array:
@@ -162,7 +164,8 @@ def background_at(scene: Scene, size: int, time: float) -> Array:
     rows, columns = (np.arange(size + 1) + y0) % side, (np.arange(size + 1) + x0) % side
     part = scene.tile[rows[:, None], columns]
     part = part[:-1] + fy * (part[1:] - part[:-1])
-    return part[:, :-1] + fx * (part[:, 1:] - part[:, :-1])
+    result: Array = part[:, :-1] + fx * (part[:, 1:] - part[:, :-1])
+    return result
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,8 @@ def _surface(look: ObjectStyle, rho: Array, turn: Array, radius: float) -> Array
         wave = np.sin(k * rho)
     else:
         wave = np.sin(4 * turn) * rho * k / 2
-    return np.clip(0.5 + wave * np.float32(max(radius / look.waves, 0.7)), 0, 1)
+    result: Array = np.clip(0.5 + wave * np.float32(max(radius / look.waves, 0.7)), 0, 1)
+    return result
 
 
 def paint(canvas: Array, mask: Array, sprite: Sprite, opacity: float, number: int) -> None:

@@ -51,7 +51,8 @@ class View:
         ticks = clock(video, self.fps)
         if len(ticks) == 0:
             ticks = np.zeros(1, int)
-        return ticks[even_views(len(ticks), self.clips, self.frames, self.stride)]
+        result: np.ndarray = ticks[even_views(len(ticks), self.clips, self.frames, self.stride)]
+        return result
 
 
 def encode(

@@ -81,7 +81,8 @@ class Recipe:
         if self.schedule == "drops":
             return self.factor ** sum(step >= round(share * steps) for share in self.drops)
         warmup = round(self.warmup * steps)
-        return cosine_warmup_schedule(step, steps, 1.0, 0.001, warmup, warmup_start_value=0.0)
+        result: float = cosine_warmup_schedule(step, steps, 1.0, 0.001, warmup, warmup_start_value=0.0)
+        return result
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ class Classifier(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """Logits."""
-        return self.head(self.dropout(clip_vector(self.backbone(clips))))
+        result: Tensor = self.head(self.dropout(clip_vector(self.backbone(clips))))
+        return result
 
 
 def clip_source(frame_cache: FrameCache, view: View, recipe: Recipe, device: str, flip: bool = True) -> ClipSource:

@@ -86,4 +86,5 @@ def explained(match: Tensor, place: Tensor) -> Tensor:
 
 def hit(answer: Tensor, truth: Tensor) -> Tensor:
     """1 where the middle of a patch is placed less than a quarter of its side away from where it is, else 0: (B,3), (B,3) -> (B,)."""
-    return ((answer - truth)[:, :2].norm(dim=1) < SCALE / 2).float()
+    result: Tensor = ((answer - truth)[:, :2].norm(dim=1) < SCALE / 2).float()
+    return result

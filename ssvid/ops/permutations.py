@@ -33,7 +33,8 @@ def up_to_reversal(pieces: int) -> tuple[Tensor, Tensor]:
 def spread_apart(count: int, length: int, gap: int, rng: np.random.Generator | None = None) -> np.ndarray:
     """Rising places (count,) in 0..length-1, at least `gap` (1 or more) from each other: any, or without rng evenly over all."""
     if rng is None:
-        return np.linspace(0, length - 1, count).round().astype(int)
+        result: np.ndarray = np.linspace(0, length - 1, count).round().astype(int)
+        return result
     free = length - (count - 1) * (gap - 1)
     return np.sort(rng.choice(free, count, replace=False)) + np.arange(count) * (gap - 1)
 
@@ -69,7 +70,8 @@ class PairwiseHead(nn.Module):
             apart = (pairs[..., 0, :] - pairs[..., 1, :]).abs()
             pairs = torch.stack([apart, apart.square()], -2)
         pairs = pairs.flatten(-2)  # (...,P,2D)
-        return self.answer(self.compare(pairs).flatten(-2))
+        result: Tensor = self.answer(self.compare(pairs).flatten(-2))
+        return result
 
 
 def guard(clips: Tensor, mean: Tensor, std: Tensor, training: bool) -> Tensor:

@@ -56,7 +56,8 @@ def checked_kind(name: str) -> Kind:
     """The name, if it is a kind's. Raises ConfigError with the kinds there are."""
     for kind in get_args(Kind):
         if kind == name:
-            return kind
+            result: Kind = kind
+            return result
     raise ConfigError(f"there is no index kind {name!r}; there are: {', '.join(get_args(Kind))}")
 
 
@@ -220,7 +221,8 @@ def _trained(vectors: Vectors) -> faiss.Index:
 
 def lists_for(count: int) -> int:
     """Lists for so many vectors."""
-    return max(1, min(round(2 * count**0.5), count // 40))
+    result: int = max(1, min(round(2 * count**0.5), count // 40))
+    return result
 
 
 def code_bytes(dim: int) -> int:

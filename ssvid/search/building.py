@@ -99,7 +99,8 @@ def _dim(encoder: Encoder, videos: Sequence[VideoRecord]) -> int:
     """Numbers a vector, as the first video that can be read shows."""
     for video in videos:
         try:
-            return next(encoder.encode([video]))[1].shape[1]
+            result: int = next(encoder.encode([video]))[1].shape[1]
+            return result
         except VideoError:
             continue
     raise DataError(f"none of the {len(videos)} videos can be read any more; index them again")

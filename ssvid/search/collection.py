@@ -220,8 +220,11 @@ class Collection:
                 "the model gives nothing but zeros for the query, as one that looks at motion does where nothing moves"
             )
         if self.manifest["unit"] in WHOLE:  # as the collection's own: the mean first
-            return self.space(raw.mean(0, keepdims=True))[0]
-        return unit(self.space(raw).mean(0, keepdims=True))[0]
+            mean: np.ndarray = self.space(raw.mean(0, keepdims=True))
+        else:
+            mean = unit(self.space(raw).mean(0, keepdims=True))
+        one: np.ndarray = mean[0]
+        return one
 
     def _checked(self, encoder: Encoder) -> Encoder:
         check_weights(self.folder, self.manifest, encoder)
@@ -243,7 +246,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if manifest["version"] != VERSION:
         raise DataError(f"{folder} was made by another version ({manifest['version']}, here {VERSION}); build it again")
-    return manifest
+    result: dict[str, Any] = manifest
+    return result
 
 
 def check_weights(folder: Path, manifest: dict[str, Any], encoder: Encoder) -> None:

@@ -83,7 +83,8 @@ class Encoder:
         indices = query_indices(video, self.view, self.unit, at)
         _, vectors = next(clip_vectors(replace(self, workers=0), [video], [indices]))
         if self.unit == "frame":
-            return vectors[self.view.frames // 2][None]
+            result: np.ndarray = vectors[self.view.frames // 2][None]
+            return result
         return self._pooled(vectors) if self.unit in WHOLE else vectors
 
     def _pooled(self, vectors: np.ndarray) -> np.ndarray:
@@ -141,7 +142,8 @@ def query_indices(video: VideoRecord, view: View, unit: Unit, at: Span | None) -
         return ticks[np.clip(around, 0, len(ticks) - 1)][None]
     span = (view.frames - 1) * view.stride + 1
     clips = view.clips if unit in WHOLE else min(QUERY_CLIPS, 1 + max(0, len(inside) - span) // ((span + 1) // 2))
-    return inside[even_views(len(inside), clips, view.frames, view.stride)]
+    result: np.ndarray = inside[even_views(len(inside), clips, view.frames, view.stride)]
+    return result
 
 
 def resolve_span(video: VideoRecord, view: View, at: Span | None) -> Span:

@@ -91,4 +91,7 @@ class Vectors:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors (N,D) of length 1, float32; one of length 0 stays 0."""
-    return (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    result: np.ndarray = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).astype(
+        np.float32
+    )
+    return result

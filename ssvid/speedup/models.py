@@ -69,7 +69,8 @@ def device_of(model: object) -> torch.device:
 
 def load_card(folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """The card of the shipped model, or of one in `folder`: what it is, how it was made, what it scores."""
-    return read_json((SHIPPED if folder is None else Path(folder)) / CARD)
+    result: dict[str, Any] = read_json((SHIPPED if folder is None else Path(folder)) / CARD)
+    return result
 
 
 def save_model(

@@ -18,12 +18,14 @@ def fastest_natural(faster: np.ndarray, rates: np.ndarray) -> np.ndarray:
     """V (T,) between the least and the largest rate: the log of the rate integrated over the share of "natural", for faster (R,T)."""
     steps = np.diff(np.log(rates))[:, None]
     natural = 1 - faster
-    return rates[0] * np.exp((steps * (natural[1:] + natural[:-1]) / 2).sum(0))
+    result: np.ndarray = rates[0] * np.exp((steps * (natural[1:] + natural[:-1]) / 2).sum(0))
+    return result
 
 
 def largest_below(faster: np.ndarray, rates: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     """V (T,) of the paper: the largest rate at which the probability of "sped up" is below the threshold, the least rate if none is."""
-    return np.where(faster < threshold, rates[:, None], rates[0]).max(0)
+    result: np.ndarray = np.where(faster < threshold, rates[:, None], rates[0]).max(0)
+    return result
 
 
 def spread_over_frames(
@@ -52,4 +54,5 @@ def fill_gaps(logits: np.ndarray) -> np.ndarray:
         if missing.any():
             before = filled[rate - 1] if rate else np.zeros(filled.shape[1])
             filled[rate, missing] = before[missing] + (logits[rate, known] - before[known]).mean()
-    return filled
+    result: np.ndarray = filled
+    return result

@@ -58,16 +58,19 @@ class SpeedPlan:
     @property
     def speed(self) -> np.ndarray:
         """(T,) speed of every frame, infinite where it is left out."""
-        return np.divide(1.0, self.pace, out=np.full(len(self.pace), np.inf), where=self.pace > 0)
+        result: np.ndarray = np.divide(1.0, self.pace, out=np.full(len(self.pace), np.inf), where=self.pace > 0)
+        return result
 
     def to_source(self, seconds: np.ndarray) -> np.ndarray:
         """Seconds of the source shown at seconds of the result."""
         # where a segment is left out two edges coincide, and numpy takes the later one, which is what is shown
-        return np.interp(seconds, self.edges, self.source_edges)
+        result: np.ndarray = np.interp(seconds, self.edges, self.source_edges)
+        return result
 
     def to_result(self, seconds: np.ndarray) -> np.ndarray:
         """Seconds of the result at which seconds of the source are shown."""
-        return np.interp(seconds, self.source_edges, self.edges)
+        result: np.ndarray = np.interp(seconds, self.source_edges, self.edges)
+        return result
 
     def summary(self) -> dict[str, float]:
         """Seconds before and after, and the speed: least, overall and greatest."""

@@ -57,7 +57,8 @@ def plan_pace(
     target = target * (length / float((durations * target).sum()))
     bands = _bands(durations, smooth, cuts)
     pace = _meet_length(bands, durations, target, float(np.clip(length, total * low, total * high)), low, high)
-    return np.clip(pace, low, high)
+    result: np.ndarray = np.clip(pace, low, high)
+    return result
 
 
 def paper_speed(natural: np.ndarray, speed: float, *, alpha: float = 10.0, beta: float | None = None) -> np.ndarray:
@@ -75,7 +76,8 @@ def paper_speed(natural: np.ndarray, speed: float, *, alpha: float = 10.0, beta:
     mean = speed - float((1 - evidence).sum()) / (2 * beta)
     slope = np.concatenate([[0.0], np.cumsum(cost)[:-1]]) / (2 * alpha)  # 2 alpha S'' = cost, S' = 0 at both ends
     shape = np.cumsum(slope)
-    return shape - shape.mean() + mean
+    result: np.ndarray = shape - shape.mean() + mean
+    return result
 
 
 def _bands(durations: np.ndarray, smooth: float, cuts: Sequence[int]) -> np.ndarray:
@@ -149,4 +151,5 @@ def _times(bands: np.ndarray, vector: np.ndarray) -> np.ndarray:
     product = bands[1] * vector
     product[1:] += bands[0, 1:] * vector[:-1]
     product[:-1] += bands[0, 1:] * vector[1:]
-    return product
+    result: np.ndarray = product
+    return result

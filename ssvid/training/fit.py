@@ -287,7 +287,8 @@ def make_optimizer(task: nn.Module, config: PretrainConfig) -> torch.optim.Optim
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
     if config.optimizer == "lars":
-        return LARS(groups, lr=config.lr, momentum=0.9)
+        result: torch.optim.Optimizer = LARS(groups, lr=config.lr, momentum=0.9)
+        return result
     raise ConfigError(f"optimizer {config.optimizer!r} is not one of adamw, sgd, lars")
 
 
@@ -302,7 +303,8 @@ def learning_rate(step: int, config: PretrainConfig) -> float:
         warmup_steps=warmup,
         warmup_start_value=0.0,
     )
-    return config.lr * scale
+    result: float = config.lr * scale
+    return result
 
 
 def compiled(task: PretextTask, config: PretrainConfig) -> PretextTask:

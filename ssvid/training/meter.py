@@ -80,4 +80,5 @@ class Spread:
         """Of the backbone's last batch; 0 where it had but one clip."""
         if self.vectors is None or len(self.vectors) < 2:
             return torch.zeros(())
-        return std_of_l2_normalized(self.vectors) * self.vectors.shape[1] ** 0.5
+        result: torch.Tensor = std_of_l2_normalized(self.vectors) * self.vectors.shape[1] ** 0.5
+        return result

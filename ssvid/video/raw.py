@@ -51,7 +51,8 @@ def read_raw(path: str, indices: Sequence[int], height: int, width: int) -> np.n
     except (OSError, ValueError, IndexError):
         raise VideoError(path, "is not the raw copy that the index knows; make the index anew") from None
     if frames.shape[1:3] == (height, width):
-        return frames
+        result: np.ndarray = frames
+        return result
     import torch
 
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)  # FFmpeg's scaler takes one frame at a time: 50 times as long

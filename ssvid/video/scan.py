@@ -174,7 +174,8 @@ def _small_size(height: int, width: int) -> tuple[int, int]:
 
 def _print(grey: np.ndarray) -> np.ndarray:
     rows, columns = (np.linspace(0, side - 1, GRID).round().astype(int) for side in grey.shape)
-    return grey[np.ix_(rows, columns)].round().astype(np.uint8).ravel()
+    result: np.ndarray = grey[np.ix_(rows, columns)].round().astype(np.uint8).ravel()
+    return result
 
 
 def _refuse_short(
