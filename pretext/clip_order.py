@@ -15,6 +15,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssvid.ops import permutations, shortcut_removal
 from ssvid.training.task import (
     Augment,
     Backbone,
@@ -26,7 +27,6 @@ from ssvid.training.task import (
     VideoRecord,
     Window,
     clip_vector,
-    permutations,
 )
 
 CLIPS = 3
@@ -94,7 +94,7 @@ class ClipOrder(PretextTask):
     def logits(self, clips: Tensor) -> Tensor:
         """What the network says of the clips shuffled into each order: (B,3,C,T,H,W) -> (B,6,6)."""
         if self.training and self.noise:
-            clips = permutations.noise(clips, self.noise * self.backbone.std)
+            clips = shortcut_removal.noise(clips, self.noise * self.backbone.std)
         vectors = clip_vector(self.backbone(clips.flatten(0, 1))).unflatten(0, clips.shape[:2])  # (B,3,D)
         result: Tensor = self.head(vectors[:, ORDERS])
         return result

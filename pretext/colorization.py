@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssvid.ops.affinity import affinity
+from ssvid.ops.color_quantizer import ColorQuantizer
 from ssvid.training.task import (
     Augment,
     Backbone,
     CaptionedFrames,
     Clips,
-    ColorQuantizer,
     PretextTask,
     VideoRecord,
     Window,
@@ -93,8 +94,8 @@ class Colorization(PretextTask):
         cells = self.head(maps.flatten(3).movedim(1, -1)).float()  # (B,T,n,d)
         colors = self.quantizer.classes(frames, (maps.shape[3], maps.shape[4]), way)
         with torch.autocast(clips.device.type, enabled=False):
-            likeness = cells[:, -1] @ cells[:, :-1].flatten(1, 2).transpose(1, 2)  # (B,n,(T-1)*n)
-            pointer = (likeness / self.temperature[0 if self.training else 1]).softmax(-1)
+            temperature = self.temperature[0 if self.training else 1]
+            pointer = affinity(cells[:, -1], cells[:, :-1].flatten(1, 2), temperature=temperature)  # (B,n,(T-1)*n)
             return pointer @ F.one_hot(colors[:, :-1].flatten(1), self.quantizer.centres.shape[1]).float(), colors
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:

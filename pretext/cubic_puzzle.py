@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssvid.ops import patches, permutations, shortcut_removal
 from ssvid.training.task import (
     Augment,
     Backbone,
@@ -28,7 +29,6 @@ from ssvid.training.task import (
     binary_accuracy,
     binary_loss,
     clip_vector,
-    permutations,
 )
 
 ORDERS = permutations.every(4)
@@ -98,9 +98,9 @@ class CubicPuzzle(PretextTask):
 
     def cuboids(self, clips: Tensor, target: Tensor) -> Tensor:
         """The pieces of both puzzles in true order, some of one channel while training: (B,4,C,T,H,W) -> (B*8,C,t,h,w)."""
-        pieces = permutations.cut(clips, target[..., :4].flatten(1, 2), self.cuboid).flatten(0, 1)
+        pieces = patches.cut_cuboids(clips, target[..., :4].flatten(1, 2), self.cuboid).flatten(0, 1)
         pieces = torch.where(target[..., 4].view(-1, 1, 1, 1, 1) > 0, pieces.flip(3, 4), pieces)
-        return permutations.replicate_channel(pieces, self.replicate) if self.training else pieces
+        return shortcut_removal.replicate_channel(pieces, self.replicate) if self.training else pieces
 
     def read(self, pieces: Tensor) -> tuple[Tensor, Tensor]:
         """(B*8,C,t,h,w) -> vectors (B,2,4,D), and what the network says of the four in each of all orders (B,2,24,24)."""

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssvid.ops import permutations, shortcut_removal
 from ssvid.training.task import (
     Augment,
     Backbone,
@@ -29,7 +30,6 @@ from ssvid.training.task import (
     VideoRecord,
     Window,
     isolated_maps,
-    permutations,
 )
 
 GRID = 3  # cells a side that keep where things are, as the fully connected layers of both papers do
@@ -110,10 +110,10 @@ class FrameOrder(PretextTask):
     def logits(self, clips: Tensor) -> Tensor:
         """What the network says of all tuples, in fp32: (B,1,C,N,H,W) -> (B,K,answers)."""
         if self.guard:
-            clips = permutations.guard(clips, self.backbone.mean, self.backbone.std, self.training)
+            clips = shortcut_removal.remove_order_cues(clips, self.backbone.mean, self.backbone.std, self.training)
         frames = clips[:, 0].transpose(1, 2).flatten(0, 1).unsqueeze(2)  # (B*N,C,1,H,W)
         if self.training and self.mode == "opn":
-            frames = permutations.replicate_channel(frames, 0.5)
+            frames = shortcut_removal.replicate_channel(frames, 0.5)
         maps = isolated_maps(self.backbone, frames).squeeze(2)  # (B*N,D,h,w)
         vectors = F.adaptive_avg_pool2d(maps, GRID).flatten(1).unflatten(0, (len(clips), -1))
         result: Tensor = self.head(vectors[:, self.tuples]).float()

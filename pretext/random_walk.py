@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssvid.ops import palindrome_walks, patches
 from ssvid.training.task import (
     Augment,
     Backbone,
@@ -25,7 +26,6 @@ from ssvid.training.task import (
     VideoRecord,
     Window,
     isolated_maps,
-    palindrome_walks,
 )
 
 
@@ -98,12 +98,12 @@ class RandomWalk(PretextTask):
         """Unit vectors (B,W,T,N,D): of patches, seen one way (W=1), or of cells on the ways there and back (W=2)."""
         frames = clips[:, 0].transpose(1, 2)  # (B,T,3,H,H)
         if self.on_map:
-            views = palindrome_walks.cut_twice(frames, boxes).transpose(2, 3)  # (B,2,3,T,H,H)
+            views = patches.cut_twice(frames, boxes).transpose(2, 3)  # (B,2,3,T,H,H)
             nodes = isolated_maps(self.backbone, views.flatten(0, 1)).flatten(3).movedim(1, 3).unflatten(0, (-1, 2))
         else:
-            patches = palindrome_walks.cut_patches(frames, boxes, self.patch, self.grid)  # (B,T,N,3,patch,patch)
-            maps = isolated_maps(self.backbone, patches.flatten(0, 2).unsqueeze(2))  # (B*T*N,D,1,h,w)
-            nodes = maps.mean((2, 3, 4)).view(len(clips), 1, *patches.shape[1:3], -1)
+            cut = patches.cut_patches(frames, boxes, self.patch, self.grid)  # (B,T,N,3,patch,patch)
+            maps = isolated_maps(self.backbone, cut.flatten(0, 2).unsqueeze(2))  # (B*T*N,D,1,h,w)
+            nodes = maps.mean((2, 3, 4)).view(len(clips), 1, *cut.shape[1:3], -1)
         return F.normalize(self.head(nodes).float(), dim=-1)
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
@@ -113,7 +113,7 @@ class RandomWalk(PretextTask):
         side = round(nodes.shape[3] ** 0.5)
         frames = clips[:4]  # (B,1,3,T,H,H)
         if self.on_map:
-            frames = palindrome_walks.cut_twice(frames[:, 0].transpose(1, 2), target[:4]).transpose(2, 3)
+            frames = patches.cut_twice(frames[:, 0].transpose(1, 2), target[:4]).transpose(2, 3)
         frames = torch.cat([frames[:, 0, :, 1:], frames[:, -1, :, :1]], 2)
         light = torch.stack([walk[:, side // 2 * (side + 1)] for walk in (*away, ends[-1])], 1).exp()  # (B,T,N)
         light = F.interpolate((light / light.amax(2, keepdim=True)).unflatten(2, (side, side)), frames.shape[3:])

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssvid.ops import cycle_consistency
 from ssvid.training.task import (
     Augment,
     Backbone,
@@ -24,7 +25,6 @@ from ssvid.training.task import (
     VideoRecord,
     Window,
     clock,
-    cycle_consistency,
     isolated_maps,
 )
 

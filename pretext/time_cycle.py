@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssvid.ops import patch_tracking
 from ssvid.training.task import (
     Augment,
     Backbone,
@@ -24,7 +25,6 @@ from ssvid.training.task import (
     VideoRecord,
     Window,
     isolated_maps,
-    patch_tracking,
 )
 
 MATCHES, SKIP, LONG = 1.0, 0.1, 0.02  # weights of the authors' code; the paper has 0.1 for long cycles too
@@ -101,7 +101,7 @@ class TimeCycle(PretextTask):
         """Places (B*P,3) and features (B*P,D,p,p) of patches, of the frames (B*P,D,T+1,h,w): video (B,3,T+2,H,H), draws (B,P,4)."""
         now, later = video[:, :, -2:].repeat_interleave(self.patches, 0).unbind(2)
         truth = patch_tracking.lively(now, later, draws.flatten(0, 1))
-        patch = self.encode(patch_tracking.cut(now, truth, self.side).unsqueeze(2)).squeeze(2)
+        patch = self.encode(patch_tracking.cut_patch(now, truth, self.side).unsqueeze(2)).squeeze(2)
         return truth, patch, self.encode(video[:, :, :-1]).repeat_interleave(self.patches, 0)
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class TimeCycle(PretextTask):
             match = patch_tracking.match(patch, frame, self.temperature)  # (B,p,p,h,w)
             place = self.tracker(match.flatten(3).movedim(3, 1)).float()
             steps.append((place, patch_tracking.explained(match.detach(), place)))
-            patch = patch_tracking.cut(frame, place, patch.shape[-1])
+            patch = patch_tracking.cut_patch(frame, place, patch.shape[-1])
         return steps
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:
@@ -128,7 +128,8 @@ class TimeCycle(PretextTask):
         found, frames = [truth], video.repeat_interleave(self.patches, 0)
         found += [place for place, _ in self.follow(patch, maps, route)]
         cuts = [
-            patch_tracking.cut(frames[:, :, t], place, self.side) for t, place in zip([-2, *route], found, strict=True)
+            patch_tracking.cut_patch(frames[:, :, t], place, self.side)
+            for t, place in zip([-2, *route], found, strict=True)
         ]
         for row, off in zip(torch.stack(cuts, 2), patch_tracking.distance(found[-1], truth).sqrt() / 2, strict=True):
             yield f"the patch, tracked back and forward again; off by {off:.0%} of the frame's side", row

@@ -14,7 +14,7 @@ from ssvid.data.augment import Augment
 from ssvid.errors import ConfigError, DataError
 from ssvid.plugins import load_task
 from ssvid.speedup.cam import frame_maps, load_map_model, render_cam
-from ssvid.training.fit import build_task
+from ssvid.training.build import build_task
 from ssvid.training.run import Run
 from ssvid.video.reader import Video
 from ssvid.video.scan import scan

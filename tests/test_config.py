@@ -82,7 +82,7 @@ def test_wrong_options_are_told(options, message):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_config_builds_its_task(path):
-    from ssvid.training.fit import build_task
+    from ssvid.training.build import build_task
 
     config = load_config(path)
     assert path.read_text().startswith("#"), "the header says command, hardware, time and score"

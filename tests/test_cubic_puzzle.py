@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pretext.cubic_puzzle import ORDERS, CubicPuzzle
-from ssvid.ops import permutations
+from ssvid.ops import patches
 from ssvid.training.validate import per_video
 from ssvid.zoo import create_model, model_info
 from tests.test_sampling import even
@@ -58,7 +58,7 @@ def targets(number=300, training=True, **options) -> np.ndarray:
 def test_cut_takes_the_cuboid_it_is_told():
     clips = torch.arange(2.0 * 3 * 3 * 4 * 5 * 6).view(2, 3, 3, 4, 5, 6)
     corners = torch.tensor([[[2, 1, 3, 0], [0, 0, 0, 4]], [[1, 2, 1, 2], [2, 0, 2, 1]]])
-    pieces = permutations.cut(clips, corners, (2, 2, 2))
+    pieces = patches.cut_cuboids(clips, corners, (2, 2, 2))
     assert pieces.shape == (2, 2, 3, 2, 2, 2)
     for video in range(2):
         for number, (clip, first, top, left) in enumerate(corners[video].tolist()):

@@ -20,10 +20,13 @@ from safetensors.torch import load_file
 import ssvid
 from ssvid.config import load_config
 from ssvid.errors import ConfigError, DataError, SsvidError
+from ssvid.training import build
 from ssvid.training import fit as loop
+from ssvid.training.fit import make_card
 from ssvid.training.models import load
 from ssvid.training.run import Run
 from ssvid.training.validate import trained_task
+from ssvid.zoo import model_info
 from ssvid.zoo.weights import load_weights
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"
@@ -191,7 +194,7 @@ def test_loading_gives_the_trained_weights(whole):
 
 def test_init_starts_from_the_weights_of_another_run(whole, world_index):
     config = load_config(whole / "config.yaml", [f"init={whole}", "seed=9"])
-    task = loop.build_task(config)
+    task = build.build_task(config)
     assert same(dict(task.backbone.state_dict()), weights(whole))
 
 
@@ -235,10 +238,10 @@ def test_a_run_of_a_task_that_was_changed_since_is_told(whole, tmp_path):
 def test_a_batch_must_be_shared_out_and_pairs_stay_whole(task, batch, processes, multiple):
     config = load_config(None, [f"task={task}", "backbone=r3d_18_tiny", f"batch={batch}"])
     if not multiple:
-        loop.check_batch(loop.build_task(config), config, processes)
+        build.check_batch(build.build_task(config), config, processes)
         return
     with pytest.raises(ConfigError, match=rf"batch {batch} .*\({processes}\); make it a multiple of {multiple}$"):
-        loop.check_batch(loop.build_task(config), config, processes)
+        build.check_batch(build.build_task(config), config, processes)
 
 
 def test_an_odd_batch_of_pairs_is_told_before_anything_is_made(world_index, tmp_path):
@@ -269,8 +272,8 @@ def test_learning_rate_rises_then_falls():
 
 def test_norms_and_biases_are_not_decayed(world_index):
     config = load_config(None, ["backbone=r3d_18_tiny", "task=arrow_of_time"])
-    task = loop.build_task(config)
-    decayed, free = loop.make_optimizer(task, config).param_groups
+    task = build.build_task(config)
+    decayed, free = build.make_optimizer(task, config).param_groups
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert all(parameter.ndim == 1 for parameter in free["params"])
     assert len(decayed["params"]) + len(free["params"]) == len(list(task.parameters()))
@@ -279,11 +282,23 @@ def test_norms_and_biases_are_not_decayed(world_index):
 def test_loggers_are_named_and_missing_ones_told(tmp_path, monkeypatch):
     config = load_config(None, ["log=[crystal_ball]", f"out={tmp_path}"])
     with pytest.raises(ConfigError, match="not one of tensorboard, wandb"):
-        loop.make_loggers(config)
+        build.make_loggers(config)
 
     def missing(*args, **kwargs):
         raise ModuleNotFoundError("tensorboard")
 
     monkeypatch.setattr(loop, "TensorBoardLogger", missing)
     with pytest.raises(ConfigError, match=r"ssvid\[track\]"):
-        loop.make_loggers(load_config(None, ["log=[tensorboard]", f"out={tmp_path}"]))
+        build.make_loggers(load_config(None, ["log=[tensorboard]", f"out={tmp_path}"]))
+
+
+def test_the_card_says_how_to_show_the_backbone_a_video_and_all_options(world_index):
+    config = PretrainConfig(task="cubic_puzzle", data=["d"], backbone="s3dg_tiny", options={"size": 64})
+    card = make_card(build.build_task(config), config, world_index.videos()[:2])
+    assert card["options"]["size"] == 64
+    assert "frames" in card["options"]  # a default
+    assert card["view"]["size"] == 64  # the whole clip's, not that of a cuboid
+    assert card["view"]["frames"] >= model_info("s3dg_tiny").min_frames
+    speed = PretrainConfig(task="speednet", data=["d"], backbone="s3dg_tiny", options={"frames": 12, "size": [32, 48]})
+    view = make_card(build.build_task(speed), speed, [])["view"]
+    assert (view["frames"], view["size"], view["stride"]) == (12, 48, 1)

@@ -11,7 +11,8 @@ import torch
 import ssvid
 from ssvid.config import PretrainConfig
 from ssvid.errors import ConfigError, DataError
-from ssvid.training.fit import build_task, make_card
+from ssvid.training.build import build_task
+from ssvid.training.fit import make_card
 from ssvid.training.models import find_model, open_model
 from ssvid.training.run import Run
 from ssvid.zoo import ModelName, create_model

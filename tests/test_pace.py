@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pretext.pace import STRIDES, Pace, centred
-from ssvid.zoo import model_info
+from ssvid.zoo import create_model, model_info
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +91,11 @@ def test_each_clip_is_augmented_on_its_own():
     params = Pace(Mean()).augment.draw(np.random.default_rng(0), 4, 16)
     assert len(np.unique(params["box"][:, 0], axis=0)) == 4
     assert len(np.unique(params["color"].reshape(-1, 4), axis=0)) == 64
+
+
+def test_each_clip_has_a_crop_of_its_own_and_each_frame_colours_of_its_own():
+    params = Pace(create_model("s3dg_tiny"), frames=6).augment.draw(np.random.default_rng(0), len(STRIDES), 6)
+    boxes, colors = params["box"], params["color"][..., :3]
+    assert len(np.unique(boxes[:, 0, 0])) == len(STRIDES)
+    np.testing.assert_allclose(np.diff(boxes, 2, axis=1), 0, atol=1e-6)  # a crop drifts evenly
+    assert len(np.unique(colors[..., 0])) == len(STRIDES) * 6

@@ -10,7 +10,7 @@ from torch import nn
 
 from pretext.random_walk import RandomWalk
 from ssvid.errors import ConfigError
-from ssvid.ops import palindrome_walks
+from ssvid.ops import palindrome_walks, patches
 from ssvid.zoo import create_model, model_info
 from tests.bare import BareBackbone
 
@@ -110,12 +110,12 @@ def test_edges_are_dropped_by_independent_draws(monkeypatch):
 
 def test_homes_by_hand():
     right_half = torch.tensor([0.5, 0.0, 0.5, 1.0])
-    cell, inside = palindrome_walks.same_place(WHOLE[None], right_half[None], 4)
+    cell, inside = patches.same_place(WHOLE[None], right_half[None], 4)
     assert inside[0].view(4, 4).tolist() == [[False, False, True, True]] * 4
     # centres at 1/8 and 5/8 ... of the right half: columns 2 and 3 of the whole are its columns 1 and 3
     assert cell[0].view(4, 4)[:, 2:].tolist() == [[1, 3], [5, 7], [9, 11], [13, 15]]
     mirrored = torch.tensor([0.0, 0.0, -1.0, 1.0])
-    cell, inside = palindrome_walks.same_place(WHOLE[None], mirrored[None], 3)
+    cell, inside = patches.same_place(WHOLE[None], mirrored[None], 3)
     assert inside.all()
     assert cell[0].view(3, 3).tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
     nodes = torch.zeros(1, 2, 3, 16, 4)
@@ -132,10 +132,10 @@ def test_homes_are_where_the_content_went():
     rng = np.random.default_rng(0)
     task = RandomWalk(create_model("resnet18_tiny"), graph="map")
     boxes = torch.from_numpy(np.stack([task.cut.draw(rng, 2, 1)["box"] for _ in range(8)]))
-    views = palindrome_walks.cut_twice(frame.expand(8, 1, -1, -1, -1), boxes)[:, :, 0]  # (8,2,3,64,64)
+    views = patches.cut_twice(frame.expand(8, 1, -1, -1, -1), boxes)[:, :, 0]  # (8,2,3,64,64)
     centres = views.unflatten(-1, (8, 8)).unflatten(-3, (8, 8)).mean((-3, -1))  # of 8 x 8 cells
     first, second = centres[:, 0, :2].flatten(2), centres[:, 1, :2].flatten(2)  # (8,2,64)
-    home, inside = palindrome_walks.same_place(boxes[:, 0, 0], boxes[:, 1, 0], 8)
+    home, inside = patches.same_place(boxes[:, 0, 0], boxes[:, 1, 0], 8)
     there = second.gather(2, home[:, None].expand(-1, 2, -1))
     half_cell = boxes[:, 1, 0, 2:].abs()[:, :, None] / 8
     near = ((first - there).abs() <= half_cell + 0.03).all(1)
@@ -147,11 +147,11 @@ def test_homes_are_where_the_content_went():
 def test_patches_are_cut_from_the_lattice_and_each_on_its_own():
     frames = torch.rand(2, 3, 3, 48, 48)
     whole = WHOLE.expand(2, 3, 16, 4)
-    patches = palindrome_walks.cut_patches(frames, whole, 16, 4)
-    assert patches.shape == (2, 3, 16, 3, 16, 16)
-    torch.testing.assert_close(patches[1, 2, 0], frames[1, 2, :, :16, :16], atol=1e-5, rtol=0)
-    torch.testing.assert_close(patches[0, 1, 6], frames[0, 1, :, 11:27, 21:37], atol=1e-5, rtol=0)  # of 0, 11, 21, 32
-    torch.testing.assert_close(patches[0, 0, 15], frames[0, 0, :, 32:, 32:], atol=1e-5, rtol=0)
+    found = patches.cut_patches(frames, whole, 16, 4)
+    assert found.shape == (2, 3, 16, 3, 16, 16)
+    torch.testing.assert_close(found[1, 2, 0], frames[1, 2, :, :16, :16], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[0, 1, 6], frames[0, 1, :, 11:27, 21:37], atol=1e-5, rtol=0)  # of 0, 11, 21, 32
+    torch.testing.assert_close(found[0, 0, 15], frames[0, 0, :, 32:, 32:], atol=1e-5, rtol=0)
 
 
 def test_every_patch_and_every_frame_has_a_crop_of_its_own(world_index):

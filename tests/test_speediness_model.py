@@ -17,7 +17,7 @@ from ssvid.speedup.evaluate import agreement, pool_row, write_report
 from ssvid.speedup.export_model import export_model
 from ssvid.speedup.models import SHIPPED, WEIGHTS, load_card, load_model, save_model
 from ssvid.speedup.scores import WindowScores
-from ssvid.training.fit import build_task
+from ssvid.training.build import build_task
 from ssvid.training.run import Run
 from ssvid.video.writer import write_video
 from tests.speedometer import Speedometer, sweep

@@ -129,3 +129,18 @@ def test_any_length_and_size_can_be_judged():
             clips = torch.randn(1, 2, 3, T, N, N)
             assert task.logits(clips).shape == (1, 2)
             assert task.cam(clips).shape[:3] == (1, 2, T)
+
+
+def test_each_clip_has_a_crop_and_colours_of_its_own_that_drift_evenly():
+    """Were they one for both, the longer way of the sped-up clip's crop would tell its speed; were they a frame's own, motion would."""
+    augment = SpeedNet(create_model("s3dg_tiny", temporal_stride=False), frames=8).augment
+    apart = 0
+    for seed in range(20):
+        params = augment.draw(np.random.default_rng(seed), 2, 8)
+        for drawn in (params["box"][..., :3], params["color"][..., :3]):
+            normal, sped_up = drawn
+            apart += not np.allclose(normal, sped_up)
+            np.testing.assert_allclose(
+                np.diff(drawn, 2, axis=1), 0, atol=1e-6
+            )  # a straight way from first to last frame
+    assert apart == 40

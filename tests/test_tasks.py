@@ -11,7 +11,8 @@ from ssvid.data.augment import apply
 from ssvid.data.loader import ClipReader, collate
 from ssvid.errors import ConfigError
 from ssvid.plugins import list_tasks, load_task
-from ssvid.training.fit import build_task, make_optimizer, training_videos
+from ssvid.training.build import build_task, make_optimizer
+from ssvid.training.fit import training_videos
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask
 from ssvid.zoo import list_models, model_info

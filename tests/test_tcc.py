@@ -11,7 +11,7 @@ import torch
 
 from pretext.tcc import TCC
 from ssvid.errors import ConfigError
-from ssvid.ops.cycle_consistency import EPSILON, cycle, cycle_loss, in_order, likeness
+from ssvid.ops.cycle_consistency import EPSILON, cycle, cycle_loss, in_order
 from ssvid.zoo import create_model
 
 SMALL = {"frames": 6, "stride": 3, "size": 32, "width": 16}
@@ -63,10 +63,6 @@ def test_a_sure_but_wrong_cycle_has_a_finite_loss():
     loss.backward()
     assert back.grad is not None
     assert torch.isfinite(back.grad).all()
-
-
-def test_likeness_is_divided_by_channels_and_temperature():
-    assert likeness(torch.zeros(1, 1, 4), torch.full((1, 1, 4), 3.0), 0.1).item() == pytest.approx(-90)
 
 
 def test_order_of_neighbours_by_hand():
@@ -162,3 +158,13 @@ def test_short_videos_and_unknown_losses_are_refused(videos):
     assert make(frames=38).why_unusable(videos[0]) == "shorter than 41 frames"
     with pytest.raises(ConfigError, match="classification"):
         make(loss="triplet")
+
+
+def test_embeddings_are_spread_so_that_a_temperature_of_a_tenth_is_soft(monkeypatch):
+    """The standard deviation of a channel over a batch is 0.3: distances over the temperature are then of the order of 1."""
+    task = TCC(create_model("resnet18_tiny"), **SMALL, centred=False).train()
+    seen = []
+    monkeypatch.setattr("ssvid.ops.cycle_consistency.cycle", lambda own, other, heat: seen.append(own) or (own, own))
+    task.walk(clips_of(batch=4))
+    spread = seen[0].flatten(0, 1).std(0, unbiased=False)
+    assert spread.median().item() == pytest.approx(0.3, rel=0.02)

@@ -25,12 +25,14 @@ def ramp(side: int) -> torch.Tensor:
 
 
 def test_a_patch_is_cut_out_where_its_place_says():
-    patch = patch_tracking.cut(ramp(90), torch.tensor([[0.2, -0.4, 0.0]]), 30)
+    patch = patch_tracking.cut_patch(ramp(90), torch.tensor([[0.2, -0.4, 0.0]]), 30)
     torch.testing.assert_close(patch.mean((2, 3)), torch.tensor([[0.2, -0.4]]), atol=1e-4, rtol=0)
     half = (1 - 1 / 30) / 3  # to the middle of the outermost pixel
     assert patch[0, 0, :, 0].mean().item() == pytest.approx(0.2 - half, abs=1e-4)
     assert patch[0, 1, 0].mean().item() == pytest.approx(-0.4 - half, abs=1e-4)
-    turned = patch_tracking.cut(ramp(90), torch.tensor([[0.0, 0.0, math.pi / 2]]), 30)  # its right is the frame's down
+    turned = patch_tracking.cut_patch(
+        ramp(90), torch.tensor([[0.0, 0.0, math.pi / 2]]), 30
+    )  # its right is the frame's down
     assert turned[0, 1, :, -1].mean().item() == pytest.approx(half, abs=1e-4)
     assert turned[0, 0, -1].mean().item() == pytest.approx(-half, abs=1e-4)
 

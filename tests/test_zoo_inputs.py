@@ -8,7 +8,8 @@ import torch
 from ssvid.config import PretrainConfig
 from ssvid.data.flow import flow_pictures
 from ssvid.errors import ConfigError
-from ssvid.training.fit import build_task, make_card
+from ssvid.training.build import build_task
+from ssvid.training.fit import make_card
 from ssvid.zoo import create_model, model_info
 
 

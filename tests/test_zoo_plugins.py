@@ -10,6 +10,7 @@ import torch
 from ssvid.config import PretrainConfig
 from ssvid.errors import ConfigError
 from ssvid.training import fit as loop
+from ssvid.training.build import build_task
 from ssvid.training.run import Run
 from ssvid.zoo import create_model, isolated_maps, list_models, model_info
 from ssvid.zoo.geometry import encoder_geometry
@@ -130,7 +131,7 @@ def test_they_train(model, family, head, world_index, tmp_path):
 
 def test_arrow_of_time_takes_flow_of_an_image_network_and_not_its_colours():
     def build(**options) -> None:
-        loop.build_task(PretrainConfig(task="arrow_of_time", backbone="resnet18_tiny", data=["d"], options=options))
+        build_task(PretrainConfig(task="arrow_of_time", backbone="resnet18_tiny", data=["d"], options=options))
 
     build(input="flow")
     with pytest.raises(ConfigError, match="the features of resnet18_tiny are the same in any order"):

@@ -34,7 +34,8 @@ from ssvid.evaluation.tables.table import Row, Table
 from ssvid.evaluation.tables.table import write as write_table
 from ssvid.files import read_json, write_json
 from ssvid.progress import Log
-from ssvid.training.fit import Interrupted, build_task, first_clips, pretrain, training_videos
+from ssvid.training.build import build_task
+from ssvid.training.fit import Interrupted, first_clips, pretrain, training_videos
 from ssvid.training.run import Run
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import evaluate, validate

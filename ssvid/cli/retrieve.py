@@ -17,7 +17,10 @@ from ssvid.cli.shared import CellWorkers, Clips, Device, Fps, Frames, Jobs, Json
 from ssvid.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ssvid.search.collection import Collection
+    from collections.abc import Sequence
+
+    from ssvid.data.index import VideoRecord
+    from ssvid.search.collection import Collection, Hit
 
 retrieve = typer.Typer(
     no_args_is_help=True,
@@ -141,7 +144,7 @@ def query(
     """
     from ssvid.search.collection import Collection
     from ssvid.search.encode import remarks
-    from ssvid.search.page import clock_time, similarity_figure, write_search_page
+    from ssvid.search.page import similarity_figure, write_search_page
 
     if matrix is not None and not within:
         raise ConfigError("--matrix is the self-similarity of one video; it goes with --within")
@@ -156,12 +159,23 @@ def query(
     if matrix is not None and moments is not None:
         similarity_figure(moments, span).savefig(matrix, dpi=150)
     written = write_search_page(page, collection, video, span, hits, hard, moments) if page is not None else None
+    show_hits(video, span, hits, hard, as_json)
+    if written is not None:
+        console.LOG.print(f"page: {written.resolve()}", soft_wrap=True, markup=False)
+
+
+def show_hits(
+    video: VideoRecord, span: tuple[float, float] | None, hits: Sequence[Hit], notes: Sequence[str], as_json: bool
+) -> None:
+    """Print what was found, best first, and the notes on the query."""
+    from ssvid.search.page import clock_time
+
     if as_json:
         found = {
             "query": video.path,
             "at": span,
             "label": video.label,
-            "notes": hard,
+            "notes": list(notes),
             "hits": [hit._asdict() for hit in hits],
         }
         typer.echo(json.dumps(found, indent=2))
@@ -171,10 +185,8 @@ def query(
         for rank, hit in enumerate(hits, 1)
     ]
     console.show_table("most similar", ["rank", "score", "time", "class", "path"], rows)
-    for remark in hard:
+    for remark in notes:
         console.LOG.print(f"note: {remark}", soft_wrap=True, markup=False)
-    if written is not None:
-        console.LOG.print(f"page: {written.resolve()}", soft_wrap=True, markup=False)
 
 
 @retrieve.command()

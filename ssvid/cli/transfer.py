@@ -14,42 +14,46 @@ from ssvid.cli.shared import CellWorkers, Clips, Device, Fps, Frames, Jobs, Json
 
 app = typer.Typer()
 
+Models = Annotated[
+    list[str],
+    typer.Argument(help="Run folders, or names of backbones. Runs of one task that differ in the seed make one row."),
+]
+Data = Annotated[
+    list[str],
+    typer.Option(
+        help="Labelled videos: LAYOUT:FOLDER, a folder per class, a list, a CSV or an index. Repeatable: set a motion-centred data "
+        "set beside an appearance-centred one, since the order of models differs between them."
+    ),
+]
+Protocols = Annotated[
+    list[str] | None, typer.Option(help="Repeatable; default linear, knn and few. See: ssvid list protocols")
+]
+Options = Annotated[list[str] | None, typer.Option(help="PROTOCOL.NAME=VALUE, as finetune.epochs=5; repeatable.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        help="Write OUT.md, .csv, .tex, .json, .png and .html; the cells are kept in OUT.cells.jsonl.",
+    ),
+]
+Seeds = Annotated[
+    int, typer.Option(min=1, help="Inits of the rows *random init* and *supervised*, draws of a single run.")
+]
+Published = Annotated[
+    Path | None, typer.Option(help="YAML or CSV of published scores to add as rows, as configs/published.yaml.")
+]
+
 
 @app.command()
 def transfer(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            help="Run folders, or names of backbones. Runs of one task that differ in the seed make one row."
-        ),
-    ],
-    data: Annotated[
-        list[str],
-        typer.Option(
-            help="Labelled videos: LAYOUT:FOLDER, a folder per class, a list, a CSV or an index. Repeatable: set a motion-centred data "
-            "set beside an appearance-centred one, since the order of models differs between them."
-        ),
-    ],
-    protocol: Annotated[
-        list[str] | None, typer.Option(help="Repeatable; default linear, knn and few. See: ssvid list protocols")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(help="PROTOCOL.NAME=VALUE, as finetune.epochs=5; repeatable.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            help="Write OUT.md, .csv, .tex, .json, .png and .html; the cells are kept in OUT.cells.jsonl.",
-        ),
-    ] = None,
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Inits of the rows *random init* and *supervised*, draws of a single run.")
-    ] = 3,
-    published: Annotated[
-        Path | None, typer.Option(help="YAML or CSV of published scores to add as rows, as configs/published.yaml.")
-    ] = None,
+    models: Models,
+    data: Data,
+    protocol: Protocols = None,
+    option: Options = None,
+    out: Out = None,
+    seeds: Seeds = 3,
+    published: Published = None,
     clips: Clips = 5,
     frames: Frames = None,
     stride: Stride = None,

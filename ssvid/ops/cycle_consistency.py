@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssvid.ops.affinity import affinity_logits
+
 PENALTY, SMOOTHING = 0.001, 0.1  # of the log variance; of the labels
 EPSILON = 1e-4  # least variance of an end, (1 % of a video) squared: a sure but wrong cycle would cost without limit
 LOSSES = ("regression", "mse", "classification")
@@ -27,18 +29,14 @@ def embedder(dim: int, width: int, out: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, out, bias=False))
 
 
-def likeness(u: Tensor, v: Tensor, temperature: float) -> Tensor:
-    """Minus the squared distance over D channels and temperature: (B,T,D), (B,S,D) -> (B,T,S), in fp32."""
-    return -(u.float()[:, :, None] - v.float()[:, None]).square().mean(3) / temperature
-
-
 def cycle(own: Tensor, other: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """From the frames of one video to another and back: (B,T,D), (B,S,D) -> logits (B,T,S) there and (B,T,T) back.
 
-    What goes back from frame i is the mean of the other's frames, weighted by the softmax of their likeness to i.
+    What goes back from frame i is the mean of the other's frames, weighted by the softmax of their similarity to i.
     """
-    there = likeness(own, other, temperature)
-    return there, likeness(there.softmax(2) @ other.float(), own, temperature)
+    there = affinity_logits(own, other, similarity="euclidean", temperature=temperature)
+    middle = there.softmax(2) @ other.float()
+    return there, affinity_logits(middle, own, similarity="euclidean", temperature=temperature)
 
 
 def cycle_loss(kind: str, back: Tensor, times: Tensor) -> Tensor:

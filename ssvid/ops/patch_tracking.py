@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssvid.ops.affinity import affinity
+
 SCALE = 1 / 3  # side of the patch, of the frame's
 LATTICE, LIVELIEST = 7, 10  # cells along a side that middles fall in, and how many of these, by motion, are drawn from
 TURN = math.pi / 4  # largest angle, radians
@@ -46,17 +48,17 @@ def points(place: Tensor, side: int) -> Tensor:
     return F.affine_grid(affine, [len(place), 1, side, side], align_corners=False)
 
 
-def cut(frames: Tensor, place: Tensor, side: int) -> Tensor:
+def cut_patch(frames: Tensor, place: Tensor, side: int) -> Tensor:
     """The patch (B,C,side,side) at a place of frames or feature maps (B,C,h,w), bilinear; beyond the edge, what is at the edge."""
     return F.grid_sample(frames, points(place, side), padding_mode="border", align_corners=False)
 
 
 def match(patch: Tensor, frame: Tensor, temperature: float) -> Tensor:
     """Probability (B,p,p,h,w) of each frame cell for each patch cell, by the cosine of their features (B,D,p,p) and (B,D,h,w); in fp32."""
-    with torch.autocast(frame.device.type, enabled=False):
-        patch, frame = (F.normalize(features.float(), dim=1) for features in (patch, frame))
-        cosines = torch.einsum("bdij,bdyx->bijyx", patch, frame)
-        return (cosines / temperature).flatten(3).softmax(-1).view_as(cosines)
+    query, keys = (features.flatten(2).transpose(1, 2) for features in (patch, frame))
+    weights = affinity(query, keys, similarity="cosine", temperature=temperature)  # (B,p*p,h*w)
+    cells: Tensor = weights.unflatten(2, frame.shape[2:]).unflatten(1, patch.shape[2:])
+    return cells
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:

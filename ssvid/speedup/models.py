@@ -20,7 +20,7 @@ from ssvid.data.augment import Augment
 from ssvid.errors import DataError
 from ssvid.files import read_json, write_json
 from ssvid.plugins import load_task
-from ssvid.training.fit import build_task
+from ssvid.training.build import build_task
 from ssvid.training.run import Run, save_weights
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import trained_task

@@ -18,30 +18,25 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from lightly.models.utils import get_weight_decay_parameters
-from lightly.utils.lars import LARS
 from lightly.utils.scheduler import cosine_warmup_schedule
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import TensorBoardLogger
 from torch import nn
 
-from ssvid.config import PretrainConfig, check_options, option_schema
+from ssvid.config import PretrainConfig
 from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.loader import Batch, load
 from ssvid.data.scanning import open_data
 from ssvid.environment import package_version
-from ssvid.errors import ConfigError, DataError, SsvidError
+from ssvid.errors import DataError, SsvidError
 from ssvid.plugins import load_task
+from ssvid.training.build import all_options, build_task, check_batch, compiled, make_fabric, make_optimizer
 from ssvid.training.interrupts import Interrupts
 from ssvid.training.meter import Meter, Spread
 from ssvid.training.run import Run
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask, usable
 from ssvid.training.visualize import draw
-from ssvid.zoo import MODALITIES, create_model, model_info
-from ssvid.zoo.backbone import channels_last
 from ssvid.zoo.names import ModelName
-from ssvid.zoo.weights import load_weights
 
 Report = Callable[[dict[str, float]], None]
 
@@ -77,89 +72,6 @@ def pretrain(
         Run(config.out).export(task.backbone, make_card(task, config, videos))
     fabric.barrier()
     return Run(config.out)
-
-
-def make_fabric(config: PretrainConfig) -> Fabric:
-    """Device, precision and processes, launched. Under torchrun or SLURM the processes are already there."""
-    launched = "LOCAL_WORLD_SIZE" in os.environ
-    devices = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else config.devices
-    nodes = int(os.environ["WORLD_SIZE"]) // devices if launched else config.nodes
-    strategy = "ddp" if devices * nodes > 1 else "auto"
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        strategy=strategy,
-        precision=cast(Any, config.precision),
-        loggers=make_loggers(config),
-    )
-    fabric.launch()
-    return fabric
-
-
-def check_batch(task: PretextTask, config: PretrainConfig, processes: int) -> None:
-    """Raise ConfigError where the batch cannot be shared out evenly, that of a task of pairs in whole pairs."""
-    share = 2 * processes if task.pairs else processes
-    if config.batch % share:
-        why = f"{config.task} compares videos in twos, and " if task.pairs else ""
-        raise ConfigError(
-            f"{why}batch {config.batch} is counted over all devices ({processes}); make it a multiple of {share}"
-        )
-
-
-def make_loggers(config: PretrainConfig) -> list[Any]:
-    """The loggers of config.log, writing beside metrics.jsonl. Raises ConfigError for an unknown or missing one."""
-    made: list[Any] = []
-    for name in config.log:
-        try:
-            if name == "tensorboard":
-                made.append(TensorBoardLogger(config.out, name="tensorboard", version=""))
-            elif name == "wandb":
-                from pytorch_lightning.loggers import WandbLogger
-
-                made.append(WandbLogger(project="ssvid", name=Path(config.out).name, save_dir=config.out))
-            else:
-                raise ConfigError(f"log={name!r} is not one of tensorboard, wandb")
-        except ModuleNotFoundError as error:
-            raise ConfigError(f"{name} is not installed; pip install 'ssvid[track]'") from error
-    return made
-
-
-def build_task(config: PretrainConfig) -> PretextTask:
-    """The task with its backbone, fresh weights decided by config.seed, then those of config.init where given.
-
-    Raises ConfigError for unknown names and options, and where the backbone cannot give what the task needs.
-    """
-    maker = load_task(config.task)
-    options = check_options(maker, config.options, config.task)
-    backbone_options = supported(maker.backbone_options, config.backbone) | config.backbone_options
-    modality = options.get("input", default_of(maker, "input"))
-    if modality in MODALITIES and modality != "rgb":
-        backbone_options = {"input": modality} | backbone_options
-    maker.check(model_info(config.backbone, **backbone_options))
-    torch.manual_seed(config.seed)
-    task = maker(create_model(config.backbone, **backbone_options), **options)
-    if config.init:
-        load_weights(task.backbone, config.init)
-    return task
-
-
-def all_options(maker: Callable[..., Any], config: PretrainConfig) -> dict[str, Any]:
-    """Every option of a task with the value it has in this run, in the order of the constructor."""
-    defaults = {name: parameter.default for name, parameter in option_schema(maker).items()}
-    return defaults | check_options(maker, config.options, config.task)
-
-
-def default_of(maker: Callable[..., Any], option: str) -> Any:
-    """The default of an option; None where there is no such option."""
-    parameter = option_schema(maker).get(option)
-    return None if parameter is None else parameter.default
-
-
-def supported(options: dict[str, Any], backbone: str) -> dict[str, Any]:
-    """Those of a task's wishes that the backbone has an option for; `check` then judges what came of them."""
-    known = model_info(backbone).options
-    return {name: value for name, value in options.items() if name in known}
 
 
 def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[VideoRecord], dict[str, int]]:
@@ -215,15 +127,7 @@ def fit(
     those read from the videos.
     Raises Interrupted after SIGTERM, SIGUSR1 or Ctrl-C, SsvidError when the loss is not finite; both leave a checkpoint.
     """
-    optimizer = make_optimizer(task, config)
-    if fabric.world_size > 1 and fabric.device.type == "cuda":
-        task = cast(PretextTask, nn.SyncBatchNorm.convert_sync_batchnorm(task))  # there is none for a CPU
-    model, stepper = fabric.setup(compiled(task, config), optimizer)
-    start = restore(task, optimizer, run)  # after setup, so that it lands on the device
-    if fabric.is_global_zero:
-        run.forget_after(start)
-    if start == 0 and videos:
-        task.prepare(first_clips(task, videos, config).to(fabric.device))
+    task, model, optimizer, stepper, start = set_up(task, videos, config, run, fabric)
     if batches is None:
         plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
         batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device, augment=True)
@@ -247,10 +151,7 @@ def fit(
             stopping = signals.seen()
             if step % config.log_every == 0 or step == config.steps or stopping:
                 line = {"step": step, "chance": task.chance, **meter.line(fabric), "lr": learning_rate(step, config)}
-                if fabric.is_global_zero:
-                    run.log(line)
-                    fabric.log_dict(line, step)
-                report(line)
+                log(line, run, fabric, report)
             if fabric.is_global_zero and (step % config.save_every == 0 or step == config.steps or stopping):
                 run.save(snapshot(task, optimizer, step))
                 draw(task, batch, run.path / "pictures" / f"{step:06d}.png")
@@ -258,6 +159,30 @@ def fit(
                 raise Interrupted(
                     f"stopped at step {step} of {config.steps}; go on with: ssvid pretrain --resume {config.out}"
                 )
+
+
+def set_up(
+    task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, run: Run, fabric: Fabric
+) -> tuple[PretextTask, nn.Module, torch.optim.Optimizer, Any, int]:
+    """The task as it will train, wrapped for its processes, its optimiser bare and wrapped, and the number of steps that are done."""
+    optimizer = make_optimizer(task, config)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        task = cast(PretextTask, nn.SyncBatchNorm.convert_sync_batchnorm(task))  # there is none for a CPU
+    model, stepper = fabric.setup(compiled(task, config), optimizer)
+    start = restore(task, optimizer, run)  # after setup, so that it lands on the device
+    if fabric.is_global_zero:
+        run.forget_after(start)
+    if start == 0 and videos:
+        task.prepare(first_clips(task, videos, config).to(fabric.device))
+    return task, model, optimizer, stepper, start
+
+
+def log(line: dict[str, float], run: Run, fabric: Fabric, report: Report) -> None:
+    """Write a line to the run's log and to the loggers, on rank 0, and report it."""
+    if fabric.is_global_zero:
+        run.log(line)
+        fabric.log_dict(line, int(line["step"]))
+    report(line)
 
 
 PREPARE = 4  # batches
@@ -278,20 +203,6 @@ def first_clips(
     return torch.cat([batch.clips for batch in batches])
 
 
-def make_optimizer(task: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer:
-    """The optimiser by name: adamw, sgd (momentum 0.9) or lars; norms and biases are not decayed."""
-    decayed, free = get_weight_decay_parameters([task])
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr)
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
-    if config.optimizer == "lars":
-        result: torch.optim.Optimizer = LARS(groups, lr=config.lr, momentum=0.9)
-        return result
-    raise ConfigError(f"optimizer {config.optimizer!r} is not one of adamw, sgd, lars")
-
-
 def learning_rate(step: int, config: PretrainConfig) -> float:
     """Learning rate of a step (1..steps): rises linearly over the warm-up, falls on a cosine to a thousandth."""
     warmup = round(config.warmup * config.steps)
@@ -305,15 +216,6 @@ def learning_rate(step: int, config: PretrainConfig) -> float:
     )
     result: float = config.lr * scale
     return result
-
-
-def compiled(task: PretextTask, config: PretrainConfig) -> PretextTask:
-    """The task with convolutions laid out channels-last and the backbone compiled, as configured."""
-    if config.channels_last:
-        channels_last(task)
-    if config.compile:
-        task.backbone.compile()
-    return task
 
 
 def snapshot(task: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> dict[str, Any]:

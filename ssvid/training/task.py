@@ -41,8 +41,6 @@ from ssvid.data.augment import Augment, Scope
 from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import Clips, ClipView, Window, clock, window_starts
 from ssvid.errors import ConfigError
-from ssvid.ops import cycle_consistency, palindrome_walks, patch_tracking, permutations
-from ssvid.ops.color_quantizer import ColorQuantizer
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.info import BackboneInfo
 from ssvid.zoo.views import clip_vector, frame_vectors, isolated_maps
@@ -53,7 +51,6 @@ __all__ = [
     "CaptionedFrames",
     "ClipView",
     "Clips",
-    "ColorQuantizer",
     "ConfigError",
     "PretextTask",
     "Scope",
@@ -64,12 +61,8 @@ __all__ = [
     "class_accuracy",
     "clip_vector",
     "clock",
-    "cycle_consistency",
     "frame_vectors",
     "isolated_maps",
-    "palindrome_walks",
-    "patch_tracking",
-    "permutations",
     "window_starts",
 ]
 

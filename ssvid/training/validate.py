@@ -10,7 +10,7 @@ import torch
 from ssvid.data.index import VideoRecord
 from ssvid.data.loader import load
 from ssvid.errors import DataError
-from ssvid.training.fit import build_task
+from ssvid.training.build import build_task
 from ssvid.training.run import Run
 from ssvid.training.sampler import test_plans
 from ssvid.training.task import PretextTask, usable

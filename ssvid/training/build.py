@@ -1,0 +1,129 @@
+"""What a run is built of: device and processes, the task with its backbone, the optimiser, the loggers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightly.models.utils import get_weight_decay_parameters
+from lightly.utils.lars import LARS
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import TensorBoardLogger
+from torch import nn
+
+from ssvid.config import PretrainConfig, check_options, option_schema
+from ssvid.errors import ConfigError
+from ssvid.plugins import load_task
+from ssvid.training.task import PretextTask
+from ssvid.zoo import MODALITIES, create_model, model_info
+from ssvid.zoo.backbone import channels_last
+from ssvid.zoo.weights import load_weights
+
+
+def make_fabric(config: PretrainConfig) -> Fabric:
+    """Device, precision and processes, launched. Under torchrun or SLURM the processes are already there."""
+    launched = "LOCAL_WORLD_SIZE" in os.environ
+    devices = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else config.devices
+    nodes = int(os.environ["WORLD_SIZE"]) // devices if launched else config.nodes
+    strategy = "ddp" if devices * nodes > 1 else "auto"
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=cast(Any, config.precision),
+        loggers=make_loggers(config),
+    )
+    fabric.launch()
+    return fabric
+
+
+def check_batch(task: PretextTask, config: PretrainConfig, processes: int) -> None:
+    """Raise ConfigError where the batch cannot be shared out evenly, that of a task of pairs in whole pairs."""
+    share = 2 * processes if task.pairs else processes
+    if config.batch % share:
+        why = f"{config.task} compares videos in twos, and " if task.pairs else ""
+        raise ConfigError(
+            f"{why}batch {config.batch} is counted over all devices ({processes}); make it a multiple of {share}"
+        )
+
+
+def make_loggers(config: PretrainConfig) -> list[Any]:
+    """The loggers of config.log, writing beside metrics.jsonl. Raises ConfigError for an unknown or missing one."""
+    made: list[Any] = []
+    for name in config.log:
+        try:
+            if name == "tensorboard":
+                made.append(TensorBoardLogger(config.out, name="tensorboard", version=""))
+            elif name == "wandb":
+                from pytorch_lightning.loggers import WandbLogger
+
+                made.append(WandbLogger(project="ssvid", name=Path(config.out).name, save_dir=config.out))
+            else:
+                raise ConfigError(f"log={name!r} is not one of tensorboard, wandb")
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"{name} is not installed; pip install 'ssvid[track]'") from error
+    return made
+
+
+def build_task(config: PretrainConfig) -> PretextTask:
+    """The task with its backbone, fresh weights decided by config.seed, then those of config.init where given.
+
+    Raises ConfigError for unknown names and options, and where the backbone cannot give what the task needs.
+    """
+    maker = load_task(config.task)
+    options = check_options(maker, config.options, config.task)
+    backbone_options = supported(maker.backbone_options, config.backbone) | config.backbone_options
+    modality = options.get("input", default_of(maker, "input"))
+    if modality in MODALITIES and modality != "rgb":
+        backbone_options = {"input": modality} | backbone_options
+    maker.check(model_info(config.backbone, **backbone_options))
+    torch.manual_seed(config.seed)
+    task = maker(create_model(config.backbone, **backbone_options), **options)
+    if config.init:
+        load_weights(task.backbone, config.init)
+    return task
+
+
+def all_options(maker: Callable[..., Any], config: PretrainConfig) -> dict[str, Any]:
+    """Every option of a task with the value it has in this run, in the order of the constructor."""
+    defaults = {name: parameter.default for name, parameter in option_schema(maker).items()}
+    return defaults | check_options(maker, config.options, config.task)
+
+
+def default_of(maker: Callable[..., Any], option: str) -> Any:
+    """The default of an option; None where there is no such option."""
+    parameter = option_schema(maker).get(option)
+    return None if parameter is None else parameter.default
+
+
+def supported(options: dict[str, Any], backbone: str) -> dict[str, Any]:
+    """Those of a task's wishes that the backbone has an option for; `check` then judges what came of them."""
+    known = model_info(backbone).options
+    return {name: value for name, value in options.items() if name in known}
+
+
+def make_optimizer(task: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer:
+    """The optimiser by name: adamw, sgd (momentum 0.9) or lars; norms and biases are not decayed."""
+    decayed, free = get_weight_decay_parameters([task])
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
+    if config.optimizer == "lars":
+        result: torch.optim.Optimizer = LARS(groups, lr=config.lr, momentum=0.9)
+        return result
+    raise ConfigError(f"optimizer {config.optimizer!r} is not one of adamw, sgd, lars")
+
+
+def compiled(task: PretextTask, config: PretrainConfig) -> PretextTask:
+    """The task with convolutions laid out channels-last and the backbone compiled, as configured."""
+    if config.channels_last:
+        channels_last(task)
+    if config.compile:
+        task.backbone.compile()
+    return task
