@@ -7,7 +7,7 @@ is then trained again on all training videos.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.folds import accuracy, features_by_fold, groups_of, inner_folds, labels_of
+from ssvid.progress import Progress
 
 PROTOCOLS = {
     "attentive": {
@@ -107,7 +108,8 @@ def attentive(
             rates=rates,
             decays=decays,
             device=context.device,
-            progress=partial(progress, what) if progress else None,
+            progress=progress,
+            what=what,
         )
 
     yield accuracy(name, context, predict)
@@ -133,12 +135,13 @@ def attend(
     rates: tuple[float, ...],
     decays: tuple[float, ...],
     device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    what: str = "attentive probe",
 ) -> np.ndarray:
     """Labels predicted for the token sets `test` (m,N,D) by the best head of the grid rates x decays, trained on `train` (n,N,D).
 
     The grid is compared on the first of the inner folds of the training videos; where they are too few for one, its middle is taken.
-    progress: called with (rounds done, rounds in all) of the two: the grid, then the head that was chosen.
+    progress: called with (what, rounds done, rounds in all) of the two: the grid, then the head that was chosen.
     """
     classes, codes = np.unique(labels, return_inverse=True)
     middle, scale = train.mean((0, 1)), train.std((0, 1)) + 1e-6
@@ -155,10 +158,10 @@ def attend(
         ]
         chosen = int(np.argmax(right))
     if progress:
-        progress(1, 2)
+        progress(what, 1, 2)
     head = fit(known, answers, [grid[chosen]])[0]
     if progress:
-        progress(2, 2)
+        progress(what, 2, 2)
     result: np.ndarray = classes[_logits(head, torch.from_numpy((test - middle) / scale), device).argmax(1).numpy()]
     return result
 

@@ -33,7 +33,7 @@ class DPC(PretextTask):
     blocks: N in all; block: frames in each; predict: how many of the last are predicted, 1..N-1. stride: ticks of the clock between frames.
     The authors' Kinetics loader takes a stride of 5. size: side in px. width: channels D of the compared features.
     spatial: whether other cells are candidates too. fps: clock in frames a second; None counts the video's own frames.
-    min_motion: least mean motion of a window, 0..255; a still window is told by its looks alone.
+    min_motion: least mean motion of a window, 0..255; a still window is recognised by its looks alone.
     """
 
     exempt_controls = dict.fromkeys(("pan", "codec"), "what stands still can be foreseen")

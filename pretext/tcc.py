@@ -29,7 +29,7 @@ from ssvid.training.task import (
 )
 
 EMBEDDING = 128
-SPREAD = 0.3  # of a channel over a batch: at a temperature of 0.1 frames are then told apart, but softly
+SPREAD = 0.3  # of a channel over a batch: at a temperature of 0.1 frames are then distinguished, but softly
 
 
 class TCC(PretextTask):

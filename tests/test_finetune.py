@@ -236,7 +236,7 @@ def test_steps_bound_the_time(videos):
     source = clip_source(FrameCache(videos, 24), VIEW, recipe(), "cpu")
     told = []
     train(toy(), source, np.arange(12), np.arange(12) % 2, recipe(steps=2), 0, lambda *seen: told.append(seen))
-    assert told == [(1, 2), (2, 2)]
+    assert told == [("training", 1, 2), ("training", 2, 2)]
     told.clear()
     train(toy(), source, np.arange(10), np.arange(10) % 2, recipe(epochs=1), 0, lambda *seen: told.append(seen))
     assert told[-1] == (3, 3)  # 10 clips are two batches of four and one that goes into the next epoch

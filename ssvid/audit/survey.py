@@ -22,7 +22,7 @@ from ssvid.config import RESUMABLE, PretrainConfig, load_config
 from ssvid.data.index import Index
 from ssvid.data.scanning import open_data
 from ssvid.environment import environment
-from ssvid.errors import ConfigError, SsvidError
+from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Candidate, EvalContext
 from ssvid.evaluation.features import View
@@ -145,6 +145,10 @@ def run_one(config: PretrainConfig, labelled: str) -> dict[str, Any]:
         },
     )
     report = audit_report(run)
+    if "shortcuts" not in report:
+        raise DataError(
+            f"{run.path}/audit was written by an older version; remove that folder, and the survey audits the run again"
+        )
     return {
         "run": run.path.name,
         "config": asdict(config),

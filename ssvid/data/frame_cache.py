@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.loader import Batch, SamplePlan, collate, load
 from ssvid.errors import VideoError
 from ssvid.files import atomic, cache_folder
+from ssvid.progress import Progress
 
 LIMIT = 2 << 30  # bytes of frames up to which a data set is kept; larger ones are decoded for every clip
 
@@ -22,7 +23,7 @@ class FrameCache:
     """Centre squares of the frames of some videos; `batches` gives what the loader would give, at once or by decoding.
 
     videos: what plans count. side: of the squares, px. workers: decoding processes. limit: bytes of frames that are kept at most.
-    progress: called with (videos decoded, videos in all) while the frames are read for the first time.
+    progress: called with ("decoding", videos decoded, videos in all) while the frames are read for the first time.
     Raises VideoError naming a file that cannot be read.
     """
 
@@ -33,7 +34,7 @@ class FrameCache:
         *,
         workers: int = 0,
         limit: int = LIMIT,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.videos, self.side, self.workers = videos, side, workers
         self.starts = list(accumulate((video.info.frames for video in videos), initial=0))
@@ -63,7 +64,7 @@ class FrameCache:
                 raise batch
             yield batch
 
-    def _open(self, shape: tuple[int, ...], progress: Callable[[int, int], None] | None) -> np.ndarray:
+    def _open(self, shape: tuple[int, ...], progress: Progress | None) -> np.ndarray:
         name = hashlib.sha256(f"{fingerprint(self.videos)} {shape}".encode()).hexdigest()[:24]
         path = cache_folder() / "frame_cache" / f"{name}.npy"
         if not path.exists():
@@ -72,7 +73,7 @@ class FrameCache:
         result: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return result
 
-    def _decode(self, path: Path, shape: tuple[int, ...], progress: Callable[[int, int], None] | None) -> None:
+    def _decode(self, path: Path, shape: tuple[int, ...], progress: Progress | None) -> None:
         kept = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
         nothing = np.zeros(0, np.float32)
         plans = [
@@ -82,5 +83,5 @@ class FrameCache:
         for number, batch in enumerate(load(self.videos, plans, self.side, self.workers)):
             kept[self.starts[number] : self.starts[number + 1]] = batch.clips[0, 0].numpy()
             if progress:
-                progress(number + 1, len(self.videos))
+                progress("decoding", number + 1, len(self.videos))
         kept.flush()

@@ -1,12 +1,14 @@
-"""Training a whole network with labels, and what it then says of other videos.
+"""Training a whole network with labels, and predicting the classes of other videos.
 
-The loop is that of pretraining in small: steps, not epochs, everything random a function of (seed, step), no partial batch. One process;
-no checkpoint, since a run is short.
+The loop is separate from that of pretraining, which is made of a task, a run folder and Fabric: this one has a recipe with a rate for
+every stage of the network, frames that are decoded once, one process, and no checkpoint, since a run is short. As there, it counts steps,
+everything random is a function of (seed, step), and no batch is partial. Test clips go through the classifier's head and not through
+`ssvid.evaluation.features.encode`, whose features would have no use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +23,7 @@ from ssvid.data.loader import Batch, SamplePlan
 from ssvid.data.sampling import clock, epoch_order
 from ssvid.errors import ConfigError, SsvidError
 from ssvid.evaluation.features import View
+from ssvid.progress import Progress
 from ssvid.zoo.backbone import Backbone, to_device
 from ssvid.zoo.views import clip_vector
 
@@ -172,11 +175,12 @@ def train(
     labels: np.ndarray,
     recipe: Recipe,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    what: str = "training",
 ) -> Classifier:
     """Train a backbone and a fresh head on the videos at `positions`, whose classes are `labels` (n,), numbers from 0 on.
 
-    The backbone is changed. progress: called with (steps done, steps in all). Raises SsvidError when the loss is not finite.
+    The backbone is changed. progress: called with (what, steps done, steps in all). Raises SsvidError when the loss is not finite.
     """
     steps = -(-recipe.epochs * len(positions) // recipe.batch)
     steps = min(steps, recipe.steps) if recipe.steps else steps
@@ -199,7 +203,7 @@ def train(
             loss.backward()
             optimizer.step()
             if progress:
-                progress(step + 1, steps)
+                progress(what, step + 1, steps)
     return model.eval()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +44,7 @@ def train_fold(
         return model.eval()
     if len(context.folds) > 1:
         what = f"{what}, fold {fold + 1} of {len(context.folds)}"
-    progress = partial(context.progress, what) if context.progress else None
-    model = train(backbone, fold_clips(context, recipe), positions, codes, recipe, context.seed, progress)
+    model = train(backbone, fold_clips(context, recipe), positions, codes, recipe, context.seed, context.progress, what)
     if keep:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_weights(path, dict(model.state_dict()))
@@ -59,7 +57,7 @@ def fold_clips(context: EvalContext, recipe: Recipe) -> ClipSource:
         context.videos,
         augmentation(context.view.size, recipe).decode_size,
         workers=context.workers,
-        progress=partial(context.progress, "decoding") if context.progress else None,
+        progress=context.progress,
     )
     return clip_source(frame_cache, context.view, recipe, context.device, context.flip)
 

@@ -39,7 +39,8 @@ class PairwiseHead(nn.Module):
 
     Lee et al. (ICCV 2017) and Xu et al. (CVPR 2019): pieces are compared first, and what the comparisons say is weighed then.
 
-    dim: D of a piece. pieces: N. classes: K. hidden: width of a pair. dropout: between the two layers. distances: a pair is told by how far
+    dim: D of a piece. pieces: N. classes: K. hidden: width of a pair. dropout: between the two layers. distances: a pair is
+    represented by how far
     its features are apart, channel by channel, and the square of that, instead of by both of them.
     """
 

@@ -2,7 +2,7 @@
 
 Windows of T ticks, half overlapping, each at the normal rate and at twice it. "single" is the accuracy on one window alone,
 "pair" the share of windows whose faster version scores higher. Mean motion is scored alike, single windows by the one threshold that does
-best on other videos.
+best on other videos. A window is scored by the task's own head, so it does not go through `ssvid.evaluation.features.encode`.
 """
 
 from __future__ import annotations
