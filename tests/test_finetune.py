@@ -239,7 +239,7 @@ def test_steps_bound_the_time(videos):
     assert told == [("training", 1, 2), ("training", 2, 2)]
     told.clear()
     train(toy(), source, np.arange(10), np.arange(10) % 2, recipe(epochs=1), 0, lambda *seen: told.append(seen))
-    assert told[-1] == (3, 3)  # 10 clips are two batches of four and one that goes into the next epoch
+    assert told[-1] == ("training", 3, 3)  # 10 clips are two batches of four and one that goes into the next epoch
 
 
 def test_a_loss_that_is_not_finite_stops(videos):
