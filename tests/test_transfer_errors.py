@@ -39,7 +39,7 @@ def odd(tmp_path_factory):
         ("resnet18_tiny", "{}/split", [], 3, "class 'walk' has 1 test videos but no training video"),
         ("resnet18_tiny", "{}/plain", [], 3, "no way to split"),
         ("resnet18_tiny", "{}/bare", [], 3, "none of the 1 videos"),
-        ("{}/theirs.pt", "{}/split", [], 3, "a checkpoint of another program is not read"),
+        ("{}/theirs.pt", "{}/split", [], 3, "does not say of which network"),
         ("{}/folder", "{}/split", [], 3, "not a run folder"),
         ("resnet19_tiny", "{}/split", [], 2, "neither a run folder nor a backbone"),
         ("resnet18_tiny", "{}/split", ["--protocol", "lineal"], 2, "Did you mean linear"),
