@@ -60,6 +60,8 @@ PROTOCOLS = {
     },
 }
 
+BLOCK = 1024  # test videos whose distances are computed at once
+
 Classify = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, int], np.ndarray]
 
 
@@ -107,9 +109,9 @@ def few(
     if min(shots) < 1 or draws < 1 or strength <= 0:
         raise ConfigError("few: shots, draws and strength must be positive")
     labels, scaled = labels_of(context.videos), []
-    for (train, test), vectors in zip(context.folds, vectors_by_fold(candidate, context), strict=True):
-        scale = make_pipeline(*_scaling(vectors[train])).fit(vectors[train])
-        scaled.append((scale.transform(vectors[train]), scale.transform(vectors[test])))
+    for train, test in vectors_by_fold(candidate, context):
+        scale = make_pipeline(*_scaling(train)).fit(train)
+        scaled.append((scale.transform(train), scale.transform(test)))
 
     def predict(count: int, draw: int, fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         order = np.random.default_rng([context.seed, fold, draw]).permutation(len(train))
@@ -174,11 +176,12 @@ def vote_of_nearest(
 
 def _classified(candidate: Candidate, context: EvalContext, classify: Classify) -> Score:
     """Accuracy of a classifier of the mean features of each video."""
-    vectors = list(vectors_by_fold(candidate, context))
+    vectors = vectors_by_fold(candidate, context)
 
     def predict(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         labels, groups = labels_of(context.videos)[train], groups_of(context.videos, train)
-        return classify(vectors[fold][train], labels, vectors[fold][test], groups, context.seed)
+        seen, unseen = next(vectors)  # the folds are asked for in their order
+        return classify(seen, labels, unseen, groups, context.seed)
 
     return accuracy(context.protocol, context, predict)
 
@@ -208,9 +211,11 @@ def votes(
 ) -> np.ndarray:
     """Labels (len(counts), m) voted by as many neighbours as each of the ascending `counts` says."""
     middle = train.mean(0) if centre else 0
-    train, test = _to_unit(train - middle), _to_unit(test - middle)
     counts = [min(count, len(train)) for count in counts]
-    distance, found = NearestNeighbors(n_neighbors=counts[-1], algorithm="brute").fit(train).kneighbors(test)
+    search = NearestNeighbors(n_neighbors=counts[-1], algorithm="brute").fit(_to_unit(train - middle))
+    blocks = [test[start : start + BLOCK] for start in range(0, len(test), BLOCK)]
+    answers = [search.kneighbors(_to_unit(block - middle)) for block in blocks]
+    distance, found = (np.concatenate(part) for part in zip(*answers, strict=True))
     weights = np.exp((1 - distance**2 / 2) / temperature)  # the cosine, of unit vectors
     classes, codes = np.unique(labels, return_inverse=True)
     sums = np.zeros((len(test), len(classes)))

@@ -186,15 +186,15 @@ def copy(
 
 
 def _split_rankings(candidate: Candidate, context: EvalContext, space: str) -> Iterator[Ranking]:
-    for (train, test), vectors in zip(context.folds, vectors_by_fold(candidate, context), strict=True):
-        move = space_of(vectors[train], space)
-        yield Ranking(train[ranked(move(vectors[test]), move(vectors[train]))], test)
+    for (train, test), (gallery, queries) in zip(context.folds, vectors_by_fold(candidate, context), strict=True):
+        move = space_of(gallery, space)
+        yield Ranking(train[ranked(move(queries), move(gallery))], test)
 
 
 def _ranking_of_others(candidate: Candidate, context: EvalContext, space: str, leave_out_group: bool) -> Ranking:
     if candidate.per_fold:
         raise DataError("loo has no folds, so no weights can be trained on their labels")
-    vectors = next(vectors_by_fold(candidate, context))
+    vectors = next(features_by_fold(candidate, context)).clip_means()
     groups = [video.group for video in context.videos]
     if leave_out_group and None in groups:
         raise DataError("loo.leave_out_group: some videos have no group; give a layout or a CSV that has groups")
@@ -210,8 +210,8 @@ def _ranking_of_others(candidate: Candidate, context: EvalContext, space: str, l
 def _unpooled_rankings(candidate: Candidate, context: EvalContext, clips: int) -> Iterator[Ranking]:
     view = replace(context.view, clips=clips, stride=1, pool="none")
     unpooled = replace(candidate, make=lambda *fold: Unpooled.of(candidate.make(*fold)))
-    for (train, test), vectors in zip(context.folds, vectors_by_fold(unpooled, context, view), strict=True):
-        yield Ranking(train[ranked(vectors[test], vectors[train])], test)
+    for (train, test), (gallery, queries) in zip(context.folds, vectors_by_fold(unpooled, context, view), strict=True):
+        yield Ranking(train[ranked(queries, gallery)], test)
 
 
 def _window_rankings(candidate: Candidate, context: EvalContext) -> Iterator[Ranking]:

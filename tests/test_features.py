@@ -90,9 +90,11 @@ def test_means_and_rows_of_several_shards():
     np.testing.assert_array_equal(features[chosen], vectors[chosen])
     some = stored(vectors[:3], np.array([7, 2, 4]))
     np.testing.assert_array_equal(some[[4, 7]], vectors[[2, 0]])
-    means = some.clip_means()
-    np.testing.assert_array_equal(means[[7, 2, 4]], vectors[:3].mean(1))
-    assert np.isnan(means[[0, 1, 3, 5, 6]]).all()
+    np.testing.assert_array_equal(some.clip_means([4, 7]), vectors[[2, 0]].mean(1))
+    np.testing.assert_array_equal(some.clip_means(), vectors[:3].mean(1))
+    np.testing.assert_array_equal(features.clip_means(chosen), vectors[chosen].mean(1))
+    with pytest.raises(KeyError):
+        some.clip_means([3])
 
 
 SCRIPT = """

@@ -118,7 +118,9 @@ def test_vcop_takes_the_maximum_over_cells_and_keeps_the_rest(monkeypatch):
         assert torch.equal(Unpooled.of(one)(clip), one(clip))
     seen = []
     monkeypatch.setattr(
-        retrieval, "vectors_by_fold", lambda candidate, context, view: seen.append(view) or iter([np.eye(6)])
+        retrieval,
+        "vectors_by_fold",
+        lambda candidate, context, view: seen.append(view) or iter([(np.eye(4, 6), np.eye(2, 6))]),
     )
     run("vcop", Candidate("x", lambda: backbone, False), setting_of(list("ababab"), 4))
     assert (seen[0].clips, seen[0].stride, seen[0].pool) == (10, 1, "none")

@@ -137,20 +137,22 @@ class Features:
         }
         return np.stack([np.asarray(mapped[row // SHARD][row % SHARD]) for row in rows])
 
-    def clip_means(self) -> np.ndarray:
-        """The mean over the clips of every video, (N,D), read shard by shard; NaN (count of the larger set, D) where there is none."""
+    def clip_means(self, positions: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """The mean over the clips of some videos, (n,D), or of all of them in their order; read shard by shard.
+
+        Raises KeyError for a video that has no features.
+        """
+        rows = np.arange(self.count) if positions is None else self._rows(np.asarray(positions, int))
         means: np.ndarray | None = None
         for number, path in enumerate(self.shards):
-            vectors = np.load(path, allow_pickle=False).mean(1)
-            if means is None:
-                means = np.empty((self.count, vectors.shape[1]), vectors.dtype)
-            means[number * SHARD : number * SHARD + len(vectors)] = vectors
-        assert means is not None  # there is at least one video
-        if self.positions is None:
-            return means
-        whole = np.full((int(self.positions.max()) + 1, means.shape[1]), np.nan, means.dtype)
-        whole[self.positions] = means
-        return whole
+            wanted = np.flatnonzero(rows // SHARD == number)
+            if len(wanted):
+                vectors = np.load(path, allow_pickle=False).mean(1)
+                if means is None:
+                    means = np.empty((len(rows), vectors.shape[1]), vectors.dtype)
+                means[wanted] = vectors[rows[wanted] % SHARD]
+        assert means is not None  # at least one video is asked for
+        return means
 
     def _rows(self, positions: np.ndarray) -> np.ndarray:
         if self.positions is None:

@@ -65,16 +65,16 @@ def features_by_fold(candidate: Candidate, context: EvalContext, view: View | No
         yield computed
 
 
-def vectors_by_fold(candidate: Candidate, context: EvalContext, view: View | None = None) -> Iterator[np.ndarray]:
-    """The mean over the clips of every video, (N,D) for every fold; NaN for videos that are not the fold's. Arguments as above.
+def vectors_by_fold(
+    candidate: Candidate, context: EvalContext, view: View | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The mean over the clips of every training and of every test video of each fold: (n,D), (m,D). Arguments as of `features_by_fold`.
 
-    Folds that share their features share one array, so memory does not grow with the number of folds or of clips.
+    They are read from the shards for each fold, so a table holds the vectors of one fold and nothing of the clips.
     """
-    before: tuple[Features, np.ndarray] | None = None
-    for features in features_by_fold(candidate, context, view):
-        if before is None or before[0] is not features:
-            before = features, features.clip_means()
-        yield before[1]
+    features = features_by_fold(candidate, context, view)
+    for (train, test), found in zip(context.folds, features, strict=True):
+        yield found.clip_means(train), found.clip_means(test)
 
 
 def _extract(
