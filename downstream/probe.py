@@ -60,7 +60,7 @@ PROTOCOLS = {
     },
 }
 
-BLOCK = 1024  # test videos whose distances are computed at once
+BLOCK = 1024  # videos whose lengths or distances are computed at once
 
 Classify = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, int], np.ndarray]
 
@@ -233,6 +233,8 @@ def _scaling(train: np.ndarray) -> list[TransformerMixin]:
 
 
 def _to_unit(vectors: np.ndarray) -> np.ndarray:
-    """Scale vectors to length one, in place: a second copy of all videos' vectors would cost as much memory as the first."""
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    """Scale vectors to length one, in place and in blocks: another copy of all videos' vectors would cost as much memory as the first."""
+    for start in range(0, len(vectors), BLOCK):
+        block = vectors[start : start + BLOCK]
+        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
     return vectors
