@@ -6,10 +6,10 @@ equally long. Queries pass through the same code as the videos of the collection
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -100,16 +100,7 @@ def open_encoder(
     view: None for what the run was trained on. Raises ConfigError for an unknown name, DataError for a run that cannot be read.
     """
     loaded = open_model(model)
-    return Encoder(loaded.backbone, model, view or _trained_view(loaded.view), unit, device, workers)
-
-
-def _trained_view(card: Mapping[str, Any]) -> View:
-    """The view nearest to what a run saw in training, of which its card says frames, size, stride and fps; the default for {}."""
-    if not card:
-        return View()
-    size = card.get("size", View.size)
-    longer = size if isinstance(size, int) else max(size)
-    return View(frames=card.get("frames", View.frames), stride=card.get("stride", 1), size=longer, fps=card.get("fps"))
+    return Encoder(loaded.backbone, model, view or View(**loaded.view), unit, device, workers)
 
 
 def video_segments(video: VideoRecord, view: View, unit: Unit) -> Segments:
