@@ -60,7 +60,7 @@ PROTOCOLS = {
     },
 }
 
-BLOCK = 1024  # videos whose lengths or distances are computed at once
+BLOCK = 256  # videos whose distances are computed at once
 
 Classify = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, int], np.ndarray]
 
@@ -168,7 +168,7 @@ def vote_of_nearest(
     right = np.zeros(len(counts))
     if len(counts) > 1:
         for fit, held_out in inner_folds(labels, groups, seed):
-            predicted = votes(train[fit], labels[fit], train[held_out], counts, temperature, centre)
+            predicted = votes(train, labels, train[held_out], counts, temperature, centre, fit)
             right += (predicted == labels[held_out]).sum(1)
     result: np.ndarray = votes(train, labels, test, [counts[int(right.argmax())]], temperature, centre)[0]
     return result
@@ -207,14 +207,23 @@ def _best(
 
 
 def votes(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, counts: list[int], temperature: float, centre: bool
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    counts: list[int],
+    temperature: float,
+    centre: bool,
+    rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Labels (len(counts), m) voted by as many neighbours as each of the ascending `counts` says."""
-    middle = train.mean(0) if centre else 0
-    counts = [min(count, len(train)) for count in counts]
-    search = NearestNeighbors(n_neighbors=counts[-1], algorithm="brute").fit(_to_unit(train - middle))
+    """Labels (len(counts), m) voted for `test` (m,D) by as many neighbours in `train` (n,D) as each of the ascending `counts` says.
+
+    rows: which of `train` may be neighbours, None for all; an index takes no memory, where `train[rows]` would be another copy.
+    """
+    rows = np.arange(len(train)) if rows is None else rows
+    middle = train.mean(0, where=np.isin(np.arange(len(train)), rows)[:, None]) if centre else np.zeros(1, train.dtype)
+    counts = [min(count, len(rows)) for count in counts]
     blocks = [test[start : start + BLOCK] for start in range(0, len(test), BLOCK)]
-    answers = [search.kneighbors(_to_unit(block - middle)) for block in blocks]
+    answers = [_nearest(train, rows, _unit(block - middle), counts[-1], middle) for block in blocks]
     distance, found = (np.concatenate(part) for part in zip(*answers, strict=True))
     weights = np.exp((1 - distance**2 / 2) / temperature)  # the cosine, of unit vectors
     classes, codes = np.unique(labels, return_inverse=True)
@@ -226,15 +235,32 @@ def votes(
     return np.stack(predicted)
 
 
+def _nearest(
+    train: np.ndarray, rows: np.ndarray, queries: np.ndarray, count: int, middle: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and positions in `train` (m,count) of the nearest of its `rows` to unit vectors (m,D), the nearest first.
+
+    Blocks of the rows are centred, scaled to length one and searched one after the other: all of them at once would be a second copy of
+    the training vectors.
+    """
+    distance, found = np.empty((len(queries), 0)), np.empty((len(queries), 0), int)
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        search = NearestNeighbors(n_neighbors=min(count, len(block)), algorithm="brute")
+        near, which = search.fit(_unit(train[block] - middle)).kneighbors(queries)
+        distance, found = np.hstack([distance, near]), np.hstack([found, block[which]])
+        order = distance.argsort(1, kind="stable")[:, :count]
+        distance, found = np.take_along_axis(distance, order, 1), np.take_along_axis(found, order, 1)
+    return distance, found
+
+
 def _scaling(train: np.ndarray) -> list[TransformerMixin]:
     """Standardisation; with more dimensions than videos followed by a rotation into the space of the videos, which changes no linear
     classifier and saves most of the time."""
     return [StandardScaler(), *([PCA(svd_solver="full")] if train.shape[1] > len(train) else [])]
 
 
-def _to_unit(vectors: np.ndarray) -> np.ndarray:
-    """Scale vectors to length one, in place and in blocks: another copy of all videos' vectors would cost as much memory as the first."""
-    for start in range(0, len(vectors), BLOCK):
-        block = vectors[start : start + BLOCK]
-        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
-    return vectors
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (n,D) scaled to length one."""
+    result: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return result

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 from torch import nn
 
 from downstream import probe
@@ -119,6 +120,17 @@ def test_a_vote_weighs_the_exponential_of_the_similarity():
     assert probe.votes(train, labels, query, [3], 0.5, False)[0, 0] == "near"
     # at 0.55: e^1.745 = 5.7 against 2 e^1.091 = 6.0. Equal votes, and votes of the similarity itself, would say far at both
     assert probe.votes(train, labels, query, [3], 0.55, False)[0, 0] == "far"
+
+
+def test_blocks_of_videos_vote_as_all_together():
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(2 * probe.BLOCK + 9, 8)), rng.normal(size=(probe.BLOCK + 3, 8))
+    labels = rng.choice(list("abc"), len(train))
+    rows = rng.permutation(len(train))[: 2 * probe.BLOCK]
+    vote = KNeighborsClassifier(9, weights=lambda distance: np.exp((1 - distance**2 / 2) / 0.07), algorithm="brute")
+    middle = train[rows].mean(0)
+    expected = vote.fit(normalize(train[rows] - middle), labels[rows]).predict(normalize(test - middle))
+    assert (probe.votes(train, labels, test, [9], 0.07, True, rows)[0] == expected).all()
 
 
 def test_linear_sgd_takes_the_mean_of_the_clips_probabilities():

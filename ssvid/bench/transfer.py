@@ -155,7 +155,7 @@ path, count, name, clips = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.a
 rows = Index(path).videos()
 videos = [replace(rows[n % len(rows)], id=n, label="ab"[n % 2]) for n in range(count)]
 folds = [(np.arange(0, count // 2), np.arange(count // 2, count))]
-context = EvalContext(videos, folds, View(clips, 4, 1, 24), workers=0, options={"neighbours": (1,)})
+context = EvalContext(videos, folds, View(clips, 4, 1, 24), workers=0)
 list(adapter.run("knn", Candidate(name, lambda: create_model(name), False), context))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
