@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
-from ssvid.evaluation.folds import accuracy, features_by_fold, groups_of, inner_folds, labels_of
+from ssvid.evaluation.folds import accuracy, features_by_fold
+from ssvid.evaluation.inner_folds import groups_of, inner_folds, labels_of
 from ssvid.progress import Progress
 
 PROTOCOLS = {

@@ -13,7 +13,8 @@ import numpy as np
 
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.finetuning import Recipe, predict
-from ssvid.evaluation.folds import accuracy, labels_of
+from ssvid.evaluation.folds import accuracy
+from ssvid.evaluation.inner_folds import labels_of
 from ssvid.evaluation.supervised import fold_clips, train_fold
 from ssvid.zoo.backbone import to_device
 

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
-from ssvid.evaluation.folds import accuracy, features_by_fold, labels_of
+from ssvid.evaluation.folds import accuracy, features_by_fold
+from ssvid.evaluation.inner_folds import labels_of
 
 PROTOCOLS = {
     "linear_sgd": {

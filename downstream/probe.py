@@ -22,7 +22,8 @@ from sklearn.svm import SVC
 
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
-from ssvid.evaluation.folds import accuracy, groups_of, inner_folds, labels_of, vectors_by_fold
+from ssvid.evaluation.folds import accuracy, vectors_by_fold
+from ssvid.evaluation.inner_folds import groups_of, inner_folds, labels_of
 
 PROTOCOLS = {
     "linear": {

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
-from ssvid.evaluation.folds import features_by_fold, labels_of, vectors_by_fold
+from ssvid.evaluation.folds import features_by_fold, vectors_by_fold
+from ssvid.evaluation.inner_folds import labels_of
 from ssvid.evaluation.metrics import KS, mean_average_precision, recall_at, recall_by_chance
 from ssvid.files import cache_folder
 from ssvid.search.ann import exact

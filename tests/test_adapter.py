@@ -188,18 +188,6 @@ def test_a_subject_of_a_fold_is_asked_for_each_fold(monkeypatch):
     assert all((part == fold).all() for fold, parts in enumerate(vectors) for part in parts)
 
 
-def test_inner_folds_keep_groups_together_and_know_every_class():
-    labels = np.array(["a", "b"] * 6)
-    groups = np.array([f"g{number // 2}" for number in range(12)])
-    for train, held_out in folds.inner_folds(labels, groups):
-        assert not set(groups[train]) & set(groups[held_out])
-        assert set(labels[train]) == {"a", "b"}
-    one_class_a_group = np.array(["g1"] * 4 + ["g2"] * 4 + ["g3"] * 4)
-    for train, _ in folds.inner_folds(np.repeat(["a", "b", "c"], 4), one_class_a_group):
-        assert set(np.repeat(["a", "b", "c"], 4)[train]) == {"a", "b", "c"}
-    assert folds.inner_folds(np.array(["a", "b"]), None) == []
-
-
 def test_chance_is_the_most_frequent_training_class():
     guess = {}
     for row in ("aaababbb", "aaabaaab"):

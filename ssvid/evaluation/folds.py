@@ -1,29 +1,15 @@
-"""What the frozen protocols share: features fold by fold, inner folds to choose hyper-parameters on, accuracy over all folds together."""
+"""What the frozen protocols share: features fold by fold, and accuracy over all folds together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from ssvid.data.index import VideoRecord
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.features import Features, View, extract
-from ssvid.evaluation.splits import Fold
-
-INNER = 5  # folds within the training videos, at most
-
-
-def labels_of(videos: Sequence[VideoRecord]) -> np.ndarray:
-    """Labels (N,) of the videos."""
-    return np.array([video.label for video in videos])
-
-
-def groups_of(videos: Sequence[VideoRecord], positions: np.ndarray) -> np.ndarray | None:
-    """Groups (n,) of the videos at these positions; None where one of them has none."""
-    groups = [videos[position].group for position in positions]
-    return None if None in groups else np.array(groups)
+from ssvid.evaluation.inner_folds import Fold, labels_of
 
 
 def chance(videos: Sequence[VideoRecord], folds: Sequence[Fold]) -> float:
@@ -35,21 +21,6 @@ def chance(videos: Sequence[VideoRecord], folds: Sequence[Fold]) -> float:
         right += int((labels[test] == names[counts.argmax()]).sum())
         tested += len(test)
     return 100 * max(right / tested, 1 / len(set(labels)))
-
-
-def inner_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int = 0) -> list[Fold]:
-    """Folds (train, held out) within n training videos, to choose hyper-parameters on; groups never straddle them.
-
-    Every fold trains on every class. Empty where the videos are too few for that.
-    """
-    if groups is not None and len(set(groups)) > 2:
-        found = list(GroupKFold(min(INNER, len(set(groups)))).split(labels, labels, groups))
-        if all(set(labels[train]) == set(labels) for train, _ in found):
-            return found
-    smallest = int(np.unique(labels, return_counts=True)[1].min())
-    if smallest < 2:
-        return []
-    return list(StratifiedKFold(min(INNER, smallest), shuffle=True, random_state=seed).split(labels, labels))
 
 
 def features_by_fold(candidate: Candidate, context: EvalContext, view: View | None = None) -> Iterator[Features]:

@@ -14,9 +14,8 @@ from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.layouts import UNUSED, place_of
 from ssvid.data.scanning import open_data
 from ssvid.errors import DataError
+from ssvid.evaluation.inner_folds import Fold, unvalidated
 from ssvid.progress import Progress
-
-Fold = tuple[np.ndarray, np.ndarray]  # positions of the training and of the test videos
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,8 @@ def open_labelled(source: str, progress: Progress | None = None) -> Labelled:
         if index.bad()
         else ""
     )
-    return Labelled(name_of(source), source, videos, found, index.flip, tuple(filter(None, (*index.notes, bad))))
+    notes = tuple(filter(None, (*index.notes, bad, unvalidated(videos, found))))
+    return Labelled(name_of(source), source, videos, found, index.flip, notes)
 
 
 def name_of(source: str) -> str:

@@ -13,7 +13,7 @@ from ssvid.data.index import fingerprint
 from ssvid.environment import package_version
 from ssvid.evaluation.adapter import Candidate, EvalContext
 from ssvid.evaluation.finetuning import Classifier, ClipSource, Recipe, augmentation, clip_source, train
-from ssvid.evaluation.folds import labels_of
+from ssvid.evaluation.inner_folds import labels_of
 from ssvid.files import cache_folder
 from ssvid.training.run import save_weights
 from ssvid.zoo.backbone import Backbone
