@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import logging
 import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from importlib.machinery import PathFinder
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
@@ -164,6 +165,57 @@ def read_summary(path: Path) -> str:
     return (ast.get_docstring(_parse(path)) or "").partition("\n")[0].strip()
 
 
+def source_digest(*paths: Path) -> str:
+    """Hex digits (SHA-256) of the code of users' files and of what they import from their own folders; "" for files of this package.
+
+    Comments, docstrings and layout do not count. What is computed with a user's code is kept under it, so that an edited file never gets
+    an old number; our own code is told by the version and by the weights.
+    """
+    ours = Path(__file__).parent
+    files = {
+        file for path in paths if not path.resolve().is_relative_to(ours) for file in _with_imports(path.resolve())
+    }
+    if not files:
+        return ""
+    return hashlib.sha256("\n".join(sorted(_code(file) for file in files)).encode()).hexdigest()
+
+
+def _with_imports(path: Path) -> set[Path]:
+    """A source file and those that it imports, directly or through others, from its own folder and the folders in it."""
+    found, waiting = set[Path](), {path}
+    while waiting:
+        file = waiting.pop()
+        found.add(file)
+        names = set(_imported(file))
+        # `folder.module` as seen from the file, and `package.module` of the package that the file is part of
+        likely = {file.parent / f"{name.replace('.', '/')}.py" for name in names}
+        likely |= {file.parent / f"{name.rpartition('.')[2]}.py" for name in names}
+        waiting |= {source for source in likely - found if source.is_file() and source.is_relative_to(path.parent)}
+    return found
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Dotted names of the modules that a file may import; of `from a import b` both a and a.b."""
+    for node in ast.walk(_parse(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = [node.module] if node.module else []
+            yield from module
+            yield from (".".join([*module, alias.name]) for alias in node.names)
+
+
+def _code(path: Path) -> str:
+    """What a file does, as text: its syntax tree without docstrings."""
+    tree = _parse(path)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
 def locate(module: str) -> Path | None:
     """Source file of a dotted module name, None where there is none. Imports neither the module nor its parents."""
     top, *rest = module.split(".")
@@ -198,6 +250,14 @@ def find_modules(package: str, group: str) -> dict[str, Path]:
     return found
 
 
+class _SourceLoader(SourceFileLoader):
+    """Compiles the source each time: Python tells kept bytecode by size and second, and so misses a quick edit."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the source as it is now."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def import_source(path: Path) -> ModuleType:
     """Import the module whose source is `path`: by its dotted name where it has one, else from the file itself."""
     path = path.resolve()
@@ -208,13 +268,15 @@ def import_source(path: Path) -> ModuleType:
     located = locate(name)
     if located is not None and located.resolve() == path:
         return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(f"ssvid_user_{path.stem}_{crc32(str(path).encode()):x}", path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise ConfigError(f"{path} is not a Python file; its name must end in .py.")
+    loader = _SourceLoader(f"ssvid_user_{path.stem}_{crc32(str(path).encode()):x}", str(path))
+    spec = ModuleSpec(loader.name, loader, origin=str(path))
+    spec.has_location = True
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickle look their module up by name
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except BaseException:
         del sys.modules[spec.name]
         raise

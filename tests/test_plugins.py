@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import ssvid
+from ssvid import plugins
 from ssvid.cli.catalogue import catalogue
 from ssvid.errors import ConfigError
 from ssvid.plugins import list_tasks, load_task, read_summary
@@ -85,3 +87,16 @@ def test_names_of_the_package_are_what_it_offers():
     assert callable(ssvid.create_model)
     with pytest.raises(AttributeError, match="nothing"):
         _ = ssvid.nothing
+
+
+def test_the_digest_of_a_users_code_follows_what_it_does(tmp_path):
+    net, layers = tmp_path / "net.py", tmp_path / "parts" / "layers.py"
+    layers.parent.mkdir()
+    net.write_text("from parts import layers\n\ndef build(): return layers.act()\n")
+    layers.write_text("def act(): return 'ReLU'\n")
+    before = plugins.source_digest(net)
+    net.write_text('"""A net."""\nfrom parts import layers  # ours\n\ndef build():\n    return layers.act()\n')
+    assert plugins.source_digest(net) == before
+    layers.write_text("def act(): return 'Tanh'\n")
+    assert plugins.source_digest(net) != before
+    assert plugins.source_digest(Path(plugins.__file__)) == ""  # our own code is told by the version

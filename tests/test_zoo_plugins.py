@@ -9,6 +9,7 @@ import torch
 
 from ssvid.config import PretrainConfig
 from ssvid.errors import ConfigError
+from ssvid.evaluation.tables.entries import ModelEntry
 from ssvid.training import fit as loop
 from ssvid.training.build import build_task
 from ssvid.training.run import Run
@@ -179,3 +180,16 @@ def test_a_floor_that_the_trunk_states_holds(family, tmp_path):
     (tmp_path / "mine.py").write_text(text + "    net.min_frames = 4\n    return net\n")
     entry = find(ENCODERS, family)
     assert encoder_geometry(entry, entry.settings({})).min_frames == 4
+
+
+def test_an_edited_file_is_another_network(family):
+    entry = ModelEntry("mine", family, {}, seed=0)
+    torch.manual_seed(0)
+    digest, weights = create_model(family).digest(), entry.weights
+    file = Path(family.partition(":")[0])
+    file.write_text(file.read_text().replace("nn.Tanh", "nn.ReLU"))
+    torch.manual_seed(0)
+    edited = create_model(family)
+    assert isinstance(edited.trunk[1], torch.nn.ReLU)  # not the bytecode of the file before
+    assert edited.digest() != digest
+    assert entry.weights != weights

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from ssvid.errors import ConfigError
+from ssvid.plugins import source_digest
 from ssvid.zoo.geometry import encoder_geometry, head_geometry, known_encoder, known_head, of_changes, with_head
 from ssvid.zoo.info import BackboneInfo, Geometry, Published
 from ssvid.zoo.names import ModelName
@@ -110,7 +111,7 @@ def create_model(name: str, weights: str | None = None, **options: Any) -> Backb
     trunk = encoder.build(**own)
     if head is not None:
         trunk = WithHead(trunk, head.build(encoder_geometry(encoder, own).dim, **heads_own))
-    backbone = Backbone(trunk, info)
+    backbone = Backbone(trunk, info, model_source(name))
     if weights or parts.weights:
         from ssvid.zoo.weights import load_weights
 
@@ -125,6 +126,12 @@ def option_schema(name: str) -> dict[str, Any]:
     if head is not None:
         hints |= {f"{head.short}_{option}": parameter.annotation for option, parameter in head.options.items()}
     return hints | {"input": Literal[MODALITIES]}
+
+
+def model_source(name: str) -> str:
+    """Hex digits of the code of a user's file behind a name, "" for our own; see `ssvid.plugins.source_digest`."""
+    encoder, head, _, _ = _parts(ModelName.parse(name), {})
+    return source_digest(encoder.path, *([head.path] if head else []))
 
 
 def _parts(

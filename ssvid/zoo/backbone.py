@@ -25,12 +25,14 @@ class Backbone(nn.Module):
     Args:
         trunk: (B,3,T,H,W) -> (B,D,t,h,w).
         info: what holds of the trunk.
+        source: `ssvid.plugins.source_digest` of the files that define the trunk.
     """
 
-    def __init__(self, trunk: nn.Module, info: BackboneInfo) -> None:
+    def __init__(self, trunk: nn.Module, info: BackboneInfo, source: str = "") -> None:
         super().__init__()
         self.trunk = trunk
         self.info = info
+        self.source = source
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(info.mean).view(3, 1, 1, 1), persistent=False)
@@ -63,11 +65,11 @@ class Backbone(nn.Module):
         return maps
 
     def digest(self, *facts: object) -> str:
-        """Hex digits (SHA-256) that change with the network's name, options and weights, and with `facts`, which JSON can write.
+        """Hex digits (SHA-256) that change with the network's name, options, code and weights, and with `facts`, which JSON can write.
 
-        Options count since a stride can change without a weight.
+        Options count since a stride can change without a weight, and so does the code of a user's file.
         """
-        about = [self.info.name, sorted(self.info.options.items()), *facts]
+        about = [self.info.name, sorted(self.info.options.items()), *([self.source] if self.source else []), *facts]
         digest = hashlib.sha256(json.dumps(about).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())

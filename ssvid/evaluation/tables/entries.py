@@ -22,7 +22,7 @@ from ssvid.evaluation.tables.table import Kind
 from ssvid.files import read_json
 from ssvid.training.models import find_model, open_model
 from ssvid.training.run import Run, card_view
-from ssvid.zoo import create_model, model_info
+from ssvid.zoo import create_model, model_info, model_source
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.names import ModelName
 from ssvid.zoo.weights import locate_weights
@@ -57,8 +57,10 @@ class ModelEntry:
 
     @property
     def weights(self) -> str:
-        """Twelve hex digits that change with the weights: of the file of a run, of the recipe of random ones."""
+        """Twelve hex digits that change with the weights, of the file of a run or of the recipe of random ones, and with a user's code."""
         recipe: list[Any] = [self.backbone, sorted(self.backbone_options.items())]
+        if code := model_source(self.backbone):
+            recipe.append(code)
         if self.run:
             file = Path(self.run) / "backbone.safetensors"
             recipe.append(_digest(file, file.stat().st_mtime_ns))
@@ -70,8 +72,6 @@ class ModelEntry:
             ]  # the seed decides what the file does not hold
         else:
             recipe += [self.seed, package_version("torch")]
-            if ".py:" in self.backbone:  # a user's own file, which may change
-                recipe.append(Path(self.backbone.rpartition(":")[0]).expanduser().read_text())
         return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
     def facts(self) -> dict[str, Any]:
