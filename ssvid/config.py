@@ -16,7 +16,10 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ssvid.errors import ConfigError, DataError
+from ssvid.errors import ConfigError, DataError, require
+
+OPTIMIZERS = ("adamw", "sgd", "lars")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 
 
 @dataclasses.dataclass
@@ -26,7 +29,7 @@ class PretrainConfig:
     task, backbone: names (ssvid list) or path/to/file.py[:name]. data: an index, or folders, lists and videos to scan.
     out: run folder. steps: optimiser steps. batch: videos a step over all devices together. lr: peak learning rate.
     warmup: share of the steps with rising rate. clip_grad: largest gradient norm, 0 for none.
-    precision: as Fabric names it (32-true, bf16-mixed, 16-mixed). workers: decoding processes a device, -1 chooses.
+    optimizer: one of OPTIMIZERS. precision: as Fabric names it, one of PRECISIONS. workers: decoding processes a device, -1 chooses.
     split: which rows of the index to train on; "auto" takes train where there is one, else all.
     options: of the task. backbone_options: of the backbone. init: weights to start the backbone from: a name, a run folder or a file.
     log: extra loggers, of tensorboard and wandb.
@@ -191,9 +194,14 @@ def _read_yaml(path: Path, fields: set[str]) -> Any:
 
 
 def _checked(config: PretrainConfig) -> PretrainConfig:
-    for name, least in {"steps": 1, "batch": 1, "devices": 1, "nodes": 1, "log_every": 1, "save_every": 1}.items():
-        if getattr(config, name) < least:
-            raise ConfigError(f"{name} must be at least {least}, not {getattr(config, name)}")
+    for name in ("steps", "batch", "devices", "nodes", "log_every", "save_every"):
+        require(1, **{name: getattr(config, name)})
+    require(0, above=True, lr=config.lr)
+    require(0, weight_decay=config.weight_decay, clip_grad=config.clip_grad, seed=config.seed)
+    require(-1, workers=config.workers)
+    for name, known in {"optimizer": OPTIMIZERS, "precision": PRECISIONS}.items():
+        if getattr(config, name) not in known:
+            raise ConfigError(f"{name} {getattr(config, name)!r} is not one of {', '.join(known)}")
     world = config.devices * config.nodes
     if config.batch % world:
         raise ConfigError(

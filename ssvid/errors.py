@@ -20,6 +20,13 @@ class ConfigError(SsvidError):
     exit_code = 2
 
 
+def require(least: float, *, above: bool = False, **values: float | None) -> None:
+    """Raise ConfigError for a value under `least`, or where above=True not above it; None is not looked at."""
+    for name, value in values.items():
+        if value is not None and not (value > least if above else value >= least):
+            raise ConfigError(f"{name} must be {'above' if above else 'at least'} {least:g}, not {value:g}")
+
+
 class DataError(SsvidError):
     """Data that is missing or cannot be used."""
 

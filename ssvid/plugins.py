@@ -238,6 +238,11 @@ def find_modules(package: str, group: str) -> dict[str, Path]:
     home = locate(package)
     if home is None:
         raise ConfigError(f"The package {package} has no source on this machine; install it again.")
+    beside = Path(__file__).parents[1] / package  # where ours lies when it is a top package
+    if "." not in package and beside.is_dir() and beside.resolve() != home.parent.resolve():
+        raise ConfigError(
+            f"{home.parent} hides ssvid's own package {package}; rename that folder or work in another one."
+        )
     found = {path.stem: path for path in sorted(home.parent.glob("[!_]*.py"))}
     for entry in entry_points(group=group):
         path = locate(entry.value)

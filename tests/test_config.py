@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +11,8 @@ import pytest
 
 from ssvid.config import PretrainConfig, check_options, default_out, load_config, to_yaml
 from ssvid.errors import ConfigError, DataError
+from ssvid.evaluation.features import View
+from ssvid.training.build import build_task, make_fabric
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs" / "pretrain").glob("*.yaml"))
 
@@ -108,3 +112,50 @@ def test_values_of_a_literal_are_checked():
     for wrong in ({"cell": 4}, {"cell": 8.0}, {"padding": "none"}):
         with pytest.raises(ConfigError, match=r"is not one of (8, 16|zeros, replicate)"):
             check_options(build, wrong, "net")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("lr=-1", "lr must be above 0, not -1"),
+        ("lr=0", "lr must be above 0"),
+        ("weight_decay=-1", "weight_decay must be at least 0"),
+        ("seed=-1", "seed must be at least 0"),
+        ("workers=-5", "workers must be at least -1"),
+        ("optimizer=adam", "not one of adamw, sgd, lars"),
+        ("precision=8-true", "not one of 32-true, bf16-mixed"),
+    ],
+)
+def test_values_without_a_meaning_are_refused_before_anything_begins(word, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(overrides=[word])
+
+
+@pytest.mark.parametrize(
+    "word", ["frames=-3", "frames=0", "stride=-2", "stride=0", "fps=0", "fps=-1", "size=0", "min_motion=-1"]
+)
+def test_windows_and_sizes_without_a_meaning_are_refused(word):
+    with pytest.raises(ConfigError, match=f"{word.partition('=')[0]} must be"):
+        build_task(load_config(overrides=["task=arrow_of_time", "backbone=r3d_18_tiny", word]))
+
+
+@pytest.mark.parametrize("change", [{"clips": 0}, {"frames": 0}, {"stride": -2}, {"size": 0}, {"fps": 0.0}])
+def test_a_view_without_a_meaning_is_refused(change):
+    with pytest.raises(ConfigError, match=f"{next(iter(change))} must be"):
+        View(**change)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["accelerator=abacus"], "accelerator=abacus"), (["accelerator=cpu", "precision=16-mixed"], "needs a GPU")],
+)
+def test_what_the_machine_lacks_is_said(words, message):
+    with pytest.raises(ConfigError, match=message):
+        make_fabric(load_config(overrides=words))
+
+
+def test_several_devices_need_a_program_that_is_a_file():
+    code = "from ssvid.config import load_config; from ssvid.training.build import make_fabric; "
+    code += "make_fabric(load_config(overrides=['devices=2', 'accelerator=cpu']))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "no file; save it as one" in ended.stderr

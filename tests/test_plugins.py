@@ -100,3 +100,11 @@ def test_the_digest_of_a_users_code_follows_what_it_does(tmp_path):
     layers.write_text("def act(): return 'Tanh'\n")
     assert plugins.source_digest(net) != before
     assert plugins.source_digest(Path(plugins.__file__)) == ""  # our own code is told by the version
+
+
+def test_a_folder_that_hides_a_package_of_ours_is_named(tmp_path):
+    (tmp_path / "pretext").mkdir()
+    (tmp_path / "pretext" / "__init__.py").write_text("")
+    code = "from ssvid.plugins import list_tasks; print(list_tasks())"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "hides ssvid's own package pretext; rename that folder" in ended.stderr

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssvid.errors import require
+
 Scope = Literal["video", "clip", "frame"]
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 
@@ -45,6 +47,11 @@ class Augment:
     crop_scope: Scope = "video"
     color_scope: Scope = "video"
     drift: float = 0.0
+
+    def __post_init__(self) -> None:
+        least, most = (self.size, self.size) if isinstance(self.size, int) else self.size
+        require(1, size=least)
+        require(least, size=most)
 
     @property
     def decode_size(self) -> int:

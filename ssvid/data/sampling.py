@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ssvid.data.index import VideoRecord
+from ssvid.errors import require
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ class Window:
     min_motion: float = 0.0
     by_motion: bool = False
 
+    def __post_init__(self) -> None:
+        require(1, frames=self.frames, stride=self.stride)
+        require(0, above=True, fps=self.fps)
+        require(0, min_motion=self.min_motion)
+
     @property
     def length(self) -> int:
         """Ticks of the clock from the first frame to the last, both counted."""
@@ -150,3 +156,7 @@ class ClipView:
     stride: int
     size: int
     fps: float | None = None
+
+    def __post_init__(self) -> None:
+        require(1, frames=self.frames, stride=self.stride, size=self.size)
+        require(0, above=True, fps=self.fps)

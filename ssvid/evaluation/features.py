@@ -22,6 +22,7 @@ from ssvid.data.augment import Augment
 from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.loader import SamplePlan, load
 from ssvid.data.sampling import clock, even_views
+from ssvid.errors import require
 from ssvid.files import atomic, cache_folder
 from ssvid.progress import Progress
 from ssvid.zoo.backbone import Backbone, to_device
@@ -45,6 +46,10 @@ class View:
     size: int = 112
     fps: float | None = None
     pool: Pool = "mean"
+
+    def __post_init__(self) -> None:
+        require(1, clips=self.clips, frames=self.frames, stride=self.stride, size=self.size)
+        require(0, above=True, fps=self.fps)
 
     def indices(self, video: VideoRecord) -> np.ndarray:
         """Frame indices (clips, frames) of a video; a short one is shown more slowly or repeated evenly, never dropped."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -12,9 +14,10 @@ from lightly.models.utils import get_weight_decay_parameters
 from lightly.utils.lars import LARS
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from ssvid.config import PretrainConfig, check_options, option_schema
+from ssvid.config import OPTIMIZERS, PretrainConfig, check_options, option_schema
 from ssvid.errors import ConfigError
 from ssvid.plugins import load_task
 from ssvid.training.task import PretextTask
@@ -24,19 +27,37 @@ from ssvid.zoo.weights import load_weights
 
 
 def make_fabric(config: PretrainConfig) -> Fabric:
-    """Device, precision and processes, launched. Under torchrun or SLURM the processes are already there."""
+    """Device, precision and processes, launched. Under torchrun or SLURM the processes are already there.
+
+    Raises ConfigError for an accelerator or a precision that this machine does not have, and where several processes would each have to
+    run a program that is no file.
+    """
     launched = "LOCAL_WORLD_SIZE" in os.environ
     devices = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else config.devices
     nodes = int(os.environ["WORLD_SIZE"]) // devices if launched else config.nodes
     strategy = "ddp" if devices * nodes > 1 else "auto"
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        strategy=strategy,
-        precision=cast(Any, config.precision),
-        loggers=make_loggers(config),
-    )
+    if strategy == "ddp" and not launched and not hasattr(sys.modules["__main__"], "__file__"):
+        raise ConfigError(
+            f"devices={devices}: every device runs the same program again, and `python -c` or a notebook is no file; save it as one, "
+            "or start it with torchrun"
+        )
+    loggers = make_loggers(config)
+    try:
+        with warnings.catch_warnings():  # it would take another precision than the one asked for; refused below
+            warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU")
+            fabric = Fabric(
+                accelerator=config.accelerator,
+                devices=devices,
+                num_nodes=nodes,
+                strategy=strategy,
+                precision=cast(Any, config.precision),
+                loggers=loggers,
+            )
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        raise ConfigError(f"accelerator={config.accelerator} devices={devices}: {error}") from error
+    on_cpu = fabric.device.type == "cpu"
+    if on_cpu and config.precision.startswith("16"):
+        raise ConfigError(f"precision={config.precision} needs a GPU; on a CPU use bf16-mixed or 32-true")
     fabric.launch()
     return fabric
 
@@ -117,7 +138,7 @@ def make_optimizer(task: nn.Module, config: PretrainConfig) -> torch.optim.Optim
     if config.optimizer == "lars":
         result: torch.optim.Optimizer = LARS(groups, lr=config.lr, momentum=0.9)
         return result
-    raise ConfigError(f"optimizer {config.optimizer!r} is not one of adamw, sgd, lars")
+    raise ConfigError(f"optimizer {config.optimizer!r} is not one of {', '.join(OPTIMIZERS)}")
 
 
 def compiled(task: PretextTask, config: PretrainConfig) -> PretextTask:
