@@ -139,7 +139,8 @@ def _is_binary(values: np.ndarray) -> bool:
 
 
 def _binary(values: np.ndarray) -> np.ndarray:
-    return (values == VOID).astype(np.uint8)
+    ids: np.ndarray = (values == VOID).astype(np.uint8)
+    return ids
 
 
 def _ids_of_colors(path: Path, picture: np.ndarray) -> np.ndarray:

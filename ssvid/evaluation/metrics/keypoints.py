@@ -65,8 +65,12 @@ def pck(distances: Iterable[np.ndarray], thresholds: Sequence[float] = PCK_THRES
 
     A joint is correct within the threshold, borders included. Each joint has its own share over all frames of all videos; the mean is
     over joints. A joint that is counted in no frame is left out; where none is counted the mean is NaN.
+    Raises ValueError for no video.
     """
-    together = np.concatenate(list(distances))
+    videos = list(distances)
+    if not videos:
+        raise ValueError("PCK of no video; give the distances of one at least")
+    together = np.concatenate(videos)
     counted = (~np.isnan(together)).sum(0)
     found = {}
     for threshold in thresholds:

@@ -38,7 +38,8 @@ class ConfusionMatrix:
         """Intersection over union of every class, float64 (classes,), 0..1; NaN for a class that is neither true nor predicted."""
         both = np.diag(self.counts)
         union = self.counts.sum(0) + self.counts.sum(1) - both
-        return np.divide(both, union, out=np.full(len(both), np.nan), where=union > 0)
+        iou: np.ndarray = np.divide(both, union, out=np.full(len(both), np.nan), where=union > 0)
+        return iou
 
     def mean_iou(self) -> float:
         """mIoU: the mean of `iou` over the classes that are there, 0..1; NaN before anything was counted."""

@@ -120,8 +120,8 @@ def davis_scores(
         if highest > count and not one_object:
             raise ValueError(f"frame {number}: predicted id {highest}, but the first true mask has {count} objects")
         for n in range(count):
-            pair = (predicted > 0, true > 0) if one_object else (predicted == n + 1, true == n + 1)
-            scores[:, n, t] = region_similarity(*pair, ignored), contour_accuracy(*pair, ignored)
+            p, q = (predicted, true) if one_object else (predicted == n + 1, true == n + 1)
+            scores[:, n, t] = region_similarity(p, q, ignored), contour_accuracy(p, q, ignored)
     return MaskScores(scores[0], scores[1])
 
 
@@ -132,7 +132,7 @@ def davis_summary(sequences: Iterable[MaskScores]) -> dict[str, float]:
     and where nothing is left every number is NaN.
     """
     found = list(sequences)
-    summary = {}
+    summary: dict[str, float] = {}
     for name in ("J", "F"):
         objects = [mean_recall_decay(scores) for sequence in found for scores in getattr(sequence, name)]
         scored = np.array([statistics for statistics in objects if not math.isnan(statistics.mean)])
