@@ -9,6 +9,7 @@ from ssvid.evaluation.metrics import normalized_distances, pck
 
 # three joints in the corners of a 60 x 80 box: its diagonal is 100 px, so a person's size is 60 px
 PERSON = np.array([[10.0, 10.0], [70.0, 10.0], [10.0, 90.0]])
+DOWN = np.array([0.0, 6.0])  # a tenth of that
 
 
 def person(frames: int) -> np.ndarray:
@@ -19,20 +20,20 @@ def person(frames: int) -> np.ndarray:
 def test_distances_are_shares_of_six_tenths_of_the_diagonal():
     truth = person(3)
     truth[2] *= 2  # the size is that of each frame
-    distances = normalized_distances(truth + [0, 6], truth)
+    distances = normalized_distances(truth + DOWN, truth)
     np.testing.assert_allclose(distances, [[np.nan] * 3, [0.1] * 3, [0.05] * 3])
     assert normalized_distances(truth, truth, all_frames=True)[0].tolist() == [0, 0, 0]
 
 
 def test_a_threshold_includes_its_border():
     truth = person(2)
-    found = pck([normalized_distances(truth + [0, 6], truth)], (0.09, 0.1))
+    found = pck([normalized_distances(truth + DOWN, truth)], (0.09, 0.1))
     assert (found[0.09].mean, found[0.1].mean) == (0, 100)
 
 
 def test_the_mean_is_over_joints_not_over_pixels():
     truth = person(5)
-    moved = truth + [30, 0]
+    moved = truth + np.array([30, 0])
     moved[:, 0] = truth[:, 0]
     moved[3:, 1, 0] = -1  # two frames of the second joint are not counted
     moved[1, 1] = truth[1, 1]
@@ -42,11 +43,13 @@ def test_the_mean_is_over_joints_not_over_pixels():
 
 
 def test_joints_predicted_out_of_sight_leave_the_box_and_the_count():
-    truth, predicted = person(2), person(2) + [0, 6]
+    truth, predicted = person(2), person(2) + DOWN
     predicted[1, 2] = -1  # what is left is a box of 60 x 0: size 36 px
     np.testing.assert_allclose(normalized_distances(predicted, truth)[1], [6 / 36, 6 / 36, np.nan])
-    visible = np.array([[True] * 3, [True, False, True]])  # a box of 0 x 80: size 48 px; what is predicted does not matter
-    np.testing.assert_allclose(normalized_distances(person(2) + [0, 6], truth, visible)[1], [6 / 48, np.nan, 6 / 48])
+    visible = np.array(
+        [[True] * 3, [True, False, True]]
+    )  # a box of 0 x 80: size 48 px; what is predicted does not matter
+    np.testing.assert_allclose(normalized_distances(person(2) + DOWN, truth, visible)[1], [6 / 48, np.nan, 6 / 48])
 
 
 def test_lost_and_unlabelled_joints():
@@ -63,7 +66,7 @@ def test_lost_and_unlabelled_joints():
 
 def test_videos_are_put_together():
     long, short = person(5), person(2)
-    found = pck([normalized_distances(long, long), normalized_distances(short + [0, 60], short)], (0.5,))[0.5]
+    found = pck([normalized_distances(long, long), normalized_distances(short + 10 * DOWN, short)], (0.5,))[0.5]
     assert found.joints.tolist() == [80, 80, 80]
 
 

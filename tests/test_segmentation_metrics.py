@@ -45,7 +45,9 @@ def test_the_contour_is_one_pixel_wide_and_ends_at_the_border():
     expected[0, 1:3] = expected[1:3, 0] = expected[2, 1:3] = expected[0, 0] = True
     expected[1:3, 2] = True
     assert (mask_boundary(box(1, 1, 3, 3, 4, 5).astype(bool)) == expected).all()
-    corner = mask_boundary(box(0, 0, 2, 3, 4, 5).astype(bool))  # on the border only its right and lower side are contour
+    corner = mask_boundary(
+        box(0, 0, 2, 3, 4, 5).astype(bool)
+    )  # on the border only its right and lower side are contour
     expected[:] = False
     expected[1, :3] = expected[0:2, 2] = True
     assert (corner == expected).all()
@@ -75,7 +77,9 @@ def test_contours_match_within_a_disk():
 
 def test_precision_and_recall_of_a_contour():
     truth = box(20, 30, 60, 70, 200, 200)  # tolerance 3 px
-    both = truth | box(100, 100, 140, 140, 200, 200)  # one box too many: half of the predicted contour is right, all of the true is found
+    both = truth | box(
+        100, 100, 140, 140, 200, 200
+    )  # one box too many: half of the predicted contour is right, all of the true is found
     assert contour_accuracy(both, truth) == contour_accuracy(truth, both) == pytest.approx(2 / 3)
     far = box(100, 100, 140, 140, 200, 200)
     assert contour_accuracy(far, truth) == 0
@@ -107,7 +111,9 @@ def test_first_and_last_frame_and_absent_objects():
     truth = [first + second, first + second, first, first + second]
     nothing = [EMPTY, first, first, EMPTY]  # both ends are wrong and do not count
     scores = davis_scores(nothing, truth)
-    assert scores.J.tolist() == scores.F.tolist() == [[1, 1], [0, 1]]  # where the second object is gone it is rightly not there
+    assert (
+        scores.J.tolist() == scores.F.tolist() == [[1, 1], [0, 1]]
+    )  # where the second object is gone it is rightly not there
     assert davis_scores(nothing, truth, all_frames=True).J.tolist() == [[0, 1, 1, 0], [0, 0, 1, 0]]
     merged = davis_scores([EMPTY, first, first, EMPTY], truth, one_object=True)
     assert merged.J.tolist() == [[0.5, 1]]
@@ -125,12 +131,17 @@ def test_void_is_background_or_ignored():
     prediction = box(2, 2, 6, 6)
     three = [[mask] * 3 for mask in (prediction, truth)]
     assert davis_scores(*three).J.tolist() == [[0.5]]
-    assert davis_scores(*three, ignore_void=True).J.tolist() == davis_scores(*three, ignore_void=True).F.tolist() == [[1]]
+    assert (
+        davis_scores(*three, ignore_void=True).J.tolist() == davis_scores(*three, ignore_void=True).F.tolist() == [[1]]
+    )
 
 
 def test_objects_are_counted_in_the_first_true_mask():
     one, two, later = box(1, 1, 5, 5), 2 * box(1, 1, 5, 5), 3 * box(8, 8, 10, 10)
-    assert davis_scores([two] * 3, [two, two + later, two]).J.tolist() == [[1], [1]]  # id 1 is nowhere, 3 comes too late
+    assert davis_scores([two] * 3, [two, two + later, two]).J.tolist() == [
+        [1],
+        [1],
+    ]  # id 1 is nowhere, 3 comes too late
     with pytest.raises(ValueError, match="frame 1: predicted id 2, but the first true mask has 1 objects"):
         davis_scores([two] * 3, [one] * 3)
     with pytest.raises(ValueError, match="2 predicted masks for 3"):

@@ -119,7 +119,8 @@ def _png_bits(path: Path) -> int:
 
 
 def _ids(path: Path, image: Image.Image) -> np.ndarray:
-    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+    see_through = image.mode in ("LA", "RGBA") or (image.mode != "P" and "transparency" in image.info)
+    if see_through and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         raise DataError(f"{path} is transparent in places, which says nothing of objects; {REMEDY}")
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)

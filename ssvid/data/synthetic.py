@@ -86,9 +86,8 @@ def make_world(
     """Write a motion world and return the path of its list, `videos.csv` (header path,label,split,group; paths relative to it).
 
     It consists of videos/<class>/<name>.mp4, annotations/<name>.json, world.json (options and counts), and where asked for of masks/ and of
-    davis/ in the layout of DAVIS 2017 (objects of at least 0.5 % of the first frame, and their centres; `world:FOLDER` reads it).
-    Video n depends on (seed, class, n) and the options only, so a larger world contains the smaller one. Called again on the same folder
-    it makes what is missing.
+    davis/ in the layout of DAVIS 2017, with the objects' centres (see `davis_world.write_sequence`). Video n depends on (seed, class, n)
+    and the options only, so a larger world contains the smaller one. Called again on the same folder it makes what is missing.
 
     Args:
         folder: where to; made if missing.

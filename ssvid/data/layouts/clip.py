@@ -39,4 +39,5 @@ def clip(folder: Path) -> SequenceListing:
         video = Video(videos[0])
         names, size = [f"{n:05d}" for n in range(len(video))], (video.info.width, video.info.height)
         sequence = LabelledSequence(folder.name, "masks", video, masks_of(names, masks, video.path, lambda _: size))
+    sequence.check_first_mask()
     return SequenceListing([sequence], folder.name)

@@ -72,4 +72,6 @@ def _sequence(frames: Path, annotations: Path, one_object: bool) -> LabelledSequ
     files = files_in(frames, PICTURES)
     check_no_gap(files)
     masks = masks_of_pictures(files, annotations)
-    return LabelledSequence(frames.name, "masks", tuple(files), masks, one_object=one_object)
+    sequence = LabelledSequence(frames.name, "masks", tuple(files), masks, one_object=one_object)
+    sequence.check_first_mask()
+    return sequence

@@ -101,10 +101,10 @@ def read_joints(path: Path) -> np.ndarray:
     from scipy.io import loadmat  # slow to import, and a list of layouts does not need it
     from scipy.io.matlab import MatReadError
 
+    if not path.is_file():
+        raise DataError(f"{path} is missing; get it from joint_positions.zip of JHMDB")
     try:
         positions = np.asarray(loadmat(path)["pos_img"], np.float64)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; get it from joint_positions.zip of JHMDB") from error
     except (KeyError, OSError, TypeError, ValueError, NotImplementedError, MatReadError) as error:
         raise DataError(f"{path} holds no joint positions pos_img ({error}); get it again") from error
     if positions.ndim != 3 or positions.shape[:2] != (2, len(JOINTS)) or not positions.shape[2]:

@@ -52,6 +52,10 @@ class LabelledSequence:
                 )
         return np.stack(read) if read else np.empty((0, 0, 0, 3), np.uint8)
 
+    def check_first_mask(self) -> None:
+        """Raise DataError where the first frame has no mask, or one whose objects are not numbered without a gap."""
+        check_numbering(self.masks[0], self.mask(0))
+
     def mask(self, number: int) -> np.ndarray:
         """The ids in frame `number`, uint8 (H,W); see `ssvid.data.masks`. Raises DataError where there is no mask that can be read."""
         if number not in self.masks:
@@ -140,27 +144,23 @@ def check_no_gap(files: Sequence[Path]) -> None:
     if len(numbers) != len(files):
         return
     steps = np.diff(numbers)
-    for path, step in zip(files[1:], steps, strict=True):
+    for path, number, step in zip(files[1:], numbers[1:], steps, strict=True):
         if step == 0:
-            raise DataError(
-                f"{path.parent} holds frame {path.stem} twice, the other time with another ending; remove one"
-            )
-        if step != steps.min():
-            lost = int(path.stem) - int(step) + int(steps.min())
-            raise DataError(
-                f"{path.with_name(f'{lost:0{len(path.stem)}d}{path.suffix}')} is missing, a frame between others; get it again"
-            )
+            raise DataError(f"{path.parent} holds frame {path.stem} twice, once with another ending; remove one")
+        usual = int(steps[steps > 0].min())
+        if step != usual:
+            lost = path.with_name(f"{number - step + usual:0{len(path.stem)}d}{path.suffix}")
+            raise DataError(f"{lost} is missing, a frame between others; get it again")
 
 
 def masks_of(
-    names: Sequence[str], folder: Path, source: object, size: Callable[[int], tuple[int, int]], *, objects: bool = True
+    names: Sequence[str], folder: Path, source: object, size: Callable[[int], tuple[int, int]]
 ) -> dict[int, Path]:
     """The mask files in `folder` by the number of the frame of the same name, sorted.
 
     names: of the T frames, without ending. source: where they are, for messages. size: (width, height) of a frame.
-    objects: the first mask must show objects numbered without a gap; else ids are classes.
     Raises DataError for a mask without frame, for masks that are neither there for all frames nor for the first alone, and for what
-    `check_mask_file` and `check_numbering` refuse.
+    `check_mask_file` refuses.
     """
     number = {name: n for n, name in enumerate(names)}
     masks = {}
@@ -178,15 +178,13 @@ def masks_of(
         )
     for n, path in masks.items():
         check_mask_file(path, size(n))
-    if objects:
-        check_numbering(masks[0], read_mask(masks[0]))
     return dict(sorted(masks.items()))
 
 
-def masks_of_pictures(frames: Sequence[Path], folder: Path, *, objects: bool = True) -> dict[int, Path]:
+def masks_of_pictures(frames: Sequence[Path], folder: Path) -> dict[int, Path]:
     """The masks in `folder` of frames that are picture files; see `masks_of`."""
     names = [path.stem for path in frames]
-    return masks_of(names, folder, frames[0].parent, lambda n: picture_size(frames[n]), objects=objects)
+    return masks_of(names, folder, frames[0].parent, lambda n: picture_size(frames[n]))
 
 
 def picture_size(path: Path) -> tuple[int, int]:

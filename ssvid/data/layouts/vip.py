@@ -56,7 +56,7 @@ def vip(folder: Path, *, split: str = "val", lists: str = "") -> SequenceListing
     sequences = []
     for name in names:
         files = files_in(frames / name, PICTURES)
-        masks = masks_of_pictures(files, annotations / name, objects=False)
+        masks = masks_of_pictures(files, annotations / name)
         sequences.append(LabelledSequence(name, "parts", tuple(files), masks))
     return SequenceListing(sequences, "VIP" + (f" {split}" if list_file else ""), len(PARTS), tuple(notes))
 
