@@ -100,6 +100,8 @@ def test_statistics_over_time():
     assert recall == 3 / 8  # 0.5 itself is not above 0.5
     # borders 1, 2.75, 4.5, 6.25, 8 round to frames 1, 3, 5, 6, 8 (a half rounds up): frames 1-3 against 6-8
     assert decay == pytest.approx(0.9 - 0.2)
+    # borders 1, 1.5, 2, 2.5, 3: both halves are rounded up, where NumPy alone would round to the even number
+    assert mean_recall_decay(np.array([1.0, 0.6, 0.0])).decay == pytest.approx(0.8)
     assert mean_recall_decay(np.array([0.7])) == (0.7, 1.0, 0.0)
     assert np.isnan(mean_recall_decay(np.array([]))).all()
     long = np.concatenate([np.ones(500), np.zeros(500)])
@@ -180,5 +182,5 @@ def test_a_prediction_of_another_size_is_resized_to_the_truth():
     truth = np.array([[0, 1, 1, 2], [0, 1, 1, 2], [2, 2, 0, 0]])
     matrix.add(truth.repeat(3, 0).repeat(2, 1), truth)
     assert matrix.mean_iou() == 1
-    matrix.add(np.array([[1, 2]]), np.array([[1, 1, 2, 2]] * 3))
+    matrix.add(np.array([[0, 2]]), np.array([[0, 0, 2, 2]] * 3))
     assert matrix.mean_iou() == 1

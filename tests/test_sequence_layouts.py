@@ -269,6 +269,10 @@ def test_a_clip_of_pictures_or_a_video(tmp_path):
     (sequence,) = read_sequences(f"clip:{pictures}").sequences
     assert (sequence.name, len(sequence.frames), list(sequence.masks)) == ("pictures", 2, [0])
 
+    write_mask(pictures / "masks" / "a.png", mask_of(2))
+    with pytest.raises(DataError, match=r"a\.png holds the ids 2 and leaves out 1"):
+        read_sequences(f"clip:{pictures}")
+
     video.mkdir()
     write_video(video / "film.mp4", numbers(5, 32, 48))
     ids = np.ones((32, 48), np.uint8)

@@ -136,7 +136,7 @@ def _ids(path: Path, image: Image.Image) -> np.ndarray:
 
 
 def _is_binary(values: np.ndarray) -> bool:
-    return bool(((values == 0) | (values == VOID)).all() and (values == VOID).any())
+    return bool(((values == 0) | (values == VOID)).all())
 
 
 def _binary(values: np.ndarray) -> np.ndarray:
