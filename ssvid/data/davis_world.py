@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ssvid.data.layouts.world import POINTS
 from ssvid.data.masks import write_mask
 from ssvid.data.motions import CLASSES
 from ssvid.data.rendering import SyntheticVideo, render_video
@@ -21,7 +22,6 @@ from ssvid.files import read_json, write_json, write_text
 from ssvid.progress import Progress, silent
 
 SMALLEST = 0.005  # share of the first frame an object needs to count as an object
-POINTS = "points.json"
 
 
 def make_davis_world(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ssvid.data.layouts.entries import UNUSED
 from ssvid.data.layouts.official import find_lists, read_lines
@@ -17,6 +16,9 @@ from ssvid.data.layouts.sequences import (
     names_in_list,
 )
 from ssvid.errors import ConfigError, DataError
+
+if TYPE_CHECKING:  # a list of layouts needs no arrays
+    import numpy as np
 
 JOINTS = (
     *("neck", "belly", "face", "right shoulder", "left shoulder", "right hip", "left hip", "right elbow"),
@@ -98,7 +100,8 @@ def read_joints(path: Path) -> np.ndarray:
 
     Raises DataError where the file is missing, damaged or holds something else.
     """
-    from scipy.io import loadmat  # slow to import, and a list of layouts does not need it
+    import numpy as np
+    from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
     if not path.is_file():

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from PIL import Image
 
 from ssvid.data.layouts.entries import read_text
 from ssvid.data.layouts.official import some
-from ssvid.data.masks import VOID, check_mask_file, check_numbering, read_mask
 from ssvid.errors import DataError
 
-if TYPE_CHECKING:  # a list of layouts needs no decoder
+if TYPE_CHECKING:  # a list of layouts needs no decoder and no arrays
+    import numpy as np
+
     from ssvid.video.reader import Video
 
 PICTURES = (".jpg", ".jpeg", ".png")
@@ -42,6 +43,8 @@ class LabelledSequence:
 
     def pictures(self, numbers: Sequence[int]) -> np.ndarray:
         """Some frames, uint8 (T,H,W,3) RGB. Raises DataError for a picture that cannot be read or has another size than the first."""
+        import numpy as np
+
         if not isinstance(self.frames, tuple):
             return self.frames.frames(numbers)
         read = [_picture(self.frames[number]) for number in numbers]
@@ -54,10 +57,16 @@ class LabelledSequence:
 
     def check_first_mask(self) -> None:
         """Raise DataError where the first frame has no mask, or one whose objects are not numbered without a gap."""
+        from ssvid.data.masks import check_numbering
+
         check_numbering(self.masks[0], self.mask(0))
 
     def mask(self, number: int) -> np.ndarray:
         """The ids in frame `number`, uint8 (H,W); see `ssvid.data.masks`. Raises DataError where there is no mask that can be read."""
+        import numpy as np
+
+        from ssvid.data.masks import VOID, read_mask
+
         if number not in self.masks:
             raise DataError(
                 f"{self.name}: frame {number} has no mask; annotated are {some([str(n) for n in self.masks])}"
@@ -143,11 +152,11 @@ def check_no_gap(files: Sequence[Path]) -> None:
     numbers = [int(path.stem) for path in files if path.stem.isdecimal()]
     if len(numbers) != len(files):
         return
-    steps = np.diff(numbers)
+    steps = [after - before for before, after in pairwise(numbers)]
+    usual = min((step for step in steps if step), default=1)
     for path, number, step in zip(files[1:], numbers[1:], steps, strict=True):
         if step == 0:
             raise DataError(f"{path.parent} holds frame {path.stem} twice, once with another ending; remove one")
-        usual = int(steps[steps > 0].min())
         if step != usual:
             lost = path.with_name(f"{number - step + usual:0{len(path.stem)}d}{path.suffix}")
             raise DataError(f"{lost} is missing, a frame between others; get it again")
@@ -162,6 +171,8 @@ def masks_of(
     Raises DataError for a mask without frame, for masks that are neither there for all frames nor for the first alone, and for what
     `check_mask_file` refuses.
     """
+    from ssvid.data.masks import check_mask_file
+
     number = {name: n for n, name in enumerate(names)}
     masks = {}
     for path in files_in(folder, (".png",)):
@@ -197,6 +208,8 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def _picture(path: Path) -> np.ndarray:
+    import numpy as np
+
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from ssvid.data.davis_world import POINTS
 from ssvid.data.layouts.davis import davis
 from ssvid.data.layouts.sequences import LabelledSequence, SequenceListing
 from ssvid.errors import DataError
 from ssvid.files import read_json
+
+POINTS = "points.json"  # the centres, in Points/480p/<sequence>/
 
 
 def world(folder: Path, *, split: str = "val") -> SequenceListing:
@@ -30,6 +29,8 @@ def world(folder: Path, *, split: str = "val") -> SequenceListing:
 
 
 def _with_centres(folder: Path, sequence: LabelledSequence) -> LabelledSequence:
+    import numpy as np  # a list of layouts needs no arrays
+
     path = folder / "Points" / "480p" / sequence.name / POINTS
     try:
         rows = read_json(path)["points"]
