@@ -24,7 +24,7 @@ from ssvid.errors import DataError
 from ssvid.video.info import VideoInfo
 from ssvid.video.shots import Shots
 
-VERSION = 1
+VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);

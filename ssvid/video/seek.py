@@ -29,7 +29,7 @@ from ssvid.video.shots import grey
 SEEK_LIMIT = 30.0  # seconds, beside four times what decoding in order took
 CONTAINERS = ("mov,mp4", "matroska", "avi", "gif")  # with an index of key frames that decord seeks by
 FULL = 300  # frames up to which every frame of a file is compared, whatever its structure
-HEAD = 3  # frames that are compared behind every key frame of longer ones, the key frame included
+HEAD = 2  # frames that are compared behind every key frame of longer ones, the key frame included
 CROSSING = 2  # frames that are compared behind a key frame that is reached without a seek
 GRID = 16  # a frame is recognised by its checksum, or by its print: GRID x GRID of its small grey pixels
 MARGIN = 0.3  # mean difference of two prints, in grey levels, from which they count as different
