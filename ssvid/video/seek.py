@@ -213,7 +213,7 @@ def _why_wrong(guard: Guard, path: str, seen: InOrder, requests: list[list[int]]
         if not agree(theirs, times[[0, *request]], fps):
             return "decord knows other times"
         for index, print_, checksum in zip(request, prints, sums, strict=True):
-            if not _same_frame(seen, known, index, print_, checksum):
+            if not same_frame(seen, known, index, print_, checksum):
                 return f"frame {index} came wrong"
     return ""
 
@@ -234,7 +234,7 @@ def ask_decord(
     return answers
 
 
-def _same_frame(seen: InOrder, known: set[int], index: int, asked: np.ndarray, checksum: int) -> bool:
+def same_frame(seen: InOrder, known: set[int], index: int, asked: np.ndarray, checksum: int) -> bool:
     """Whether decord's frame is frame `index` of the pass in order; exact duplicates count as the same.
 
     PyAV and decord bring an FFmpeg each. Where their decoders agree to the bit, and those of nearly all codecs do, the
