@@ -16,7 +16,12 @@ from typing import Any
 from ssvid.environment import environment
 from ssvid.errors import ConfigError
 
-BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup", "reader")
+BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup", "reader", "fuzz")
+
+TESTS = {  # what the rows of those count that time nothing
+    "reader": "Frames that differ from decoding in order.",
+    "fuzz": "Damaged files: slow, wrong and failed must be none.",
+}
 
 
 def run_bench(what: str, rounds: int = 5, videos: Path | None = None) -> list[dict[str, Any]]:
@@ -41,8 +46,8 @@ def bench_markdown(what: str, rounds: int, rows: Sequence[dict[str, Any]]) -> st
     lines = [
         f"### ssvid bench {what}",
         "",
-        "Frames that differ from decoding in order."
-        if what == "reader"
+        TESTS[what]
+        if what in TESTS
         else f"Medians of {rounds} rounds on {machine['cores']} cores ({machine['machine']}, {machine['device']}).",
     ]
     lines += ["", "| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]

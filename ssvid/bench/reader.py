@@ -84,7 +84,7 @@ def _compare(guard: Guard, path: Path, tally: _Tally, alone: bool) -> None:
     except VideoError:
         tally.refused += 1
         return
-    truth = _in_order(info)
+    truth = whole_in_order(info)
     requests = [list(range(start, min(start + WINDOW, info.frames))) for start in range(0, info.frames, WINDOW)]
     if alone:
         requests += [[number] for number in range(0, info.frames, 1 if info.seek else WINDOW)]
@@ -92,7 +92,7 @@ def _compare(guard: Guard, path: Path, tally: _Tally, alone: bool) -> None:
     reads = (
         requests if info.seek or alone else [list(range(info.frames))]
     )  # in order: one read, or it would take for ever
-    wrong = sum(_wrong(truth, request, video.frames(request, truth.size)) for request in reads)
+    wrong = sum(wrong_frames(truth, request, video.frames(request, truth.size)) for request in reads)
     asked = sum(map(len, requests))
     try:
         bare = guard.run(_bare, str(path), requests, truth, limit=DECORD_LIMIT)
@@ -108,7 +108,7 @@ def _compare(guard: Guard, path: Path, tally: _Tally, alone: bool) -> None:
         tally.files_wrong.append(path.name)
 
 
-def _in_order(info: VideoInfo) -> InOrder:
+def whole_in_order(info: VideoInfo) -> InOrder:
     """The file as it decodes in order."""
     size = short_side(info.height, info.width, SIDE)
     scaler = Scaler(*size, info.orientation)
@@ -122,7 +122,8 @@ def _in_order(info: VideoInfo) -> InOrder:
     return InOrder(PacketTable(), [], np.stack(prints), np.array(sums, np.uint32), size, True, 0.0)
 
 
-def _wrong(truth: InOrder, request: list[int], frames: Iterator[np.ndarray] | np.ndarray) -> int:
+def wrong_frames(truth: InOrder, request: list[int], frames: Iterator[np.ndarray] | np.ndarray) -> int:
+    """How many of the small frames (T,h,w,C) are not those asked for."""
     known = set(truth.sums.tolist())
     right = (
         same_frame(truth, known, index, fingerprint(frame), zlib.crc32(frame.tobytes()))
@@ -137,7 +138,7 @@ def _bare(path: str, requests: list[list[int]], truth: InOrder) -> int:
     for request in requests:
         try:
             with DecordFile(path, *truth.size) as file:
-                wrong += _wrong(truth, request, file.frames(request))
+                wrong += wrong_frames(truth, request, file.frames(request))
         except VideoError:
             wrong += len(request)
     return wrong
