@@ -85,8 +85,9 @@ def mux(
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         for number, picture in enumerate(frames):
-            stream.codec_context.height, stream.codec_context.width = picture.shape[:2]
-            stream.codec_context.pix_fmt = "yuv420p"
+            if number == 0:
+                stream.codec_context.height, stream.codec_context.width = picture.shape[:2]
+                stream.codec_context.pix_fmt = "yuv420p"
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
             frame.pts, frame.time_base = number if pts is None else pts[number], Fraction(1, rate)
             container.mux(stream.encode(frame))
