@@ -119,14 +119,16 @@ def decode_in_order(
             yield frame
 
 
-def is_whole(path: str, container: str, stream: av.VideoStream) -> bool:
-    """Whether a file has all the bytes that its own tables speak of, whatever number of frames it states."""
+def is_whole(path: str, container: str, stream: av.VideoStream, packets: int) -> bool:
+    """Whether a file has all that its own tables speak of, whatever number of frames it states; `packets` were read from it."""
     size = os.path.getsize(path)
-    if container == "avi":  # its table stands at the end, so only the outermost size is sure to be there
+    entries = [entry for entry in stream.index_entries if entry.size]
+    if len(entries) > packets or any(entry.pos + entry.size > size for entry in entries):
+        return False
+    if container == "avi":  # its table stands at the end and may be lost, so the outermost size decides
         with open(path, "rb") as file:
             return int.from_bytes(file.read(8)[4:], "little") + 8 <= size
-    entries = stream.index_entries
-    return len(entries) > 0 and all(entry.pos + entry.size <= size for entry in entries)
+    return len(entries) == packets
 
 
 def shown_size(frame: av.VideoFrame) -> tuple[int, int]:

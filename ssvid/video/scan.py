@@ -218,7 +218,7 @@ def _check_count(
         announced = round((container.duration or 0) / av.time_base * rate)
     if read >= ENOUGH * announced:
         return damage
-    if not damage and is_whole(path, container.format.name, stream):
+    if not damage and is_whole(path, container.format.name, stream, len(packets.stamps)):
         return f"states {announced} frames and holds {good}, nothing of it is missing"
     raise VideoError(
         path,
