@@ -174,7 +174,7 @@ def test_a_copy_that_is_gone_is_written_again(tmp_path):
     assert write_training_copies(index, tmp_path / "copies", short_side=32, workers=1) == 1
     source = index.videos()[0].source
     Path(source.path).unlink()
-    with pytest.raises(VideoError, match="no such file.*ssvid index"):
+    with pytest.raises(VideoError, match=r"no such file.*ssvid index"):
         Video(source.path, source).frames([0])
     assert write_training_copies(index, tmp_path / "copies", short_side=32, workers=1) == 1
     source = index.videos()[0].source
