@@ -165,3 +165,42 @@ def test_open_data_scans_a_folder_once_and_keeps_the_index(tmp_path):
     (tmp_path / "v" / "a.mp4").write_text("no video")
     with pytest.raises(DataError, match=r"no usable video.*a\.mp4"):
         open_data([tmp_path / "v"])
+
+
+def test_a_copy_that_is_gone_is_written_again(tmp_path):
+    noise(tmp_path / "v" / "a.mp4", 30)
+    index = Index(tmp_path / "i.sqlite", create=True)
+    scan_videos([tmp_path / "v"], index, workers=1)
+    assert write_training_copies(index, tmp_path / "copies", short_side=32, workers=1) == 1
+    source = index.videos()[0].source
+    Path(source.path).unlink()
+    with pytest.raises(VideoError, match=r"no such file.*ssvid index"):
+        Video(source.path, source).frames([0])
+    assert write_training_copies(index, tmp_path / "copies", short_side=32, workers=1) == 1
+    source = index.videos()[0].source
+    assert len(Video(source.path, source).frames([0])) == 1
+
+
+def test_an_original_that_was_replaced_is_not_read_under_its_old_record(tmp_path):
+    noise(tmp_path / "v" / "a.mp4", 30)
+    index = Index(tmp_path / "i.sqlite", create=True)
+    scan_videos([tmp_path / "v"], index, workers=1)
+    record = index.videos()[0]
+    noise(tmp_path / "v" / "a.mp4", 31)
+    with pytest.raises(VideoError, match=r"a\.mp4: has changed since it was indexed.*ssvid index"):
+        Video(record.path, record.info).frames([0])
+    scan_videos([tmp_path / "v"], index, workers=1)
+    record = index.videos()[0]
+    assert record.info.frames == 31
+    assert len(Video(record.path, record.info).frames([30])) == 1
+
+
+def test_orientation_and_identity_come_back_from_the_index(tmp_path):
+    noise(tmp_path / "v" / "a.mp4", 12)
+    index = Index(tmp_path / "i.sqlite", create=True)
+    scan_videos([tmp_path / "v"], index, workers=1)
+    record = index.videos()[0]
+    index.set_scanned(record.id, replace(record.info, rotation=90, mirror=True), record.shots)
+    again = index.videos()[0].info
+    assert (again.rotation, again.mirror, again.identity) == (90, True, record.info.identity)
+    assert again.identity

@@ -42,6 +42,14 @@ def hog(path: str) -> int:
     return len(bytearray(3 * GIB))
 
 
+_kept = []
+
+
+def keep(path: str, size: int) -> int:
+    _kept.append(bytearray(size))
+    return os.getpid()
+
+
 def refuse(path: str) -> None:
     raise VideoError(path, "has a reason")
 
@@ -105,6 +113,15 @@ def test_a_crash_is_a_video_error_and_the_guard_goes_on(function: object, words:
 def test_memory_is_limited() -> None:
     with Guard(memory=2 * GIB) as guard, pytest.raises(VideoError, match="memory"):
         guard.run(hog, "a.mp4")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells the memory of a process on Linux only")
+def test_a_child_that_keeps_much_memory_is_replaced() -> None:
+    with Guard(memory=2 * GIB) as guard:
+        first = guard.run(keep, "a.mp4", 100 << 20)
+        assert guard.run(double, "b.mp4", 1)[2] == first
+        assert guard.run(keep, "c.mp4", 17 * GIB // 10) == first
+        assert guard.run(double, "d.mp4", 1)[2] != first
 
 
 def test_errors_keep_their_reason() -> None:

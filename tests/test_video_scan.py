@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,11 +12,14 @@ import pytest
 
 from ssvid.errors import VideoError
 from ssvid.video import scan as scan_module
+from ssvid.video import seek
+from ssvid.video.boxes import is_encrypted, is_fragmented, top_boxes
 from ssvid.video.guard import Guard
 from ssvid.video.reader import Video, probe
 from ssvid.video.scan import scan
 from ssvid.video.writer import write_video
 from tests.videos import (
+    mux,
     numbered,
     numbers,
     read_numbers,
@@ -203,8 +207,8 @@ def test_a_failure_of_random_access_only_means_reading_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
     write_video(tmp_path / "a.mp4", numbers(20))
-    monkeypatch.setattr(scan_module, "_ask_decord", globals()[failure])
-    monkeypatch.setattr(scan_module, "SEEK_LIMIT", 1.0)
+    monkeypatch.setattr(seek, "ask_decord", globals()[failure])
+    monkeypatch.setattr(seek, "SEEK_LIMIT", 1.0)
     info, _ = scan(tmp_path / "a.mp4")
     assert not info.seek
     assert read_numbers(Video(info.path, info).frames([19, 4])) == [19, 4]
@@ -222,25 +226,46 @@ def crash_with_arguments(path: str, *args: object) -> None:
 
 def wrong_by_one(path: str, requests: list[list[int]], size: tuple[int, int]) -> list:
     moved = [[max(0, index - 1) for index in request] for request in requests]
-    return scan_module._ask_decord(path, moved, size)
+    right = seek.ask_decord(path, requests, size)
+    wrong = seek.ask_decord(path, moved, size)
+    return [(*shown[:2], *told[2:]) for shown, told in zip(wrong, right, strict=True)]
+
+
+def wrong_once(path: str, requests: list[list[int]], size: tuple[int, int]) -> list:
+    answers = seek.ask_decord(path, requests, size)
+    answers[0][1][7] = answers[0][1][8]
+    return answers
 
 
 def wrong_in_count(path: str, requests: list[list[int]], size: tuple[int, int]) -> list:
-    return [(prints, sums, count + 1) for prints, sums, count in scan_module._ask_decord(path, requests, size)]
+    return [(*answer, count + 1) for *answer, count in seek.ask_decord(path, requests, size)]
+
+
+def wrong_in_time(path: str, requests: list[list[int]], size: tuple[int, int]) -> list:
+    return [(prints, sums, 2 * times, count) for prints, sums, times, count in seek.ask_decord(path, requests, size)]
 
 
 def inexact(path: str, requests: list[list[int]], size: tuple[int, int]) -> list:
     """What another FFmpeg might decode: the same frames, not to the bit."""
-    answers = scan_module._ask_decord(path, requests, size)
-    return [([print_ ^ 1 for print_ in prints], [0] * len(sums), count) for prints, sums, count in answers]
+    answers = seek.ask_decord(path, requests, size)
+    return [(prints ^ 1, [0] * len(sums), *rest) for prints, sums, *rest in answers]
 
 
-@pytest.mark.parametrize(("answer", "right"), [(wrong_by_one, False), (wrong_in_count, False), (inexact, True)])
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        (wrong_by_one, False),
+        (wrong_once, False),
+        (wrong_in_count, False),
+        (wrong_in_time, False),
+        (inexact, True),
+    ],
+)
 def test_answers_of_random_access_are_compared(
     guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object, right: bool
 ) -> None:
     write_video(tmp_path / "a.mp4", numbers(40))
-    monkeypatch.setattr(scan_module, "_ask_decord", answer)
+    monkeypatch.setattr(seek, "ask_decord", answer)
     assert scan(tmp_path / "a.mp4", guard=guard)[0].seek == right
 
 
@@ -250,7 +275,7 @@ def test_duplicate_frames_do_not_hide_or_fake_a_shift(
     tripled = (numbered(number // 3) for number in range(60))
     write_video(tmp_path / "a.mp4", tripled, crf=0, pix_fmt="yuv444p")
     assert scan(tmp_path / "a.mp4", guard=guard)[0].seek
-    monkeypatch.setattr(scan_module, "_ask_decord", wrong_by_one)
+    monkeypatch.setattr(seek, "ask_decord", wrong_by_one)
     assert not scan(tmp_path / "a.mp4", guard=guard)[0].seek
 
 
@@ -268,3 +293,90 @@ def test_a_file_with_made_up_parts_is_read_in_order(guard: Guard, tmp_path: Path
     asked = rng.integers(0, info.frames, 10)
     video, frames = Video(path, info), Video(path, info).frames(range(info.frames))
     assert np.array_equal(video.frames(asked), frames[asked])
+
+
+def write_sizes(path: Path, sizes: list[tuple[int, int]], each: int = 10) -> None:
+    """VP8 whose picture changes size (height, width) at key frames, as calls do."""
+    with av.open(str(path), "w") as container:
+        stream = None
+        for part, (height, width) in enumerate(sizes):
+            encoder = av.CodecContext.create("libvpx", "w")
+            encoder.height, encoder.width, encoder.pix_fmt = height, width, "yuv420p"
+            encoder.time_base, encoder.framerate = Fraction(1, 30), Fraction(30)
+            encoder.options = {"deadline": "realtime", "cpu-used": "8"}
+            if stream is None:
+                stream = container.add_stream("libvpx", rate=30)
+                stream.codec_context.height, stream.codec_context.width = height, width
+                stream.codec_context.pix_fmt = "yuv420p"
+            packets = []
+            for number in range(each):
+                frame = av.VideoFrame.from_ndarray(numbered(part * each + number, height, width), format="rgb24")
+                frame = frame.reformat(format="yuv420p")
+                frame.pts, frame.time_base = part * each + number, Fraction(1, 30)
+                packets += encoder.encode(frame)
+            for packet in [*packets, *encoder.encode(None)]:
+                packet.stream = stream
+                container.mux(packet)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ([(48, 80), (96, 160), (192, 320)], (192, 320)),
+        ([(192, 320), (96, 160), (48, 80)], (192, 320)),
+        (
+            [(96, 160), (160, 96)],
+            (96, 160),
+        ),  # a phone that is turned: the aspect of the first frame, as FFmpeg shows it
+    ],
+)
+def test_a_picture_that_changes_size_is_shown_at_its_largest(
+    guard: Guard, tmp_path: Path, sizes: list[tuple[int, int]], shown: tuple[int, int]
+) -> None:
+    write_sizes(tmp_path / "a.webm", sizes)
+    info = probe(tmp_path / "a.webm", guard=guard)
+    assert (info.height, info.width) == shown
+    count = 10 * len(sizes)
+    assert info.frames == count
+    assert not info.seek
+    assert read_numbers(Video(info.path, info).frames(range(count))) == list(range(count))
+
+
+def test_encryption_is_told_by_the_sample_entry_alone(guard: Guard, tmp_path: Path) -> None:
+    write_video(tmp_path / "plain.mp4", numbers(12))
+    with av.open(str(tmp_path / "plain.mp4")) as old, av.open(str(tmp_path / "a.mp4"), "w") as new:
+        new.metadata["title"] = "encv explained"
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    assert b"encv" in (tmp_path / "a.mp4").read_bytes()
+    assert probe(tmp_path / "a.mp4", guard=guard).frames == 12
+
+
+@pytest.mark.parametrize("stated", [20, 600])
+def test_a_count_that_the_file_contradicts_is_only_told(
+    guard: Guard, tmp_path: Path, caplog: pytest.LogCaptureFixture, stated: int
+) -> None:
+    path = tmp_path / "a.avi"
+    write_video(path, numbers(60), codec="mpeg4", bframes=0)
+    data = bytearray(path.read_bytes())
+    for box, place in ((b"avih", 24), (b"strh", 40)):
+        at = data.index(box) + place
+        data[at : at + 4] = stated.to_bytes(4, "little")
+    path.write_bytes(data)
+    info = probe(path, guard=guard)
+    assert (info.frames, info.duration) == (60, 2.0)
+    assert ("states 600 frames and holds 60" in caplog.text) == (stated == 600)
+    assert read_numbers(Video(path, info).frames([0, 59])) == [0, 59]
+
+
+def test_a_fragmented_file_is_told_by_its_boxes(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", numbers(20), gop=5)
+    mux(tmp_path / "b.mp4", "libx264", numbers(20), {"g": "5"}, {"movflags": "frag_keyframe+empty_moov"})
+    assert not is_fragmented(str(tmp_path / "a.mp4"))
+    assert is_fragmented(str(tmp_path / "b.mp4"))
+    assert top_boxes(str(tmp_path / "a.mp4")) >= {"ftyp", "moov", "mdat"}
+    (tmp_path / "c.mp4").write_bytes((2**32 - 1).to_bytes(4, "big") + b"moov\0")  # a length beyond the end
+    assert not is_encrypted(str(tmp_path / "c.mp4"))

@@ -8,7 +8,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from ssvid.video.decode import rotate, rotation_of
+from ssvid.video.orientation import Orientation
 
 TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
 UNKNOWN = (2, 0, 2, 2)  # FFmpeg's "unspecified" of each
@@ -38,7 +38,7 @@ class FrameFormat:
         elif frame.format.name.startswith("yuvj"):
             tags = (tags[0], FULL, *tags[2:])
         pixel = stream.sample_aspect_ratio or SQUARE  # 0: unknown
-        return cls(picture.height, picture.width, tags, 1 / pixel if rotation_of(frame) % 180 else pixel)
+        return cls(picture.height, picture.width, tags, 1 / pixel if Orientation.of(frame).lying else pixel)
 
     def put_on(self, context: av.VideoCodecContext) -> None:
         """Set up an encoder for it."""
@@ -61,10 +61,10 @@ class FrameFormat:
 def prepare(frame: av.VideoFrame) -> av.VideoFrame:
     """The frame as yuv420p, upright, an odd side made even by repeating its last row or column."""
     picture = frame.reformat(format="yuv420p", dst_colorspace=BT601_MATRIX if _rgb(frame) else None)
-    turn = rotation_of(frame)
-    if turn == 0 and frame.height % 2 == 0 and frame.width % 2 == 0:
+    orientation = Orientation.of(frame)
+    if orientation == Orientation() and frame.height % 2 == 0 and frame.width % 2 == 0:
         return picture
-    luma, *chroma = (rotate(_plane(plane), turn) for plane in picture.planes)
+    luma, *chroma = (orientation.apply(_plane(plane)) for plane in picture.planes)
     luma = np.pad(
         luma, ((0, luma.shape[0] % 2), (0, luma.shape[1] % 2)), mode="edge"
     )  # chroma planes are rounded up already

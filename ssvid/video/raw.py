@@ -38,8 +38,10 @@ def keep_raw(path: str | os.PathLike[str], target: str | os.PathLike[str], info:
         codec=CODEC,
         container="npy",
         rotation=0,
+        mirror=False,
         audio=False,
         seek=True,
+        identity="",  # it says itself when it is not what the index knows
     )
 
 
