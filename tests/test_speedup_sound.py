@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssvid.speedup.render import render_plan
-from ssvid.speedup.sound import AudioReader
+from ssvid.video.sound import AudioReader
 from ssvid.speedup.time_stretch import as_tape, keep_pitch
 from tests.speedups import RATE, clicks, heard, onsets, pitch_of, tone, uneven_plan, write_film
 

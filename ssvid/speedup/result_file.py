@@ -1,0 +1,221 @@
+"""The file of a result: picture, sound, subtitles, fonts, chapters and tags in one container, as far as that can hold them."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+
+from ssvid.errors import DataError
+from ssvid.files import atomic
+from ssvid.speedup.plan import SpeedPlan
+from ssvid.speedup.segment_encoder import FORMATS, SegmentEncoder
+from ssvid.speedup.sound import OPUS, AudioWriter
+from ssvid.speedup.subtitles import MILLISECOND, SubtitleTrack, described, read_subtitles
+from ssvid.video.decode import decode_in_order, open_video
+from ssvid.video.sound import SoundInfo, sound_streams
+
+OWN_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
+# tags that a container takes for more than words: to these it makes of a timecode a track that needs a constant rate
+REFUSED_TAGS = {".mp4": ("timecode",), ".mov": ("timecode",)}
+ATTACHMENTS = (".mkv",)
+BEGINNING = 3  # packets of each stream that prove a file can be written
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Luggage:
+    """What goes along with the picture: sound streams, subtitles, attached files, tags and chapters."""
+
+    sounds: Sequence[SoundInfo]
+    subtitles: Sequence[SubtitleTrack]
+    attachments: Sequence[av.stream.AttachmentStream]
+    tags: dict[str, str]
+    chapters: Sequence[Any]
+
+    def lighter(self) -> Iterator[tuple[str, Luggage]]:
+        """The same without one kind of thing, in words, and at last without any."""
+        kinds: dict[str, Any] = {"tags": {}, "chapters": (), "attachments": (), "subtitles": (), "sounds": ()}
+        for name, nothing in kinds.items():
+            if getattr(self, name):
+                yield name, replace(self, **{name: nothing})
+        yield "sound, subtitles, attachments, chapters and tags", Luggage((), (), (), {}, ())
+
+
+class ResultFile:
+    """Writes a result, once for a moment to learn what its container takes, and then whole.
+
+    Args:
+        plan: the plan.
+        source: the source, opened, at its beginning; it stays open.
+        parts: its encoded picture.
+        suffix: names the container.
+        audio: keep-pitch, pitch or mute.
+    """
+
+    def __init__(
+        self,
+        plan: SpeedPlan,
+        source: av.container.InputContainer,
+        parts: SegmentEncoder,
+        suffix: str,
+        audio: str,
+    ) -> None:
+        self._plan, self._source, self._parts, self._suffix, self._audio = plan, source, parts, suffix, audio
+        self._origin = _origin(plan.source)
+        self._luggage = self._packed()
+
+    def rehearse(self, out: Path) -> None:
+        """Write the beginning of the result beside `out`, and throw it away; what the container refuses is left out, with a warning.
+
+        Raises DataError where it cannot even be written without all that goes along, VideoError where the first frame cannot be encoded.
+        """
+        refusal = self._refusal(self._luggage, out)
+        if refusal is None:
+            return
+        for what, lighter in self._luggage.lighter():
+            if self._refusal(lighter, out) is None:
+                logger.warning(
+                    "%s: %s do not go into %s (FFmpeg: %s) and are left out",
+                    self._plan.source,
+                    what,
+                    self._suffix,
+                    refusal,
+                )
+                self._luggage = lighter
+                return
+        raise DataError(f"{out}: cannot be written: {refusal}")
+
+    def write(self, path: Path) -> Iterator[None]:
+        """Write the whole, when all parts are encoded; yields after every frame."""
+        with self._opened(path, self._luggage, self._parts.path(0)) as (out, video, others):
+            for packet in heapq.merge(self._parts.packets(video), *others, key=_moment):
+                out.mux(packet)
+                if packet.stream_index == video.index:
+                    yield
+
+    def _packed(self) -> Luggage:
+        """All that can go along; what cannot gets a warning."""
+        plan, source, suffix = self._plan, self._source, self._suffix
+        sounds = [] if self._audio == "mute" else sound_streams(plan.source)
+        subtitles = read_subtitles(source, plan.source, suffix, self._origin)
+        attachments = [stream for stream in source.streams if isinstance(stream, av.stream.AttachmentStream)]
+        tags = {name: value for name, value in source.metadata.items() if name.lower() not in OWN_TAGS}
+        refused = sorted(name for name in tags if name.lower() in REFUSED_TAGS.get(suffix, ()))
+        left = [f"the tag {name}" for name in refused]
+        if attachments and suffix not in ATTACHMENTS:
+            left.append(f"{len(attachments)} attached files")
+            attachments = []
+        left += _other_streams(source)
+        if left:
+            logger.warning("%s: left out of %s: %s", plan.source, suffix, ", ".join(left))
+        tags = {name: value for name, value in tags.items() if name not in refused}
+        return Luggage(sounds, subtitles, attachments, tags, self._chapters())
+
+    def _chapters(self) -> list[dict[str, Any]]:
+        """Chapters at their new times, without those of which nothing is left."""
+        chapters = []
+        for number, chapter in enumerate(self._source.chapters()):
+            ends = np.array([chapter["start"], chapter["end"]]) * float(chapter["time_base"] or 1) - self._origin
+            start, end = (round(float(moment) * 1000) for moment in self._plan.to_result(ends))
+            if start < end:
+                chapters.append({**chapter, "id": number, "start": start, "end": end, "time_base": MILLISECOND})
+        return chapters
+
+    def _refusal(self, luggage: Luggage, out: Path) -> str | None:
+        """Why a result with this luggage cannot be begun; None where it can."""
+        sample = self._parts.sample()
+        try:
+            with atomic(out.with_name(f"{out.name}.parts") / f"rehearsal{self._suffix}") as path:
+                with self._opened(path, luggage, sample) as (file, video, others):
+                    with av.open(str(sample)) as container:
+                        first = next(packet for packet in container.demux(video=0) if packet.size)
+                    first.stream, first.pts, first.dts = video, 0, 0
+                    beginnings = [islice(packets, BEGINNING) for packets in others]
+                    for packet in heapq.merge([first], *beginnings, key=_moment):
+                        file.mux(packet)
+        except (av.error.FFmpegError, ValueError) as error:
+            return getattr(error, "strerror", None) or str(error)
+        return None
+
+    @contextmanager
+    def _opened(
+        self, path: Path, luggage: Luggage, sample: Path
+    ) -> Iterator[tuple[av.container.OutputContainer, av.VideoStream, list[Iterator[av.Packet[Any]]]]]:
+        """The file, its picture's stream, and the packets of all its other streams."""
+        plan, codec = self._plan, OPUS if self._suffix == ".webm" else "aac"
+        with (
+            av.open(str(path), "w", format=FORMATS[self._suffix], options=self._options(luggage)) as out,
+            av.open(str(sample)) as first,
+        ):
+            video = self._picture(out, first.streams.video[0])
+            writers = [AudioWriter(plan, sound, self._origin, self._audio, out, codec) for sound in luggage.sounds]
+            for writer, sound in zip(writers, luggage.sounds, strict=True):
+                _describe(writer.stream, self._source.streams.audio[sound.number])
+            others = [writer.packets() for writer in writers]
+            others += [track.packets(plan, out, self._suffix) for track in luggage.subtitles]
+            for attached in luggage.attachments:
+                kind = attached.mimetype or "application/octet-stream"
+                out.add_attachment(attached.name or "attachment", kind, attached.data)
+            out.metadata.update(luggage.tags)
+            if luggage.chapters:
+                out.set_chapters(cast("list[av.container.core.Chapter]", luggage.chapters))
+            try:
+                yield out, video, others
+            finally:
+                for writer in writers:
+                    writer.close()
+
+    def _picture(self, out: av.container.OutputContainer, encoded: av.VideoStream) -> av.VideoStream:
+        video = out.add_stream_from_template(encoded)
+        video.time_base = self._parts.plan.tick
+        # Matroska writes the duration of a frame from it, which is an exact one only at a constant rate
+        video.codec_context.framerate = self._parts.plan.constant or Fraction(0)
+        best = self._source.streams.best("video")
+        if best is not None:
+            _describe(video, best)
+        return video
+
+    def _options(self, luggage: Luggage) -> dict[str, str]:
+        if self._suffix in (".mp4", ".mov"):
+            return {"movflags": "faststart"}
+        # unless the source says which of its streams are shown, the muxer marks the first ones
+        said = any(int(stream.disposition) for stream in self._source.streams)
+        return {"default_mode": "passthrough"} if said else {}
+
+
+def _describe(stream: av.stream.Stream, source: av.stream.Stream) -> None:
+    stream.metadata.update(described(source))
+    stream.disposition = source.disposition
+
+
+def _other_streams(source: av.container.InputContainer) -> list[str]:
+    """Words for the streams that no result holds."""
+    best = source.streams.best("video")
+    names = {"video": "further pictures", "data": "data streams", "unknown": "unknown streams"}
+    found = [stream for stream in source.streams if stream.type in names and stream is not best]
+    counts = {words: sum(names[stream.type] == words for stream in found) for words in names.values()}
+    return [f"{count} {words}" for words, count in counts.items() if count]
+
+
+def _moment(packet: av.Packet[Any]) -> Fraction:
+    stamp = packet.dts if packet.dts is not None else packet.pts or 0
+    return stamp * Fraction(packet.time_base or 1)
+
+
+def _origin(path: str) -> float:
+    """Seconds, in the container's time, of the first frame that decodes: zero of the plan."""
+    container, stream = open_video(path)
+    with container:
+        frame = next(decode_in_order(container, stream), None)
+        return 0.0 if frame is None or frame.time is None else frame.time
