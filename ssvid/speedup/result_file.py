@@ -114,7 +114,7 @@ class ResultFile:
         refused = sorted(name for name in tags if name.lower() in REFUSED_TAGS.get(suffix, ()))
         left = [f"the tag {name}" for name in refused]
         if attachments and suffix not in ATTACHMENTS:
-            left.append(f"{len(attachments)} attached files")
+            left.append(_count(len(attachments), "attached file"))
             attachments = []
         left += _other_streams(source)
         if left:
@@ -202,10 +202,13 @@ def _describe(stream: av.stream.Stream, source: av.stream.Stream) -> None:
 def _other_streams(source: av.container.InputContainer) -> list[str]:
     """Words for the streams that no result holds."""
     best = source.streams.best("video")
-    names = {"video": "further pictures", "data": "data streams", "unknown": "unknown streams"}
-    found = [stream for stream in source.streams if stream.type in names and stream is not best]
-    counts = {words: sum(names[stream.type] == words for stream in found) for words in names.values()}
-    return [f"{count} {words}" for words, count in counts.items() if count]
+    names = {"video": "further picture", "data": "data stream", "unknown": "unknown stream"}
+    others = [stream.type for stream in source.streams if stream is not best]
+    return [_count(others.count(kind), word) for kind, word in names.items() if kind in others]
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _moment(packet: av.Packet[Any]) -> Fraction:

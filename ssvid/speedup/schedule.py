@@ -15,7 +15,9 @@ TICKS = {".mp4": TICK, ".mov": TICK, ".mkv": Fraction(1, 1000), ".webm": Fractio
 CODECS = {".webm": "libvpx-vp9"}
 MOST = 1000  # frames a second
 SOME = 4  # edges, from which a rate can be told
-ROUNDED = 0.0006  # s by which the times of evenly spaced frames stray: many containers round them to milliseconds
+DENOMINATORS = (1, 2, 4, 10, 100, 1001)  # of rates, the plainest first
+EXACT = 1e-5  # s
+ROUNDED = 0.0011  # s by which the times of evenly spaced frames stray: many containers round them to milliseconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,9 @@ def _even_rate(edges: np.ndarray) -> Fraction | None:
     """The rate of frames that all last equally long, as far as containers of milliseconds can tell; None where they do not."""
     if len(edges) < SOME:
         return None
-    rate = _named_rate((len(edges) - 1) / float(edges[-1]))
-    even = np.arange(len(edges)) / float(rate)
-    return rate if rate <= MOST and float(np.abs(edges - even).max()) < ROUNDED else None
+    mean = (len(edges) - 1) / float(edges[-1])
+    rates = [Fraction(mean).limit_denominator(most) for most in DENOMINATORS] + [_named_rate(mean)]
+    errors = {rate: float(np.abs(edges - np.arange(len(edges)) / float(rate)).max()) for rate in rates if rate}
+    exact = [rate for rate in errors if errors[rate] < EXACT]
+    near = [rate for rate in errors if errors[rate] < ROUNDED]
+    return next((rate for rate in (*exact, *near) if rate <= MOST), None)
