@@ -90,7 +90,8 @@ def _make(recipe: Reencoding, task: PretextTask, video: VideoRecord) -> VideoRec
     path = cache_folder() / "reencodings" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.mp4"
     if not path.exists():
         _write(path, video, picks, (height, width), fresh.info, recipe.encoding)
-    copy = replace(fresh.info, path=str(path), width=width, height=height, rotation=0, seek=False, audio=False)
+    copy = replace(fresh.info, path=str(path), width=width, height=height, rotation=0, mirror=False, seek=False)
+    copy = replace(copy, audio=False, identity="")
     return replace(fresh, copy=copy)
 
 

@@ -78,7 +78,9 @@ class Curve:
         times, durations, natural = (np.asarray(plain[name], float) for name in ("times", "durations", "natural"))
         faster = np.asarray(plain["faster"], float).reshape(len(plain["rates"]), len(times))
         size = tuple(plain["size"]) if plain.get("size") else None
-        return cls(times, durations, tuple(plain["cuts"]), tuple(plain["rates"]), faster, natural, str(plain["by"]), size)
+        return cls(
+            times, durations, tuple(plain["cuts"]), tuple(plain["rates"]), faster, natural, str(plain["by"]), size
+        )
 
 
 def estimate_curve(

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from ssvid.video.decode import rotate, rotation_of
+from ssvid.video.orientation import Orientation
 
 TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
 UNKNOWN = (2, 0, 2, 2)  # FFmpeg's "unspecified" of each
@@ -32,9 +32,7 @@ class FrameFormat:
     pixel: Fraction
 
     @classmethod
-    def of(
-        cls, frame: av.VideoFrame, stream: av.VideoStream, size: tuple[int, int] | None = None
-    ) -> FrameFormat:
+    def of(cls, frame: av.VideoFrame, stream: av.VideoStream, size: tuple[int, int] | None = None) -> FrameFormat:
         """The look of a result whose source begins with this frame: tags of the frame, else of the stream.
 
         size: (height, width) in pixels as shown, for a source whose pictures change size; None: this frame's.
@@ -49,7 +47,7 @@ class FrameFormat:
             tags = (tags[0], FULL, *tags[2:])
         pixel = stream.sample_aspect_ratio or SQUARE  # 0: unknown
         height, width = (side + side % 2 for side in size or (picture.height, picture.width))
-        return cls(height, width, tags, 1 / pixel if rotation_of(frame) % 180 else pixel)
+        return cls(height, width, tags, 1 / pixel if Orientation.of(frame).lying else pixel)
 
     def put_on(self, context: av.VideoCodecContext) -> None:
         """Set up an encoder for it."""
@@ -79,7 +77,9 @@ class FrameFormat:
             canvas = np.full((self.height // share, self.width // share), GREY, np.uint8)
             if number == 0:
                 canvas[:] = BLACK[FULL if self.tags[1] == FULL else LIMITED]
-            top, left = (2 * ((whole - part) // 4) // share for whole, part in ((self.height, height), (self.width, width)))
+            top, left = (
+                2 * ((whole - part) // 4) // share for whole, part in ((self.height, height), (self.width, width))
+            )
             canvas[top : top + height // share, left : left + width // share] = _plane(plane)
             planes.append(canvas)
         return _packed(planes)
@@ -87,11 +87,10 @@ class FrameFormat:
 
 def prepare(frame: av.VideoFrame) -> av.VideoFrame:
     """The frame as yuv420p, upright, an odd side made even by repeating its last row or column."""
-    picture = _converted(frame)
-    turn = rotation_of(frame)
-    if turn == 0 and frame.height % 2 == 0 and frame.width % 2 == 0:
+    picture, orientation = _converted(frame), Orientation.of(frame)
+    if orientation == Orientation() and frame.height % 2 == 0 and frame.width % 2 == 0:
         return picture
-    luma, *chroma = (rotate(_plane(plane), turn) for plane in picture.planes)
+    luma, *chroma = (orientation.apply(_plane(plane)) for plane in picture.planes)
     luma = np.pad(
         luma, ((0, luma.shape[0] % 2), (0, luma.shape[1] % 2)), mode="edge"
     )  # chroma planes are rounded up already

@@ -23,6 +23,7 @@ from ssvid.speedup.sound import OPUS, AudioWriter
 from ssvid.speedup.subtitles import MILLISECOND, SubtitleTrack, described, read_subtitles
 from ssvid.video.decode import decode_in_order, open_video
 from ssvid.video.sound import SoundInfo, sound_streams
+from ssvid.video.times import shown_as_decoded
 
 OWN_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 # tags that a container takes for more than words: to these it makes of a timecode a track that needs a constant rate
@@ -221,4 +222,7 @@ def _origin(path: str) -> float:
     container, stream = open_video(path)
     with container:
         frame = next(decode_in_order(container, stream), None)
-        return 0.0 if frame is None or frame.time is None else frame.time
+        if frame is None:
+            return 0.0
+        stamp = frame.dts if shown_as_decoded(container, stream) else frame.pts
+        return 0.0 if stamp is None or not stream.time_base else float(stamp * stream.time_base)

@@ -84,7 +84,11 @@ def schedule(plan: SpeedPlan, suffix: str, fps: float | None = None) -> Schedule
 def _named_rate(fps: float) -> Fraction:
     """A rate as a fraction: 29.97 and 23.976 mean 30000/1001 and 24000/1001, as cameras and editors count."""
     whole = Fraction(round(fps * 1001 / 1000) * 1000, 1001)
-    return whole if abs(float(whole) - fps) < 0.005 and abs(fps - round(fps)) > 1e-6 else Fraction(fps).limit_denominator(1001)
+    return (
+        whole
+        if abs(float(whole) - fps) < 0.005 and abs(fps - round(fps)) > 1e-6
+        else Fraction(fps).limit_denominator(1001)
+    )
 
 
 def _even_rate(edges: np.ndarray) -> Fraction | None:

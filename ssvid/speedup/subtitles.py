@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from ssvid.speedup.plan import SpeedPlan
-from ssvid.video.clock import PacketClock
+from ssvid.video.times import demux
 
 # kinds a container takes as they are, and the kind of text that others become
 PICTURES = ("hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle")
@@ -26,7 +26,9 @@ READABLE = ("subrip", "ass", "ssa", "webvtt", "mov_text", "text")
 PLAIN_HEADER = b"[Script Info]\n"  # of a stream that brings no styles
 MILLISECOND = Fraction(1, 1000)
 
-Moment = tuple["av.Packet[Any]", float, float | None]  # a packet, its seconds from the first frame, and its end where it says
+Moment = tuple[
+    "av.Packet[Any]", float, float | None
+]  # a packet, its seconds from the first frame, and its end where it says
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +91,7 @@ class SubtitleTrack:
             if pictures or stop > start:
                 yield packet, start, max(start, stop)
 
-    def _as_text(
-        self, packet: av.Packet[Any], target: av.subtitles.stream.SubtitleStream
-    ) -> av.Packet[Any] | None:
+    def _as_text(self, packet: av.Packet[Any], target: av.subtitles.stream.SubtitleStream) -> av.Packet[Any] | None:
         """The subtitle in the target's kind of text; None where nothing is said."""
         said = self.stream.codec_context.decode2(packet)
         return None if said is None or len(said) == 0 else target.codec_context.encode_subtitle(said)
@@ -105,7 +105,7 @@ def read_subtitles(source: av.container.InputContainer, name: str, suffix: str, 
     taken = [stream for stream in source.streams.subtitles if _fits(stream, name, suffix)]
     moments: dict[int, list[Moment]] = {stream.index: [] for stream in taken}
     try:
-        for packet in PacketClock(source).packets(*taken) if taken else ():
+        for packet in demux(source, *taken) if taken else ():
             silent = 2 if kind_of(packet.stream) == "mov_text" else 0  # mov_text writes its pauses as two bytes
             if packet.size > silent and packet.pts is not None and packet.time_base is not None:
                 start = float(packet.pts * packet.time_base) - origin

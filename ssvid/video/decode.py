@@ -1,20 +1,22 @@
-"""How one file is decoded: its stream, its frames in order (PyAV), its frames at random (decord), one scaler for both.
+"""How one file is decoded: its stream, its frames in order (PyAV), and their scaler.
 
-Both ways run FFmpeg's filters `transpose`, `scale` and `format=rgb24`, which decord has built in: they give the same
-pixels, bit for bit, whatever the rotation, colour matrix, range, bit depth and size.
+It runs FFmpeg's filters `transpose`, `scale` and `format=rgb24`, which decord has built in: both ways of reading give the same pixels, bit
+for bit, whatever the rotation, colour matrix, range, bit depth and size.
 """
 
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import av
 import numpy as np
 
 from ssvid.errors import VideoError
+from ssvid.video.boxes import is_encrypted, top_boxes
+from ssvid.video.orientation import Orientation
+from ssvid.video.times import demux
 
 MAX_SIDE = 16384
 MAX_PIXELS = 1 << 26  # twice an 8K frame; a header that claims more is damaged or hostile
@@ -58,7 +60,7 @@ def open_video(path: str) -> tuple[av.container.InputContainer, av.VideoStream]:
 
 
 def _why_not_open(path: str, error: Exception) -> str:
-    boxes = dict(_boxes(path))
+    boxes = top_boxes(path)
     if "ftyp" in boxes and "moov" not in boxes:
         return "is truncated: its index (the moov box) is missing; fetch or record it again"
     reason = getattr(error, "strerror", None) or str(error)
@@ -74,7 +76,7 @@ def _stream(path: str, container: av.container.InputContainer) -> av.VideoStream
         raise VideoError(path, "has sound but no video" if container.streams.audio else "holds no video stream")
     if stream.disposition & av.stream.Disposition.attached_pic:
         raise VideoError(path, "has a cover picture but no video")
-    if "mp4" in name and _encrypted(path):
+    if "mp4" in name and is_encrypted(path):
         raise VideoError(path, "is encrypted; decrypt it first")
     context = stream.codec_context
     if context is None:
@@ -90,46 +92,12 @@ def _stream(path: str, container: av.container.InputContainer) -> av.VideoStream
     return stream
 
 
-def _boxes(path: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """(type, (start, end)) of the top boxes of an mp4."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        at = 0
-        while at + 8 <= size:
-            file.seek(at)
-            length, kind = struct.unpack(">I4s", file.read(8))
-            if length == 1:
-                large = file.read(8)
-                length = int.from_bytes(large, "big") if len(large) == 8 else 0
-            length = length or size - at
-            if length < 8:
-                return
-            yield kind.decode("latin-1"), (at, min(at + length, size))
-            at += length
-
-
-def _encrypted(path: str) -> bool:
-    """Whether an mp4 declares common encryption of video; its samples may decode, into noise."""
-    for kind, (start, end) in _boxes(path):
-        if kind == "moov":
-            with open(path, "rb") as file:
-                file.seek(start)
-                return b"encv" in file.read(end - start)
-    return False
-
-
-@dataclass
-class Demuxed:
-    """How far a file was read: packets so far (one a frame, hidden frames included), and their latest time in seconds."""
-
-    packets: int = 0
-    reached: float = 0.0
-
-
 def decode_in_order(
-    container: av.container.InputContainer, stream: av.VideoStream, demuxed: Demuxed | None = None
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    seen: Callable[[av.Packet[Any]], None] = lambda packet: None,
 ) -> Iterator[av.VideoFrame]:
-    """Every frame in order of presentation; `demuxed` is kept up to date on the way.
+    """Every frame in order of presentation, stamped on the clock that its sound shares; `seen` is called for every packet.
 
     What cannot be decoded before the first good frame (a recording that begins between key frames) is passed over; a
     later error is raised, because the frames after it depend on what was lost.
@@ -137,13 +105,9 @@ def decode_in_order(
     Raises:
         av.error.FFmpegError: data in the middle of the file cannot be read or decoded.
     """
-    demuxed = demuxed or Demuxed()
     started = False
-    for packet in container.demux(stream):
-        demuxed.packets += packet.size > 0
-        if packet.pts is not None and packet.time_base is not None:
-            time = float((packet.pts - (stream.start_time or 0)) * packet.time_base)
-            demuxed.reached = max(demuxed.reached, time)
+    for packet in demux(container, stream):
+        seen(packet)
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
@@ -155,20 +119,9 @@ def decode_in_order(
             yield frame
 
 
-def rotation_of(frame: av.VideoFrame) -> int:
-    """Degrees clockwise to turn the frame for showing; angles between the quarter turns count as 0, as in decord."""
-    turn = -frame.rotation % 360
-    return turn if turn in (90, 180, 270) else 0
-
-
 def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """(height, width) of a frame as shown, turned by its rotation."""
-    return (frame.width, frame.height) if rotation_of(frame) % 180 else (frame.height, frame.width)
-
-
-def rotate(picture: np.ndarray, rotation: int) -> np.ndarray:
-    """Turn an array (H,W,...) by degrees clockwise."""
-    return np.rot90(picture, -rotation // 90)
+    """(height, width) of a frame as shown, turned upright."""
+    return (frame.width, frame.height) if Orientation.of(frame).lying else (frame.height, frame.width)
 
 
 class Scaler:
@@ -177,11 +130,11 @@ class Scaler:
     Args:
         height: pixels as shown.
         width: pixels as shown.
-        rotation: degrees clockwise.
+        orientation: what turns them upright.
     """
 
-    def __init__(self, height: int, width: int, rotation: int) -> None:
-        self.size, self.rotation = (height, width), rotation
+    def __init__(self, height: int, width: int, orientation: Orientation) -> None:
+        self.size, self.orientation = (height, width), orientation
         self._graph: av.filter.Graph | None = None
         self._takes: tuple[int, int, str] | None = None
 
@@ -198,44 +151,7 @@ class Scaler:
         nodes = [
             graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
         ]
-        turns = {0: [], 90: ["clock"], 180: ["clock", "clock"], 270: ["cclock"]}[self.rotation]
-        nodes += [graph.add("transpose", turn) for turn in turns]
+        nodes += [graph.add(name, arguments) for name, arguments in self.orientation.filters]
         nodes += [graph.add("scale", f"{self.size[1]}:{self.size[0]}"), graph.add("format", "rgb24")]
         graph.link_nodes(*nodes, graph.add("buffersink")).configure()
         return graph
-
-
-def at_random(path: str, indices: Sequence[int], height: int, width: int) -> tuple[np.ndarray, int]:
-    """Frames by decord's random access, with a fresh reader: uint8 (T,H,W,C), and the number of frames decord counts.
-
-    Right only for files on which it was verified (`VideoInfo.seek`).
-
-    Args:
-        path: the file.
-        indices: frames, sorted and unique, so that the reader only goes forward.
-        height: pixels as shown.
-        width: pixels as shown.
-
-    Raises:
-        VideoError: decord cannot decode a frame; names it.
-    """
-    import decord  # loads in half a second, and reading in order never needs it
-
-    decord.logging.set_level(decord.logging.QUIET)
-    out = np.empty((len(indices), height, width, 3), np.uint8)
-    number = -1
-    try:
-        reader = decord.VideoReader(os.path.abspath(path), num_threads=1, height=height, width=width)
-        for slot, number in enumerate(indices):
-            # get_batch does the same, but fails at widths whose padded rows decord takes for more channels: 48 and 72
-            # with FFmpeg built for AVX2, 48, 96 and 144 with AVX-512 (a row of 4 x width bytes). One by one the
-            # padding can be cut off; where there is none, this is a plain copy.
-            out[slot] = reader[number].asnumpy().reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
-    except (decord.DECORDError, RuntimeError, IndexError, ValueError, StopIteration) as error:
-        what = "cannot be opened" if number < 0 else f"frame {number} cannot be decoded"
-        raise VideoError(path, f"{what} by decord ({_first_line(error)}); index the file again") from None
-    return out, len(reader)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ssvid.errors import VideoError
 from ssvid.files import atomic
+from ssvid.video.identity import identify
 from ssvid.video.info import VideoInfo, short_side
 from ssvid.video.transcode import upright_frames
 
@@ -38,8 +39,10 @@ def keep_raw(path: str | os.PathLike[str], target: str | os.PathLike[str], info:
         codec=CODEC,
         container="npy",
         rotation=0,
+        mirror=False,
         audio=False,
         seek=True,
+        identity=identify(target),
     )
 
 

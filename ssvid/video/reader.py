@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 
@@ -9,9 +10,11 @@ import av
 import numpy as np
 
 from ssvid.errors import VideoError
-from ssvid.video.decode import Scaler, at_random, check_file, decode_in_order, open_video
+from ssvid.video.decode import Scaler, check_file, decode_in_order, open_video
 from ssvid.video.guard import Guard
+from ssvid.video.identity import check_unchanged
 from ssvid.video.info import VideoInfo, short_side
+from ssvid.video.random_access import at_random
 from ssvid.video.raw import CODEC, read_raw
 from ssvid.video.scan import LIMIT, scan
 
@@ -20,6 +23,9 @@ __all__ = ["Size", "Video", "VideoInfo", "probe", "short_side"]
 Size = int | tuple[int, int] | None
 # seconds by which a time may miss a frame's and still mean that frame: rounding of floats, far below any frame distance
 SLACK = 1e-6
+
+logger = logging.getLogger(__name__)
+_told: set[str] = set()  # files whose failing random access was reported
 
 
 def probe(path: str | os.PathLike[str], limit: float = LIMIT, *, guard: Guard | None = None) -> VideoInfo:
@@ -80,23 +86,33 @@ class Video:
 
         Raises:
             IndexError: an index outside the video.
-            VideoError: the file cannot be decoded there; names the frame.
+            VideoError: the file cannot be decoded there, which names the frame; or it is not the one that was scanned.
         """
         wanted = self._checked(indices)
         height, width = self._size(size)
         if len(wanted) == 0:
             return np.empty((0, height, width, 3), np.uint8)
         unique, back = np.unique(wanted, return_inverse=True)
+        if self.info.identity:
+            check_unchanged(self.path, self.info.identity)
+        decoded = self._decoded(unique.tolist(), height, width)
+        return decoded if np.array_equal(unique, wanted) else decoded[back]
+
+    def _decoded(self, wanted: list[int], height: int, width: int) -> np.ndarray:
+        """Frames that are sorted and unique, read in the quickest way that is right for the file."""
         if self.info.codec == CODEC:
-            decoded = read_raw(self.path, unique.tolist(), height, width)
-        elif self.info.seek:
+            return read_raw(self.path, wanted, height, width)
+        if self.info.seek:
             # decord's wheel brings a libnvblas that takes over the BLAS of a torch imported after it, which then crashes
             import torch  # noqa: F401
 
-            decoded, _ = at_random(check_file(self.path), unique.tolist(), height, width)
-        else:
-            decoded = _read_in_order(self.path, unique.tolist(), Scaler(height, width, self.info.rotation))
-        return decoded if np.array_equal(unique, wanted) else decoded[back]
+            try:
+                return at_random(check_file(self.path), wanted, height, width, self.info)
+            except VideoError as error:
+                if self.path not in _told:
+                    _told.add(self.path)
+                    logger.warning("%s: %s; it is read in order instead, which is slower", self.path, error.reason)
+        return _read_in_order(self.path, wanted, Scaler(height, width, self.info.orientation))
 
     def at(self, seconds: float | Sequence[float] | np.ndarray, size: Size = None) -> np.ndarray:
         """Return the frames on screen at some times, uint8 (T,H,W,C); see `index_at` and `frames`."""

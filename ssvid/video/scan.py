@@ -16,40 +16,30 @@ import logging
 import os
 import time
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from ssvid.errors import VideoError
-from ssvid.video.decode import (
-    Demuxed,
-    Scaler,
-    at_random,
-    check_file,
-    decode_in_order,
-    open_video,
-    rotate,
-    rotation_of,
-    shown_size,
-)
+from ssvid.video.decode import Scaler, check_file, decode_in_order, open_video, shown_size
 from ssvid.video.guard import Guard, heartbeat
+from ssvid.video.identity import identify
 from ssvid.video.info import VideoInfo, short_side
-from ssvid.video.shots import ShotDetector, Shots, grey
+from ssvid.video.orientation import Orientation
+from ssvid.video.seek import InOrder, PacketTable, fingerprint, seeks_right
+from ssvid.video.shots import ShotDetector, Shots
+from ssvid.video.times import last_stays, shown_as_decoded, timing
 
 LIMIT = 600.0
 STALL = 30.0
-SEEK_LIMIT = 30.0
-DEFAULT_RATE = 25.0  # frames a second where a file says nothing at all
 SMALL = 64
 LONG_SIDE = 4 * SMALL  # a banner of 16384x16 pixels stays small too
 BORDER_EVERY = 10
 ENOUGH = 0.9
-GRID = 16  # a frame is recognised by its checksum, or by its print: GRID x GRID of its small grey pixels
-MARGIN = 0.3  # mean difference of two prints, in grey levels, from which they count as different
-UNLIKE = 3.0  # mean difference of prints that no two decoders show on the same frame
-SINGLES = 6
-WINDOW = 16
+SAME_ASPECT = 0.02
 
 logger = logging.getLogger(__name__)
 
@@ -59,22 +49,17 @@ class _Pass:
     """What the sequential pass saw; seconds and pixels as shown unless said otherwise."""
 
     shots: Shots
-    prints: np.ndarray  # uint8 (frames, GRID * GRID)
-    sums: np.ndarray  # uint32 (frames,), checksums of the small frames
-    stamps: list[int | None]  # in ticks
+    in_order: InOrder
     stays: float  # time of the last frame on screen, 0 where the file does not say
     tick: float
     rate: float  # frames a second by the container, 0 where it does not say
-    reordered_avi: bool  # AVI with B-frames
     height: int
     width: int
-    rotation: int
+    orientation: Orientation
     codec: str
     container: str
     audio: bool
     damage: str
-    corrupt: bool  # whether the decoder had to make up parts of frames
-    seconds: float  # the pass took
 
 
 def scan(path: str | os.PathLike[str], limit: float = LIMIT, *, guard: Guard | None = None) -> tuple[VideoInfo, Shots]:
@@ -89,82 +74,126 @@ def scan(path: str | os.PathLike[str], limit: float = LIMIT, *, guard: Guard | N
         VideoError: the file is missing, empty, no video, damaged, encrypted, of absurd size, or its decoder hangs or crashes.
     """
     path = check_file(path)
+    identity = identify(path)
     with contextlib.ExitStack() as stack:
         guard = guard or stack.enter_context(Guard())
         seen: _Pass = guard.run(_decode, path, limit=limit, stall=STALL)
         if seen.damage:
             logger.warning("%s: %s", path, seen.damage)
-        seek = _seeks_right(guard, path, seen)
-    times, variable = _times(seen)
-    fps = _fps(times, seen.rate)
+        shown = timing(seen.in_order.stamps, seen.tick, seen.rate, seen.stays)
+        seek = seeks_right(guard, path, seen.in_order, shown.times, shown.fps, seen.container, seen.codec)
     info = VideoInfo(
         path=path,
-        frames=len(times),
-        fps=fps,
-        duration=float(times[-1]) + (seen.stays if variable and seen.stays else 1 / fps),
+        frames=len(shown.times),
+        fps=shown.fps,
+        duration=shown.duration,
         width=seen.width,
         height=seen.height,
         codec=seen.codec,
         container=seen.container,
-        rotation=seen.rotation,
+        rotation=seen.orientation.rotation,
+        mirror=seen.orientation.mirror,
         audio=seen.audio,
         seek=seek,
-        variable=variable,
-        times=times,
+        variable=shown.variable,
+        times=shown.times,
+        identity=identity,
     )
     return info, seen.shots
+
+
+class _Watch:
+    """Takes the decoded frames one by one and keeps a few numbers of each."""
+
+    def __init__(self) -> None:
+        self.pts: list[int | None] = []
+        self.dts: list[int | None] = []
+        self.prints: list[np.ndarray] = []
+        self.sums: list[int] = []
+        self.sizes: dict[tuple[int, int], None] = {}  # in the order in which they came
+        self.corrupt = False
+        self.last: av.VideoFrame | None = None
+        self._detector, self._to_grey = ShotDetector(), VideoReformatter()
+        self._scaler: Scaler | None = None
+
+    def add(self, frame: av.VideoFrame) -> None:
+        """Take the next frame."""
+        size = shown_size(frame)
+        self._scaler = self._scaler or Scaler(*_small_size(*size), Orientation.of(frame))
+        small = self._scaler(frame)
+        self._detector.add(small)
+        self.prints.append(fingerprint(small))
+        self.sums.append(zlib.crc32(small.tobytes()))
+        if len(self.pts) % BORDER_EVERY == 0:
+            grey = self._to_grey.reformat(frame, format="gray").to_ndarray()
+            self._detector.add_borders(self._scaler.orientation.apply(grey))
+        self.sizes[size] = None
+        self.pts.append(frame.pts)
+        self.dts.append(frame.dts)
+        self.corrupt = self.corrupt or frame.is_corrupt
+        self.last = frame
+
+    @property
+    def orientation(self) -> Orientation:
+        """That of the first frame, to which all are turned."""
+        return self._scaler.orientation if self._scaler else Orientation()
+
+    @property
+    def shots(self) -> Shots:
+        """What the frames amount to; black bars only where they stand at one place in all."""
+        shots = self._detector.result()
+        return shots if len(self.sizes) == 1 else replace(shots, bars=(0, 0, 0, 0))
+
+    @property
+    def small(self) -> tuple[int, int]:
+        """(height, width) of the small frames."""
+        return self._scaler.size if self._scaler else (0, 0)
 
 
 def _decode(path: str) -> _Pass:
     """The sequential pass; runs in the child."""
     began = time.monotonic()
-    stamps: list[int | None] = []
-    detector, demuxed, damage = ShotDetector(), Demuxed(), ""
-    prints, sums = [], []
-    scaler, frame, corrupt = None, None, False
+    watch, packets, damage = _Watch(), PacketTable(), ""
     container, stream = open_video(path)
-    tick, rate = float(stream.time_base or 0), float(stream.average_rate or 0)
     with container:
         try:
-            for frame in decode_in_order(container, stream, demuxed):
-                scaler = scaler or _small_scaler(frame)
-                small = scaler(frame)
-                prints.append(_print(detector.add(small)))
-                sums.append(zlib.crc32(small.tobytes()))
-                if len(stamps) % BORDER_EVERY == 0:
-                    detector.add_borders(rotate(frame.reformat(format="gray").to_ndarray(), scaler.rotation))
-                stamps.append(frame.pts)
-                corrupt = corrupt or frame.is_corrupt
+            for frame in decode_in_order(container, stream, packets.add):
+                watch.add(frame)
                 heartbeat()
         except av.error.FFmpegError as error:
-            damage = f"is damaged after {len(stamps)} frames (FFmpeg: {error.strerror})"
-        if frame is None or scaler is None:
+            damage = f"is damaged after {len(watch.pts)} frames (FFmpeg: {error.strerror})"
+        if watch.last is None:
             raise VideoError(path, damage or "holds no frame that decodes; it is damaged, or only its header is there")
-        _refuse_short(path, container, stream, demuxed, len(stamps), damage)
-        height, width = shown_size(frame)
+        _refuse_short(path, container, stream, packets, len(watch.pts), damage)
+        stamps = watch.dts if shown_as_decoded(container, stream) else watch.pts
+        height, width = _chosen_size(watch.sizes)
+        sound = not (damage or watch.corrupt or watch.orientation.mirror or len(watch.sizes) > 1)
+        sums, prints = np.array(watch.sums, np.uint32), np.stack(watch.prints)
         return _Pass(
-            shots=detector.result(),
-            prints=np.stack(prints),
-            sums=np.array(sums, np.uint32),
-            stamps=stamps,
-            stays=(getattr(frame, "duration", None) or 0) * tick,
-            tick=tick,
-            rate=rate,
-            reordered_avi=container.format.name == "avi" and bool(stream.codec_context.has_b_frames),
+            shots=watch.shots,
+            in_order=InOrder(packets, stamps, prints, sums, watch.small, sound, time.monotonic() - began),
+            stays=last_stays(watch.last, container, stream, stamps[-1]),
+            tick=float(stream.time_base or 0),
+            rate=float(stream.average_rate or 0),
             height=height,
             width=width,
-            rotation=scaler.rotation,
+            orientation=watch.orientation,
             codec=stream.codec_context.codec.canonical_name,
             container=container.format.name,
             audio=bool(container.streams.audio),
             damage=damage,
-            corrupt=corrupt,
-            seconds=time.monotonic() - began,
         )
 
 
-def _small_scaler(frame: av.VideoFrame) -> Scaler:
-    return Scaler(*_small_size(*shown_size(frame)), rotation_of(frame))
+def _chosen_size(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """(height, width) in which a file is shown whose picture changes size: the largest one that has the aspect of the first.
+
+    sizes: (height, width) in the order in which they came.
+    """
+    sizes = list(sizes)
+    first = sizes[0]
+    alike = [size for size in sizes if abs(size[0] * first[1] / (size[1] * first[0]) - 1) < SAME_ASPECT]
+    return max(alike, key=lambda size: size[0] * size[1])
 
 
 def _small_size(height: int, width: int) -> tuple[int, int]:
@@ -172,23 +201,17 @@ def _small_size(height: int, width: int) -> tuple[int, int]:
     return min(height, LONG_SIDE), min(width, LONG_SIDE)
 
 
-def _print(grey: np.ndarray) -> np.ndarray:
-    rows, columns = (np.linspace(0, side - 1, GRID).round().astype(int) for side in grey.shape)
-    result: np.ndarray = grey[np.ix_(rows, columns)].round().astype(np.uint8).ravel()
-    return result
-
-
 def _refuse_short(
     path: str,
     container: av.container.InputContainer,
     stream: av.VideoStream,
-    demuxed: Demuxed,
+    packets: PacketTable,
     good: int,
     damage: str,
 ) -> None:
     rate = float(stream.average_rate or 0)
     # frames that an edit list hides were read too, and an AVI counts the slots it leaves empty
-    read = good if damage else max(demuxed.packets, demuxed.reached * rate)
+    read = good if damage else max(len(packets.stamps), packets.reached * rate)
     announced = stream.frames
     if damage and not announced:
         # rougher, for sound may outlast the picture: good enough where something is known to be broken
@@ -200,101 +223,3 @@ def _refuse_short(
             f"{damage}: only {good} of {announced} frames decode; fetch it again, or keep what is left with "
             "`ffmpeg -i IN -c:v libx264 OUT.mp4`",
         )
-
-
-def _times(seen: _Pass) -> tuple[np.ndarray, bool]:
-    """Seconds of every frame from 0, and whether their distances vary."""
-    if not _stamps_in_order(seen):
-        return np.arange(len(seen.stamps)) / (seen.rate or DEFAULT_RATE), False
-    stamps = np.asarray(seen.stamps, np.float64)
-    gaps = np.diff(stamps) * seen.tick
-    usual = float(np.median(gaps)) if len(gaps) else 0.0
-    # a container that rounds to its tick moves a frame by one
-    variable = bool(len(gaps)) and float(np.abs(gaps - usual).max()) > max(usual / 10, 1.5 * seen.tick)
-    return (stamps - stamps[0]) * seen.tick, variable
-
-
-def _stamps_in_order(seen: _Pass) -> bool:
-    """Whether the stamps are those of presentation: AVI stamps packets as they are decoded, which B-frames reorder."""
-    if seen.reordered_avi or None in seen.stamps:
-        return False
-    return bool((np.diff(np.asarray(seen.stamps, np.float64)) > 0).all())
-
-
-def _fps(times: np.ndarray, rate: float) -> float:
-    """The mean rate; the container's where the two agree, which is free of rounding."""
-    if len(times) < 2:
-        return rate or DEFAULT_RATE
-    mean = (len(times) - 1) / float(times[-1])
-    return rate if rate and abs(mean / rate - 1) < 0.01 else mean
-
-
-def _seeks_right(guard: Guard, path: str, seen: _Pass) -> bool:
-    """Whether decord counts and gives the frames of the sequential pass; a crash or a hang there is a no.
-
-    It finds frames by the stamps of packets. Where those are not in order, a sample proves too little: one window in
-    fifty was wrong on a file whose samples were right. Nothing is lost on such files: a 16-frame clip of UCF101 takes
-    28 ms in order and 49 ms at random.
-    """
-    if not _stamps_in_order(seen):
-        return False
-    if seen.damage or seen.corrupt:  # what is made up for lost parts depends on where decoding began
-        return False
-    requests = _requests(seen)
-    size = _small_size(seen.height, seen.width)
-    try:
-        answers = guard.run(_ask_decord, path, requests, size, limit=SEEK_LIMIT + 4 * seen.seconds)
-    except VideoError as error:
-        logger.info("%s: no random access, read in order instead: %s", path, error.reason)
-        return False
-    return all(
-        count == len(seen.sums) and all(_same_frame(seen, *asked) for asked in zip(request, prints, sums, strict=True))
-        for request, (prints, sums, count) in zip(requests, answers, strict=True)
-    )
-
-
-def _requests(seen: _Pass) -> list[list[int]]:
-    """Sorted frames to ask for, each list with a fresh reader: single ones, a window, a spread, and the last.
-
-    Single frames are chosen among those unlike their neighbours: real files repeat frames exactly, and those prove
-    nothing.
-    """
-    count = len(seen.sums)
-    rng = np.random.default_rng(count)
-    change = np.abs(np.diff(seen.prints.astype(np.int16), axis=0)).mean(axis=1)
-    change = np.where(seen.sums[1:] == seen.sums[:-1], 0, np.maximum(change, 1e-6))
-    unlike = np.minimum(np.r_[np.inf, change], np.r_[change, np.inf])
-    for least in (MARGIN, 1e-6, 0):
-        among = np.flatnonzero(unlike >= least)
-        if len(among) >= SINGLES:
-            break
-    singles = rng.choice(among, min(SINGLES, len(among)), replace=False)
-    start = int(rng.integers(0, max(1, count - WINDOW)))
-    spread = np.sort(rng.choice(count, min(WINDOW, count), replace=False))
-    window = range(start, min(start + WINDOW, count))
-    return [*([int(single)] for single in singles), list(window), spread.tolist(), [count - 1]]
-
-
-def _ask_decord(
-    path: str, requests: list[list[int]], size: tuple[int, int]
-) -> list[tuple[list[np.ndarray], list[int], int]]:
-    """Prints and checksums of the frames asked for, and decord's count of frames, by request; runs in the child."""
-    answers = []
-    for request in requests:
-        frames, count = at_random(path, request, *size)
-        answers.append(
-            ([_print(grey(frame)) for frame in frames], [zlib.crc32(frame.tobytes()) for frame in frames], count)
-        )
-    return answers
-
-
-def _same_frame(seen: _Pass, index: int, asked: np.ndarray, checksum: int) -> bool:
-    """Whether decord's frame is frame `index` of the sequential pass; exact duplicates count as the same.
-
-    PyAV and decord bring an FFmpeg each. Where their decoders agree to the bit, and those of nearly all codecs do, the
-    checksum decides; else the nearest print.
-    """
-    if checksum in seen.sums:
-        return bool(seen.sums[index] == checksum)
-    distance = np.abs(seen.prints.astype(np.int16) - asked.astype(np.int16)).mean(axis=1)
-    return bool(distance[index] <= min(float(distance.min()) + MARGIN / 2, UNLIKE))

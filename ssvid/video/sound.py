@@ -17,9 +17,9 @@ import av
 import numpy as np
 
 from ssvid.errors import VideoError
-from ssvid.video.clock import PacketClock
 from ssvid.video.decode import open_video
 from ssvid.video.guard import Guard, heartbeat
+from ssvid.video.times import demux
 
 GAP = 0.010  # s by which sound may stray from its time stamps before it is put right: containers round theirs
 BEHIND = 0.5  # s kept before the place asked for last, more than a window looks back
@@ -188,7 +188,7 @@ class _Frames:
 
     def __iter__(self) -> Iterator[av.AudioFrame]:
         damaged = 0
-        packets = PacketClock(self.container).packets(self._stream)
+        packets = demux(self.container, self._stream)
         while damaged <= DAMAGED:
             heartbeat()
             try:

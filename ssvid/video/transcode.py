@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ssvid.errors import VideoError
-from ssvid.video.decode import Scaler, decode_in_order, open_video, rotation_of
+from ssvid.video.decode import Scaler, decode_in_order, open_video
 from ssvid.video.guard import heartbeat
 from ssvid.video.info import VideoInfo, short_side
+from ssvid.video.orientation import Orientation
 from ssvid.video.writer import write_video
 
 GOP = 8  # frames from key frame to key frame: a random clip decodes 4 frames too many on average
@@ -41,7 +42,7 @@ def upright_frames(path: str, height: int, width: int, count: int) -> Iterator[n
             decode_in_order(container, stream), count
         ):  # damage after the last verified frame is not reached
             if scaler is None:
-                scaler = Scaler(height, width, rotation_of(frame))
+                scaler = Scaler(height, width, Orientation.of(frame))
             heartbeat()
             number += 1
             yield scaler(frame)
