@@ -64,7 +64,7 @@ def render_plan(
         with source:
             parts = SegmentEncoder(parts_folder(out), plan.source, plan.identity, frames, suffix, plan.curve.size)
             result = ResultFile(plan, source, parts, suffix, audio)
-            result.rehearse(out)
+            result.rehearse()
             parts.encode(lambda done, total: progress("rendering", done, total))
             with atomic(out) as temporary:
                 for done, _ in enumerate(result.write(temporary), start=1):

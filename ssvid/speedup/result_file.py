@@ -16,7 +16,6 @@ import av
 import numpy as np
 
 from ssvid.errors import DataError
-from ssvid.files import atomic
 from ssvid.speedup.plan import SpeedPlan
 from ssvid.speedup.segment_encoder import FORMATS, SegmentEncoder
 from ssvid.speedup.sound import OPUS, AudioWriter
@@ -76,16 +75,16 @@ class ResultFile:
         self._origin = _origin(plan.source)
         self._luggage = self._packed()
 
-    def rehearse(self, out: Path) -> None:
-        """Write the beginning of the result beside `out`, and throw it away; what the container refuses is left out, with a warning.
+    def rehearse(self) -> None:
+        """Write the beginning of the result among the parts, and throw it away; what the container refuses is left out, with a warning.
 
         Raises DataError where it cannot even be written without all that goes along, VideoError where the first frame cannot be encoded.
         """
-        refusal = self._refusal(self._luggage, out)
+        refusal = self._refusal(self._luggage)
         if refusal is None:
             return
         for what, lighter in self._luggage.lighter():
-            if self._refusal(lighter, out) is None:
+            if self._refusal(lighter) is None:
                 logger.warning(
                     "%s: %s do not go into %s (FFmpeg: %s) and are left out",
                     self._plan.source,
@@ -95,7 +94,7 @@ class ResultFile:
                 )
                 self._luggage = lighter
                 return
-        raise DataError(f"{out}: cannot be written: {refusal}")
+        raise DataError(f"{self._plan.source}: cannot be written as {self._suffix} (FFmpeg: {refusal})")
 
     def write(self, path: Path) -> Iterator[None]:
         """Write the whole, when all parts are encoded; yields after every frame."""
@@ -133,20 +132,21 @@ class ResultFile:
                 chapters.append({**chapter, "id": number, "start": start, "end": end, "time_base": MILLISECOND})
         return chapters
 
-    def _refusal(self, luggage: Luggage, out: Path) -> str | None:
+    def _refusal(self, luggage: Luggage) -> str | None:
         """Why a result with this luggage cannot be begun; None where it can."""
-        sample = self._parts.sample()
+        sample, path = self._parts.sample(), self._parts.folder / f"rehearsal{self._suffix}"
         try:
-            with atomic(out.with_name(f"{out.name}.parts") / f"rehearsal{self._suffix}") as path:
-                with self._opened(path, luggage, sample) as (file, video, others):
-                    with av.open(str(sample)) as container:
-                        first = next(packet for packet in container.demux(video=0) if packet.size)
-                    first.stream, first.pts, first.dts = video, 0, 0
-                    beginnings = [islice(packets, BEGINNING) for packets in others]
-                    for packet in heapq.merge([first], *beginnings, key=_moment):
-                        file.mux(packet)
+            with self._opened(path, luggage, sample) as (out, video, others):
+                with av.open(str(sample)) as container:
+                    first = next(packet for packet in container.demux(video=0) if packet.size)
+                first.stream, first.pts, first.dts = video, 0, 0
+                beginnings = [islice(packets, BEGINNING) for packets in others]
+                for packet in heapq.merge([first], *beginnings, key=_moment):
+                    out.mux(packet)
         except (av.error.FFmpegError, ValueError) as error:
             return getattr(error, "strerror", None) or str(error)
+        finally:
+            path.unlink(missing_ok=True)
         return None
 
     @contextmanager

@@ -85,10 +85,9 @@ def encoder_layout(positions: tuple[str, ...], codec: str) -> str:
     if len(positions) == 1:
         return "mono"
     there = set(positions)
-    if not there & set(BACK.values()):
-        there = {BACK.get(name, name) for name in there}
+    behind = there if there & set(BACK.values()) else {BACK.get(name, name) for name in there}
     for layout in LAYOUTS[codec]:
         channels = {channel.name for channel in av.AudioLayout(layout).channels}
-        if channels <= there and len(channels) > 1:
+        if len(channels) > 1 and (channels <= there or channels <= behind):
             return layout
     return "stereo"
