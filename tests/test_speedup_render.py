@@ -125,7 +125,7 @@ def test_colour_tags_are_kept(tmp_path, full):
     ("codec", "pix_fmt", "suffix"),
     [
         ("libx264rgb", "bgr24", ".mkv"),
-        ("png", "rgb24", ".mkv"),
+        ("png", "rgb24", ".mov"),
         ("png", "rgba", ".mov"),
         ("ffv1", "gbrp10le", ".mkv"),
         ("ffv1", "bgra", ".avi"),
@@ -153,7 +153,7 @@ def test_greys_of_rgb_sources_stay_as_they_are(tmp_path, codec, pix_fmt, suffix)
 
 @pytest.mark.parametrize("matrix", [3, 8, 14])
 def test_a_matrix_that_the_scaler_does_not_know_is_kept(matrix):
-    frame = av.VideoFrame.from_ndarray(np.full((144, 64), 90, np.uint8), format="yuv444p")
+    frame = av.VideoFrame.from_ndarray(np.full((3, 48, 64), 90, np.uint8), format="yuv444p", channel_last=False)
     frame.colorspace = matrix
     ready = prepare(frame)
     assert (ready.format.name, ready.colorspace, frame.colorspace) == ("yuv420p", matrix, matrix)

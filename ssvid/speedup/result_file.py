@@ -25,7 +25,7 @@ from ssvid.video.sound import SoundInfo, sound_streams
 from ssvid.video.times import shown_as_decoded
 
 OWN_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
-# tags that a container takes for more than words: to these it makes of a timecode a track that needs a constant rate
+# tags that a container takes for more than words: of a timecode these make a track that counts frames at the source's rate
 REFUSED_TAGS = {".mp4": ("timecode",), ".mov": ("timecode",)}
 ATTACHMENTS = (".mkv",)
 BEGINNING = 3  # packets of each stream that prove a file can be written
