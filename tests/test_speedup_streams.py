@@ -156,3 +156,26 @@ def test_what_the_container_refuses_is_known_before_the_picture_is_encoded(tmp_p
     with av.open(str(out)) as container:
         assert len(container.streams.audio) == 1
     assert told[0] == ("rendering", True)
+
+
+def test_silence_between_subtitles_is_no_jump_of_the_clock(tmp_path):
+    """In MPEG-TS a stamp 10 s ahead begins another recording, but not where nothing was said for so long."""
+    film = write_film(tmp_path / "film.ts", frames=75, fps=5)
+    moments = (0.4, 13.0)
+    with av.open(str(film)) as whole, av.open(str(tmp_path / "a.ts"), "w") as out:
+        video = out.add_stream_from_template(whole.streams.video[0])
+        words = out.add_mux_stream("dvb_subtitle")
+        packets = [packet for packet in whole.demux(video=0) if packet.dts is not None]
+        start = packets[0].pts * packets[0].time_base
+        for moment in moments:
+            packet = av.Packet(b"\x20\x00\x0f" + bytes(20))
+            packet.stream, packet.time_base = words, Fraction(1, 90000)
+            packet.pts = packet.dts = round((moment + float(start)) * 90000)
+            packets.append(packet)
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            packet.stream = words if packet.duration == 0 else video
+            out.mux(packet)
+    plan = make_plan(tmp_path / "a.ts", curve_of(np.arange(75) / 5), speed=1)
+    with av.open(str(render_plan(plan, tmp_path / "o.mkv"))) as container:
+        packets = [packet for packet in container.demux(subtitles=0) if packet.size]
+    assert [float(packet.pts * packet.time_base) for packet in packets] == pytest.approx(moments, abs=0.01)

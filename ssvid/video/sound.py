@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import av
 import numpy as np
@@ -195,7 +196,7 @@ class _Frames:
                 packet = next(packets, None)
                 if packet is None:
                     return
-                frames = packet.decode()
+                frames = cast(list[av.AudioFrame], packet.decode())
             except av.error.FFmpegError as error:
                 damaged += 1
                 self.damage = self.damage or f"is damaged (FFmpeg: {error.strerror})"
