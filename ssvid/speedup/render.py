@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -59,11 +60,9 @@ def render_plan(
     frames = schedule(plan, suffix, fps)
     if file_identity(plan.source) != plan.identity:
         raise DataError(f"{plan.source}: has changed since it was planned; plan it again, without --plan")
-    source, _ = open_video(plan.source)
     try:
-        with source:
-            parts = SegmentEncoder(parts_folder(out), plan.source, plan.identity, frames, suffix, plan.curve.size)
-            result = ResultFile(plan, source, parts, suffix, audio)
+        parts = SegmentEncoder(parts_folder(out), plan.source, plan.identity, frames, suffix, plan.curve.size)
+        with open_video(plan.source)[0] as source, closing(ResultFile(plan, source, parts, suffix, audio)) as result:
             result.rehearse()
             parts.encode(lambda done, total: progress("rendering", done, total))
             with atomic(out) as temporary:

@@ -18,10 +18,10 @@ import numpy as np
 from ssvid.errors import DataError
 from ssvid.speedup.plan import SpeedPlan
 from ssvid.speedup.segment_encoder import FORMATS, SegmentEncoder
-from ssvid.speedup.sound import OPUS, AudioWriter
+from ssvid.speedup.sound import OPUS, AudioWriter, encoder_layout, encoder_rate
 from ssvid.speedup.subtitles import MILLISECOND, SubtitleTrack, described, read_subtitles
 from ssvid.video.decode import decode_in_order, open_video
-from ssvid.video.sound import SoundInfo, sound_streams
+from ssvid.video.sound import GuardedAudio, SoundInfo, sound_streams
 from ssvid.video.times import shown_as_decoded
 
 OWN_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
@@ -72,8 +72,15 @@ class ResultFile:
         audio: str,
     ) -> None:
         self._plan, self._source, self._parts, self._suffix, self._audio = plan, source, parts, suffix, audio
+        self._codec = OPUS if suffix == ".webm" else "aac"
+        self._tracks: dict[int, GuardedAudio] = {}
         self._origin = _origin(plan.source)
         self._luggage = self._packed()
+
+    def close(self) -> None:
+        """End the decoders of sound."""
+        for track in self._tracks.values():
+            track.close()
 
     def rehearse(self) -> None:
         """Write the beginning of the result among the parts, and throw it away; what the container refuses is left out, with a warning.
@@ -154,16 +161,17 @@ class ResultFile:
         self, path: Path, luggage: Luggage, sample: Path
     ) -> Iterator[tuple[av.container.OutputContainer, av.VideoStream, list[Iterator[av.Packet[Any]]]]]:
         """The file, its picture's stream, and the packets of all its other streams."""
-        plan, codec = self._plan, OPUS if self._suffix == ".webm" else "aac"
+        plan = self._plan
         with (
             av.open(str(path), "w", format=FORMATS[self._suffix], options=self._options(luggage)) as out,
             av.open(str(sample)) as first,
         ):
             video = self._picture(out, first.streams.video[0])
-            writers = [AudioWriter(plan, sound, self._origin, self._audio, out, codec) for sound in luggage.sounds]
-            for writer, sound in zip(writers, luggage.sounds, strict=True):
+            others: list[Iterator[av.Packet[Any]]] = []
+            for sound in luggage.sounds:
+                writer = AudioWriter(plan, sound, self._track(sound), self._audio, out, self._codec)
                 _describe(writer.stream, self._source.streams.audio[sound.number])
-            others = [writer.packets() for writer in writers]
+                others.append(writer.packets())
             others += [track.packets(plan, out, self._suffix) for track in luggage.subtitles]
             for attached in luggage.attachments:
                 kind = attached.mimetype or "application/octet-stream"
@@ -171,11 +179,14 @@ class ResultFile:
             out.metadata.update(luggage.tags)
             if luggage.chapters:
                 out.set_chapters(cast("list[av.container.core.Chapter]", luggage.chapters))
-            try:
-                yield out, video, others
-            finally:
-                for writer in writers:
-                    writer.close()
+            yield out, video, others
+
+    def _track(self, sound: SoundInfo) -> GuardedAudio:
+        """The samples of a sound stream, opened once for the rehearsal and the whole."""
+        if sound.number not in self._tracks:
+            rate, layout = encoder_rate(sound.rate, self._codec), encoder_layout(sound.positions, self._codec)
+            self._tracks[sound.number] = GuardedAudio(self._plan.source, sound.number, self._origin, rate, layout)
+        return self._tracks[sound.number]
 
     def _picture(self, out: av.container.OutputContainer, encoded: av.VideoStream) -> av.VideoStream:
         video = out.add_stream_from_template(encoded)

@@ -32,31 +32,33 @@ class AudioWriter:
 
     Args:
         plan: the plan.
-        sound: which of the source's sound streams, and what it is.
-        origin: seconds, in the container's time, of the first video frame.
+        sound: what the source's stream is.
+        track: its samples, at the rate and in the layout of the result.
         mode: keep-pitch or pitch.
         out: the container written to, before its header is.
         codec: FFmpeg's name of the encoder, aac or libopus.
     """
 
     def __init__(
-        self, plan: SpeedPlan, sound: SoundInfo, origin: float, mode: str, out: av.container.OutputContainer, codec: str
+        self,
+        plan: SpeedPlan,
+        sound: SoundInfo,
+        track: GuardedAudio,
+        mode: str,
+        out: av.container.OutputContainer,
+        codec: str,
     ) -> None:
-        rate, layout = encoder_rate(sound.rate, codec), encoder_layout(sound.positions, codec)
-        channels = av.AudioLayout(layout).nb_channels
-        self.stream = cast(av.AudioStream, out.add_stream(codec, rate=rate, layout=layout))
+        self._plan, self._mode, self._track = plan, mode, track
+        self._layout, self._rate = track.layout, track.rate
+        channels = av.AudioLayout(self._layout).nb_channels
+        self.stream = cast(av.AudioStream, out.add_stream(codec, rate=self._rate, layout=self._layout))
         share = sound.bit_rate * channels // len(sound.positions) or channels * USUAL_BIT_RATE
         self.stream.bit_rate = min(max(share, channels * BIT_RATE[0]), channels * BIT_RATE[1])
-        self.stream.time_base = Fraction(1, rate)
-        self._plan, self._mode, self._layout, self._rate = plan, mode, layout, rate
-        self._track = GuardedAudio(plan.source, sound.number, origin, rate, layout)
-
-    def close(self) -> None:
-        """End the decoder."""
-        self._track.close()
+        self.stream.time_base = Fraction(1, self._rate)
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """Encoded packets in order."""
+        self._track.rewind()
         length = round(self._plan.length * self._rate)
         place = 0
         for samples in MODES[self._mode](self._track.read, self._plan.to_source, length, self._rate):
@@ -67,7 +69,6 @@ class AudioWriter:
             place += samples.shape[1]
             yield from self.stream.encode(frame)
         yield from self.stream.encode(None)
-        self.close()
 
 
 def encoder_rate(rate: int, codec: str) -> int:

@@ -76,12 +76,17 @@ class GuardedAudio:
     """
 
     def __init__(self, path: str, number: int, origin: float, rate: int, layout: str) -> None:
+        self.rate, self.layout = rate, layout
         self._path, self._asked = path, (number, origin, rate, layout)
         self._size = round(BLOCK * rate)
         self._channels = av.AudioLayout(layout).nb_channels
         self._blocks: dict[int, np.ndarray] = {}
         self._guard: Guard | None = Guard()
-        self._told = False
+        self._told, self._take = False, 0
+
+    def rewind(self) -> None:
+        """Begin anew: any place may be asked for next."""
+        self._blocks, self._take = {}, self._take + 1
 
     def close(self) -> None:
         """End the child."""
@@ -106,7 +111,7 @@ class GuardedAudio:
             return samples
         damage = ""
         try:
-            place = (start, start + self._size)
+            place = (self._take, start, start + self._size)
             samples, damage = self._guard.run(_read, self._path, *self._asked, *place, limit=LIMIT, stall=STALL)
         except VideoError as error:
             damage = error.reason
@@ -287,14 +292,14 @@ def _positions(layout: av.AudioLayout) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=1)
-def _reader(path: str, number: int, origin: float, rate: int, layout: str) -> AudioReader:
-    """The stream that a child reads; it stays open between calls."""
+def _reader(path: str, number: int, origin: float, rate: int, layout: str, take: int) -> AudioReader:
+    """The stream that a child reads; it stays open between calls, and begins anew with each take."""
     return AudioReader(path, number, origin, rate, layout)
 
 
 def _read(
-    path: str, number: int, origin: float, rate: int, layout: str, start: int, stop: int
+    path: str, number: int, origin: float, rate: int, layout: str, take: int, start: int, stop: int
 ) -> tuple[np.ndarray, str]:
     """Samples, and what was wrong with the stream so far; runs in the child."""
-    reader = _reader(path, number, origin, rate, layout)
+    reader = _reader(path, number, origin, rate, layout, take)
     return reader.read(start, stop), reader.damage
