@@ -217,7 +217,7 @@ def noisy_stills(folder, held_out, **encoding) -> list:
         frames = still + np.random.default_rng(number).normal(0, 4, (40, 40, 40, 1))
         path = folder / f"{number}.mp4"
         write_frames(path, frames.round().clip(0, 255).astype(np.uint8), 30.0, **encoding)
-        made.append(replace(video, info=replace(video.info, path=str(path), width=40, height=40)))
+        made.append(replace(video, info=replace(video.info, path=str(path), width=40, height=40, identity="")))
     return made
 
 

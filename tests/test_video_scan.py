@@ -11,6 +11,7 @@ import pytest
 
 from ssvid.errors import VideoError
 from ssvid.video import scan as scan_module
+from ssvid.video import seek
 from ssvid.video.guard import Guard
 from ssvid.video.reader import Video, probe
 from ssvid.video.scan import scan
@@ -203,8 +204,8 @@ def test_a_failure_of_random_access_only_means_reading_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
     write_video(tmp_path / "a.mp4", numbers(20))
-    monkeypatch.setattr(scan_module, "_ask_decord", globals()[failure])
-    monkeypatch.setattr(scan_module, "SEEK_LIMIT", 1.0)
+    monkeypatch.setattr(seek, "ask_decord", globals()[failure])
+    monkeypatch.setattr(seek, "SEEK_LIMIT", 1.0)
     info, _ = scan(tmp_path / "a.mp4")
     assert not info.seek
     assert read_numbers(Video(info.path, info).frames([19, 4])) == [19, 4]
@@ -222,25 +223,46 @@ def crash_with_arguments(path: str, *args: object) -> None:
 
 def wrong_by_one(path: str, requests: list[list[int]], size: tuple[int, int]) -> list:
     moved = [[max(0, index - 1) for index in request] for request in requests]
-    return scan_module._ask_decord(path, moved, size)
+    right = seek.ask_decord(path, requests, size)
+    wrong = seek.ask_decord(path, moved, size)
+    return [(*shown[:2], *told[2:]) for shown, told in zip(wrong, right, strict=True)]
+
+
+def wrong_once(path: str, requests: list[list[int]], size: tuple[int, int]) -> list:
+    answers = seek.ask_decord(path, requests, size)
+    answers[0][1][7] = answers[0][1][8]
+    return answers
 
 
 def wrong_in_count(path: str, requests: list[list[int]], size: tuple[int, int]) -> list:
-    return [(prints, sums, count + 1) for prints, sums, count in scan_module._ask_decord(path, requests, size)]
+    return [(*answer, count + 1) for *answer, count in seek.ask_decord(path, requests, size)]
+
+
+def wrong_in_time(path: str, requests: list[list[int]], size: tuple[int, int]) -> list:
+    return [(prints, sums, 2 * times, count) for prints, sums, times, count in seek.ask_decord(path, requests, size)]
 
 
 def inexact(path: str, requests: list[list[int]], size: tuple[int, int]) -> list:
     """What another FFmpeg might decode: the same frames, not to the bit."""
-    answers = scan_module._ask_decord(path, requests, size)
-    return [([print_ ^ 1 for print_ in prints], [0] * len(sums), count) for prints, sums, count in answers]
+    answers = seek.ask_decord(path, requests, size)
+    return [(prints ^ 1, [0] * len(sums), *rest) for prints, sums, *rest in answers]
 
 
-@pytest.mark.parametrize(("answer", "right"), [(wrong_by_one, False), (wrong_in_count, False), (inexact, True)])
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        (wrong_by_one, False),
+        (wrong_once, False),
+        (wrong_in_count, False),
+        (wrong_in_time, False),
+        (inexact, True),
+    ],
+)
 def test_answers_of_random_access_are_compared(
     guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object, right: bool
 ) -> None:
     write_video(tmp_path / "a.mp4", numbers(40))
-    monkeypatch.setattr(scan_module, "_ask_decord", answer)
+    monkeypatch.setattr(seek, "ask_decord", answer)
     assert scan(tmp_path / "a.mp4", guard=guard)[0].seek == right
 
 
@@ -250,7 +272,7 @@ def test_duplicate_frames_do_not_hide_or_fake_a_shift(
     tripled = (numbered(number // 3) for number in range(60))
     write_video(tmp_path / "a.mp4", tripled, crf=0, pix_fmt="yuv444p")
     assert scan(tmp_path / "a.mp4", guard=guard)[0].seek
-    monkeypatch.setattr(scan_module, "_ask_decord", wrong_by_one)
+    monkeypatch.setattr(seek, "ask_decord", wrong_by_one)
     assert not scan(tmp_path / "a.mp4", guard=guard)[0].seek
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,47 @@ def texture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     base = rng.integers(0, 256, 3)
     blocks = np.clip(rng.normal(base, 50, (height // 8, width // 8, 3)), 0, 255).astype(np.uint8)
     return blocks.repeat(8, axis=0).repeat(8, axis=1)
+
+
+def mux(
+    path: Path,
+    codec: str,
+    frames: Iterable[np.ndarray],
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+    pts: Sequence[int] | None = None,
+    rate: int = 30,
+) -> Path:
+    """Encode frames with options of the encoder and of the container, at `pts` / rate seconds each."""
+    import av
+
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=rate, options=options or {})
+        for number, picture in enumerate(frames):
+            if number == 0:
+                stream.codec_context.height, stream.codec_context.width = picture.shape[:2]
+                stream.codec_context.pix_fmt = "yuv420p"
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = number if pts is None else pts[number], Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def remux(source: Path, target: Path, stamps: Callable[[int, int], int] = lambda place, ticks: ticks) -> Path:
+    """The same packets in another file, at other times: `stamps` gives the ticks of a packet from its place and its ticks."""
+    import av
+
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for place, packet in enumerate(old.demux(video=0)):
+            if packet.dts is None:
+                continue
+            packet.pts = stamps(place, packet.pts)
+            packet.dts = stamps(place, packet.dts)
+            packet.stream = stream
+            new.mux(packet)
+    return target
 
 
 def write_sound(path: Path, seconds: float = 1.0) -> None:

@@ -16,16 +16,27 @@ from typing import Any
 from ssvid.environment import environment
 from ssvid.errors import ConfigError
 
-BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup")
+BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup", "reader", "fuzz")
+
+TESTS = {  # what the rows of those count that time nothing
+    "reader": "Frames that differ from decoding in order.",
+    "fuzz": "Damaged files: slow, wrong and failed must be none.",
+}
 
 
-def run_bench(what: str, rounds: int = 5) -> list[dict[str, Any]]:
-    """Rows of one benchmark: what was timed, both sides, their ratio and the target. Raises ConfigError for an unknown one."""
+def run_bench(what: str, rounds: int = 5, videos: Path | None = None) -> list[dict[str, Any]]:
+    """Rows of one benchmark: what was timed, both sides, their ratio and the target; of `reader`, what was right and wrong.
+
+    videos: a folder whose files the reader is tried on as well. Raises ConfigError for an unknown one.
+    """
     if what not in BENCHES:
         raise ConfigError(f"there is no bench {what!r}; there are: {', '.join(BENCHES)}")
+    if videos is not None and what != "reader":
+        raise ConfigError("--videos goes with: ssvid bench reader")
+    options = {"videos": videos} if videos is not None else {}
     bench = getattr(importlib.import_module(f"{__name__}.{what}"), f"bench_{what}")
     with tempfile.TemporaryDirectory() as folder, _own_cache(folder):
-        result: list[dict[str, Any]] = bench(Path(folder), rounds)
+        result: list[dict[str, Any]] = bench(Path(folder), rounds, **options)
         return result
 
 
@@ -35,7 +46,9 @@ def bench_markdown(what: str, rounds: int, rows: Sequence[dict[str, Any]]) -> st
     lines = [
         f"### ssvid bench {what}",
         "",
-        f"Medians of {rounds} rounds on {machine['cores']} cores ({machine['machine']}, {machine['device']}).",
+        TESTS[what]
+        if what in TESTS
+        else f"Medians of {rounds} rounds on {machine['cores']} cores ({machine['machine']}, {machine['device']}).",
     ]
     lines += ["", "| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
     lines += ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows]

@@ -71,9 +71,12 @@ def demo(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="loader, step, start, transfer, retrieval or speedup.")],
+    what: Annotated[str, typer.Argument(help="loader, step, start, transfer, retrieval, speedup, reader or fuzz.")],
     rounds: Annotated[int, typer.Option(help="Rounds, each timing both sides; the median counts.")] = 5,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the table as Markdown.")] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="With reader: a folder whose videos are compared as well.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Time ssvid beside the bare libraries it builds on, in one run, as ratios.
@@ -83,7 +86,7 @@ def bench(
     from ssvid.bench import bench_markdown, run_bench
     from ssvid.files import write_text
 
-    rows = run_bench(what, rounds)
+    rows = run_bench(what, rounds, videos)
     if out is not None:
         write_text(out, bench_markdown(what, rounds, rows))
     if as_json:

@@ -24,7 +24,7 @@ from ssvid.errors import DataError
 from ssvid.video.info import VideoInfo
 from ssvid.video.shots import Shots
 
-VERSION = 1
+VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -165,10 +165,10 @@ class Index:
             return database.execute("SELECT id, path FROM videos WHERE status = 'todo' ORDER BY id").fetchall()
 
     def without_copy(self) -> list[tuple[int, str]]:
-        """(id, path) of the usable videos that have no training copy yet."""
+        """(id, path) of the usable videos that have no training copy yet, or none any more."""
         with self.database() as database:
-            query = "SELECT id, path FROM videos WHERE status = 'ok' AND copy IS NULL ORDER BY id"
-            return database.execute(query).fetchall()
+            rows = database.execute("SELECT id, path, copy FROM videos WHERE status = 'ok' ORDER BY id").fetchall()
+        return [(id, path) for id, path, copy in rows if copy is None or not os.path.exists(json.loads(copy)["path"])]
 
     def set_scanned(self, id: int, info: VideoInfo, shots: Shots) -> None:
         """Enter what the scan found."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from ssvid.data.index import Index
+from ssvid.data.index import VERSION, Index
 from ssvid.data.layouts import place_of, read_layout
 from ssvid.errors import DataError, VideoError
 from ssvid.files import cache_folder
@@ -127,7 +127,10 @@ def _kept_index(sources: Sequence[str | os.PathLike[str]]) -> Index:
     Each has a file of its own: two runs on two splits of one data set may go on side by side.
     """
     places, options = zip(*map(place_of, sources), strict=True)
-    videos, variant = (hashlib.sha256(json.dumps(part).encode()).hexdigest()[:16] for part in (places, options))
+    # what another version of ssvid kept does not fit
+    videos, variant = (
+        hashlib.sha256(json.dumps([VERSION, part]).encode()).hexdigest()[:16] for part in (places, options)
+    )
     folder = cache_folder() / "indexes"
     path = folder / (f"{videos}-{variant}.sqlite" if any(options) else f"{videos}.sqlite")
     index = Index(path, create=True)

@@ -119,27 +119,40 @@ def decode_in_order(
             yield frame
 
 
+def is_whole(path: str, container: str, stream: av.VideoStream, packets: int) -> bool:
+    """Whether a file has all that its own tables speak of, whatever number of frames it states; `packets` were read from it."""
+    size = os.path.getsize(path)
+    entries = [entry for entry in stream.index_entries if entry.size]
+    if len(entries) > packets or any(entry.pos + entry.size > size for entry in entries):
+        return False
+    if container == "avi":  # its table stands at the end and may be lost, so the outermost size decides
+        with open(path, "rb") as file:
+            return int.from_bytes(file.read(8)[4:], "little") + 8 <= size
+    return len(entries) == packets
+
+
 def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
     """(height, width) of a frame as shown, turned upright."""
-    return (frame.width, frame.height) if Orientation.of(frame).lying else (frame.height, frame.width)
+    return Orientation.of(frame).size(frame)
 
 
 class Scaler:
-    """Turns decoded frames upright and into uint8 (H,W,C) RGB of one size.
+    """Turns decoded frames upright and into uint8 (H,W,C) RGB, or grey (H,W), of one size.
 
     Args:
         height: pixels as shown.
         width: pixels as shown.
         orientation: what turns them upright.
+        pix_fmt: rgb24 or gray.
     """
 
-    def __init__(self, height: int, width: int, orientation: Orientation) -> None:
-        self.size, self.orientation = (height, width), orientation
+    def __init__(self, height: int, width: int, orientation: Orientation, pix_fmt: str = "rgb24") -> None:
+        self.size, self.orientation, self.pix_fmt = (height, width), orientation, pix_fmt
         self._graph: av.filter.Graph | None = None
         self._takes: tuple[int, int, str] | None = None
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """Return the frame as uint8 (H,W,C)."""
+        """Return the frame as uint8."""
         if self._graph is None or self._takes != (frame.width, frame.height, frame.format.name):
             self._graph = self._build(frame)
             self._takes = (frame.width, frame.height, frame.format.name)
@@ -152,6 +165,6 @@ class Scaler:
             graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
         ]
         nodes += [graph.add(name, arguments) for name, arguments in self.orientation.filters]
-        nodes += [graph.add("scale", f"{self.size[1]}:{self.size[0]}"), graph.add("format", "rgb24")]
+        nodes += [graph.add("scale", f"{self.size[1]}:{self.size[0]}"), graph.add("format", self.pix_fmt)]
         graph.link_nodes(*nodes, graph.add("buffersink")).configure()
         return graph

@@ -18,12 +18,14 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ssvid.errors import SsvidError, VideoError
 
 GIB = 1 << 30
+TIRED = 0.8  # share of its memory from which a child is replaced, before another file suffers for what earlier ones left behind
 START_LIMIT = 120.0  # seconds for the interpreter and numpy to load, from a cold network disk at worst
 BEAT_EVERY = 0.2
 # the parent's sys.path makes the same modules importable whatever the working directory is
@@ -45,10 +47,10 @@ class Guard:
     Use it as `with Guard() as guard: guard.run(function, path, limit=60)`. One guard serves one thread.
 
     Args:
-        memory: bytes of address space the child may take, where the system can limit it.
+        memory: bytes of address space the child may take, where the system can limit it; loading decord alone takes 3.5 GiB of it.
     """
 
-    def __init__(self, memory: int = 4 * GIB) -> None:
+    def __init__(self, memory: int = 6 * GIB) -> None:
         self.memory = memory
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
@@ -91,9 +93,19 @@ class Guard:
         except BaseException:  # an answer that comes later must not be taken for that of another file
             self.close()
             raise
+        if self._tired():
+            self.close()
         if kind == "error":
             raise VideoError(path, value)
         return value
+
+    def _tired(self) -> bool:
+        """Whether the child holds so much memory that the next file might lack it; never where the system does not tell."""
+        try:
+            pages = Path(f"/proc/{self._process.pid if self._process else 0}/statm").read_text().split()[0]
+        except OSError:
+            return False
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") > TIRED * self.memory
 
     def _wait(self, pipe: Connection, path: str, limit: float, stall: float | None) -> tuple[str, Any]:
         began = beat = time.monotonic()

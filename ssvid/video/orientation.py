@@ -26,7 +26,10 @@ class Orientation:
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> Orientation:
-        """That of a decoded frame; angles between the quarter turns count as none."""
+        """That of a decoded frame; angles between the quarter turns count as none.
+
+        Ask one frame of a file, not each: PyAV ties a frame whose side data was looked at to itself, and frees it late.
+        """
         data: Any = frame.side_data.get("DISPLAYMATRIX")
         return cls() if data is None else _of_matrix(struct.unpack_from("=9i", bytes(data)))
 
@@ -34,6 +37,10 @@ class Orientation:
     def lying(self) -> bool:
         """Whether height and width change places."""
         return self.rotation % 180 == 90
+
+    def size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """(height, width) of a frame as shown."""
+        return (frame.width, frame.height) if self.lying else (frame.height, frame.width)
 
     @property
     def filters(self) -> list[tuple[str, str]]:

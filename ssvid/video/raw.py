@@ -13,7 +13,6 @@ import numpy as np
 
 from ssvid.errors import VideoError
 from ssvid.files import atomic
-from ssvid.video.identity import identify
 from ssvid.video.info import VideoInfo, short_side
 from ssvid.video.transcode import upright_frames
 
@@ -42,7 +41,7 @@ def keep_raw(path: str | os.PathLike[str], target: str | os.PathLike[str], info:
         mirror=False,
         audio=False,
         seek=True,
-        identity=identify(target),
+        identity="",  # it says itself when it is not what the index knows
     )
 
 

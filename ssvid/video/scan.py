@@ -6,7 +6,8 @@ frames at random and compares them with that pass: it decides whether random acc
 Damage: frames before the first decoding error count, those after it do not. A file of which less than nine tenths
 decode, by the count its container announces, is refused: a clip cut short may lack what its label names. From nine tenths
 on it is accepted, with a warning in the log. Where a container announces no count (Matroska, WebM), its duration stands
-in when decoding breaks; when its end is merely missing, the frames that are there are the video.
+in when decoding breaks; when its end is merely missing, the frames that are there are the video. A count that is wrong in
+a file of which nothing is missing is no damage.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from dataclasses import dataclass, replace
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from ssvid.errors import VideoError
-from ssvid.video.decode import Scaler, check_file, decode_in_order, open_video, shown_size
+from ssvid.video.decode import Scaler, check_file, decode_in_order, is_whole, open_video
 from ssvid.video.guard import Guard, heartbeat
 from ssvid.video.identity import identify
 from ssvid.video.info import VideoInfo, short_side
@@ -59,7 +59,7 @@ class _Pass:
     codec: str
     container: str
     audio: bool
-    damage: str
+    remark: str  # what a user should know, empty where all is well
 
 
 def scan(path: str | os.PathLike[str], limit: float = LIMIT, *, guard: Guard | None = None) -> tuple[VideoInfo, Shots]:
@@ -78,8 +78,8 @@ def scan(path: str | os.PathLike[str], limit: float = LIMIT, *, guard: Guard | N
     with contextlib.ExitStack() as stack:
         guard = guard or stack.enter_context(Guard())
         seen: _Pass = guard.run(_decode, path, limit=limit, stall=STALL)
-        if seen.damage:
-            logger.warning("%s: %s", path, seen.damage)
+        if seen.remark:
+            logger.warning("%s: %s", path, seen.remark)
         shown = timing(seen.in_order.stamps, seen.tick, seen.rate, seen.stays)
         seek = seeks_right(guard, path, seen.in_order, shown.times, shown.fps, seen.container, seen.codec)
     info = VideoInfo(
@@ -112,31 +112,30 @@ class _Watch:
         self.sums: list[int] = []
         self.sizes: dict[tuple[int, int], None] = {}  # in the order in which they came
         self.corrupt = False
+        self.orientation = Orientation()  # that of the first frame, to which all are turned
         self.last: av.VideoFrame | None = None
-        self._detector, self._to_grey = ShotDetector(), VideoReformatter()
+        self._detector = ShotDetector()
         self._scaler: Scaler | None = None
+        self._grey: Scaler | None = None
 
     def add(self, frame: av.VideoFrame) -> None:
         """Take the next frame."""
-        size = shown_size(frame)
-        self._scaler = self._scaler or Scaler(*_small_size(*size), Orientation.of(frame))
+        if self._scaler is None or self._grey is None:
+            self.orientation = Orientation.of(frame)
+            size = self.orientation.size(frame)
+            self._scaler = Scaler(*_small_size(*size), self.orientation)
+            self._grey = Scaler(*size, self.orientation, "gray")
         small = self._scaler(frame)
         self._detector.add(small)
         self.prints.append(fingerprint(small))
         self.sums.append(zlib.crc32(small.tobytes()))
         if len(self.pts) % BORDER_EVERY == 0:
-            grey = self._to_grey.reformat(frame, format="gray").to_ndarray()
-            self._detector.add_borders(self._scaler.orientation.apply(grey))
-        self.sizes[size] = None
+            self._detector.add_borders(self._grey(frame))
+        self.sizes[self.orientation.size(frame)] = None
         self.pts.append(frame.pts)
         self.dts.append(frame.dts)
         self.corrupt = self.corrupt or frame.is_corrupt
         self.last = frame
-
-    @property
-    def orientation(self) -> Orientation:
-        """That of the first frame, to which all are turned."""
-        return self._scaler.orientation if self._scaler else Orientation()
 
     @property
     def shots(self) -> Shots:
@@ -164,7 +163,7 @@ def _decode(path: str) -> _Pass:
             damage = f"is damaged after {len(watch.pts)} frames (FFmpeg: {error.strerror})"
         if watch.last is None:
             raise VideoError(path, damage or "holds no frame that decodes; it is damaged, or only its header is there")
-        _refuse_short(path, container, stream, packets, len(watch.pts), damage)
+        remark = _check_count(path, container, stream, packets, len(watch.pts), damage)
         stamps = watch.dts if shown_as_decoded(container, stream) else watch.pts
         height, width = _chosen_size(watch.sizes)
         sound = not (damage or watch.corrupt or watch.orientation.mirror or len(watch.sizes) > 1)
@@ -181,7 +180,7 @@ def _decode(path: str) -> _Pass:
             codec=stream.codec_context.codec.canonical_name,
             container=container.format.name,
             audio=bool(container.streams.audio),
-            damage=damage,
+            remark=remark,
         )
 
 
@@ -201,14 +200,15 @@ def _small_size(height: int, width: int) -> tuple[int, int]:
     return min(height, LONG_SIDE), min(width, LONG_SIDE)
 
 
-def _refuse_short(
+def _check_count(
     path: str,
     container: av.container.InputContainer,
     stream: av.VideoStream,
     packets: PacketTable,
     good: int,
     damage: str,
-) -> None:
+) -> str:
+    """What is to be said about the number of frames, besides the damage; raises VideoError where too many are lost."""
     rate = float(stream.average_rate or 0)
     # frames that an edit list hides were read too, and an AVI counts the slots it leaves empty
     read = good if damage else max(len(packets.stamps), packets.reached * rate)
@@ -216,10 +216,12 @@ def _refuse_short(
     if damage and not announced:
         # rougher, for sound may outlast the picture: good enough where something is known to be broken
         announced = round((container.duration or 0) / av.time_base * rate)
-    if read < ENOUGH * announced:
-        damage = damage or "is truncated"
-        raise VideoError(
-            path,
-            f"{damage}: only {good} of {announced} frames decode; fetch it again, or keep what is left with "
-            "`ffmpeg -i IN -c:v libx264 OUT.mp4`",
-        )
+    if read >= ENOUGH * announced:
+        return damage
+    if not damage and is_whole(path, container.format.name, stream, len(packets.stamps)):
+        return f"states {announced} frames and holds {good}, nothing of it is missing"
+    raise VideoError(
+        path,
+        f"{damage or 'is truncated'}: only {good} of {announced} frames decode; fetch it again, or keep what is left "
+        "with `ffmpeg -i IN -c:v libx264 OUT.mp4`",
+    )

@@ -29,7 +29,7 @@ from ssvid.video.shots import grey
 SEEK_LIMIT = 30.0  # seconds, beside four times what decoding in order took
 CONTAINERS = ("mov,mp4", "matroska", "avi", "gif")  # with an index of key frames that decord seeks by
 FULL = 300  # frames up to which every frame of a file is compared, whatever its structure
-HEAD = 3  # frames that are compared behind every key frame of longer ones, the key frame included
+HEAD = 2  # frames that are compared behind every key frame of longer ones, the key frame included
 CROSSING = 2  # frames that are compared behind a key frame that is reached without a seek
 GRID = 16  # a frame is recognised by its checksum, or by its print: GRID x GRID of its small grey pixels
 MARGIN = 0.3  # mean difference of two prints, in grey levels, from which they count as different
@@ -213,7 +213,7 @@ def _why_wrong(guard: Guard, path: str, seen: InOrder, requests: list[list[int]]
         if not agree(theirs, times[[0, *request]], fps):
             return "decord knows other times"
         for index, print_, checksum in zip(request, prints, sums, strict=True):
-            if not _same_frame(seen, known, index, print_, checksum):
+            if not same_frame(seen, known, index, print_, checksum):
                 return f"frame {index} came wrong"
     return ""
 
@@ -234,7 +234,7 @@ def ask_decord(
     return answers
 
 
-def _same_frame(seen: InOrder, known: set[int], index: int, asked: np.ndarray, checksum: int) -> bool:
+def same_frame(seen: InOrder, known: set[int], index: int, asked: np.ndarray, checksum: int) -> bool:
     """Whether decord's frame is frame `index` of the pass in order; exact duplicates count as the same.
 
     PyAV and decord bring an FFmpeg each. Where their decoders agree to the bit, and those of nearly all codecs do, the

@@ -174,7 +174,7 @@ def rising(values: Sequence[int]) -> list[int]:
         if length == len(tails):
             tails.append(value)
             ends.append(place)
-        else:
+        elif value < tails[length]:  # of equal ones the first is kept
             tails[length], ends[length] = value, place
         before.append(ends[length - 1] if length else -1)
     places = []
