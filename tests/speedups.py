@@ -107,6 +107,18 @@ def write_joined(path: Path, files: Sequence[Path], kind: str, film: Path | None
     return path
 
 
+def write_custom_order(path: Path) -> Path:
+    """A film of 2 s with eight channels in an order that is none of FFmpeg's own: C Lc Rc L R Ls Rs LFE, QuickTime's MPEG 7.1 B."""
+    plain = path.with_name(f".{path.name}")
+    sound = np.repeat(clicks(2, rate=8000), 8, 0)
+    write_film(plain, sounds=[sound], rate=8000, layout="7.1", codec="pcm_s16le")
+    data = plain.read_bytes()
+    tag = data.index(b"chan") + 8  # behind the name, version and flags
+    path.write_bytes(data[:tag] + (127 << 16 | 8).to_bytes(4, "big") + bytes(8) + data[tag + 12 :])
+    plain.unlink()
+    return path
+
+
 def tone(seconds: float, pitch: float = 440.0, rate: int = RATE, channels: int = 1) -> np.ndarray:
     """A sine (C,n)."""
     wave = 0.5 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * rate)) / rate)

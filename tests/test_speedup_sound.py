@@ -19,6 +19,7 @@ from tests.speedups import (
     pitch_of,
     tone,
     uneven_plan,
+    write_custom_order,
     write_film,
     write_joined,
 )
@@ -181,17 +182,6 @@ def test_rates_that_the_encoder_lacks(tmp_path, rate):
     samples, taken, start = heard(out)
     assert taken == encoder_rate(rate, "aac")
     assert onsets(samples[0], taken) + start == pytest.approx([0.5, 1.0, 1.5], abs=0.03)
-
-
-def write_custom_order(path):
-    """A film with eight channels in an order that is none of FFmpeg's own: C Lc Rc L R Ls Rs LFE, as QuickTime's MPEG 7.1 B."""
-    film = path.with_name("plain.mov")
-    sound = np.repeat(clicks(2, rate=8000), 8, 0)
-    write_film(film, frames=60, sounds=[sound], rate=8000, layout="7.1", codec="pcm_s16le")
-    data = film.read_bytes()
-    tag = data.index(b"chan") + 8  # behind the name, version and flags
-    path.write_bytes(data[:tag] + (127 << 16 | 8).to_bytes(4, "big") + bytes(8) + data[tag + 12 :])
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])

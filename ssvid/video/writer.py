@@ -59,7 +59,8 @@ def write_video(
     path = Path(path)
     if times is not None and path.suffix.lower() in CONSTANT_RATE_ONLY:
         raise ConfigError(f"{path}: {path.suffix} holds constant rates only; write to .mp4 or .mkv, or give fps")
-    rate, ticks = (_rate(fps), None) if times is None else (Fraction(30), _ticks(times))
+    ticks = None if times is None else _ticks(times)
+    rate = _rate(fps) if ticks is None else _mean_rate(ticks)
     checked = _checked(frames, path)
     first = next(checked)
     codec = codec or DEFAULT_CODEC.get(path.suffix.lower(), "libx264")
@@ -95,6 +96,12 @@ def _rate(fps: float | Fraction) -> Fraction:
     if rate <= 0:
         raise ConfigError(f"fps must be above 0, not {fps}")
     return rate
+
+
+def _mean_rate(ticks: list[tuple[int, int]]) -> Fraction:
+    """Frames a second that a file of variable rate announces."""
+    (pts, duration), count = ticks[-1], len(ticks)
+    return (count / ((pts + duration) * TICK)).limit_denominator(1001)
 
 
 def _ticks(times: Sequence[float] | np.ndarray) -> list[tuple[int, int]]:
