@@ -59,8 +59,7 @@ def write_video(
     path = Path(path)
     if times is not None and path.suffix.lower() in CONSTANT_RATE_ONLY:
         raise ConfigError(f"{path}: {path.suffix} holds constant rates only; write to .mp4 or .mkv, or give fps")
-    ticks = None if times is None else _ticks(times)
-    rate = _rate(fps) if ticks is None else _mean_rate(ticks)
+    rate, ticks = (_rate(fps), None) if times is None else _variable_rate(times)
     checked = _checked(frames, path)
     first = next(checked)
     codec = codec or DEFAULT_CODEC.get(path.suffix.lower(), "libx264")
@@ -98,10 +97,11 @@ def _rate(fps: float | Fraction) -> Fraction:
     return rate
 
 
-def _mean_rate(ticks: list[tuple[int, int]]) -> Fraction:
-    """Frames a second that a file of variable rate announces."""
-    (pts, duration), count = ticks[-1], len(ticks)
-    return (count / ((pts + duration) * TICK)).limit_denominator(1001)
+def _variable_rate(times: Sequence[float] | np.ndarray) -> tuple[Fraction, list[tuple[int, int]]]:
+    """Frames a second that the file announces, the mean, and what `_ticks` gives."""
+    ticks = _ticks(times)
+    end = sum(ticks[-1])
+    return (len(ticks) / (end * TICK)).limit_denominator(1001), ticks
 
 
 def _ticks(times: Sequence[float] | np.ndarray) -> list[tuple[int, int]]:
