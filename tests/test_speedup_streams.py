@@ -89,10 +89,10 @@ def test_a_text_without_an_end_stays_until_the_next(tmp_path):
     assert [(packet.pts, packet.duration) for packet in packets] == [(500, 1000), (1500, 500)]
 
 
-def write_rich(path):
+def write_rich(path, talk=DEFAULT | COMMENT):
     """A film with two sound streams and two of subtitles, with titles, languages, flags, and a font."""
     film = write_film(path.with_name("film.mkv"), frames=60, sounds=[tone(2), tone(2)], subtitles=[(0.5, 1.0, "word")])
-    said = [(0, "", DEFAULT), (1, "Main", 0), (2, "Talk", DEFAULT | COMMENT), (3, "Signs", FORCED)]
+    said = [(0, "", DEFAULT), (1, "Main", 0), (2, "Talk", talk), (3, "Signs", FORCED)]
     with av.open(str(film)) as whole, av.open(str(path), "w", options={"default_mode": "passthrough"}) as out:
         streams = {}
         for number, title, flags in said:
@@ -122,6 +122,12 @@ def test_titles_flags_and_fonts_are_kept(tmp_path):
         assert [stream.metadata.get("title") for stream in streams][1:4] == ["Main", "Talk", "Signs"]
         (font,) = (stream for stream in streams if stream.type == "attachment")
         assert (font.name, font.mimetype, font.data) == ("f.ttf", "application/x-truetype-font", FONT)
+
+
+def test_no_flag_is_made_up(tmp_path):
+    source = write_rich(tmp_path / "a.mkv", talk=0)
+    with av.open(str(render_plan(plain_plan(source, 60), tmp_path / "o.mkv"))) as container:
+        assert [int(stream.disposition) for stream in container.streams.audio] == [0, 0]
 
 
 def test_what_mp4_cannot_hold_is_told_in_one_line(tmp_path, caplog):
