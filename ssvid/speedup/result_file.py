@@ -162,8 +162,9 @@ class ResultFile:
     ) -> Iterator[tuple[av.container.OutputContainer, av.VideoStream, list[Iterator[av.Packet[Any]]]]]:
         """The file, its picture's stream, and the packets of all its other streams."""
         plan = self._plan
+        options = {"movflags": "faststart"} if self._suffix in (".mp4", ".mov") else {}
         with (
-            av.open(str(path), "w", format=FORMATS[self._suffix], options=self._options(luggage)) as out,
+            av.open(str(path), "w", format=FORMATS[self._suffix], options=options) as out,
             av.open(str(sample)) as first,
         ):
             video = self._picture(out, first.streams.video[0])
@@ -197,13 +198,6 @@ class ResultFile:
         if best is not None:
             _describe(video, best)
         return video
-
-    def _options(self, luggage: Luggage) -> dict[str, str]:
-        if self._suffix in (".mp4", ".mov"):
-            return {"movflags": "faststart"}
-        # unless the source says which of its streams are shown, the muxer marks the first ones
-        said = any(int(stream.disposition) for stream in self._source.streams)
-        return {"default_mode": "passthrough"} if said else {}
 
 
 def _describe(stream: av.stream.Stream, source: av.stream.Stream) -> None:
