@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -49,13 +50,14 @@ def write_film(
     size: tuple[int, int] = (48, 80),
     metadata: dict[str, str] | None = None,
     subtitles: Sequence[tuple[float, float, str]] = (),
+    codec: str = "aac",
 ) -> Path:
     """A video of numbered frames with sound streams, each float32 (C,n) at `rate`, `offset` seconds after the picture."""
     with av.open(str(path), "w") as out:
         out.metadata.update(metadata or {})
         video = out.add_stream("libx264", rate=fps, options={"preset": "ultrafast"})
         video.height, video.width, video.pix_fmt = *size, "yuv420p"
-        voices = [out.add_stream("aac", rate=rate, layout=layout) for _ in sounds]
+        voices = [out.add_stream(codec, rate=rate, layout=layout) for _ in sounds]
         for number, voice in enumerate(voices):
             voice.metadata["language"] = ("deu", "fra")[number % 2]
         words = out.add_stream("subrip") if subtitles else None
@@ -68,9 +70,8 @@ def write_film(
         out.mux(video.encode(None))
         for voice, sound in zip(voices, sounds, strict=True):
             for start in range(0, sound.shape[1], 1024):
-                frame = av.AudioFrame.from_ndarray(
-                    np.ascontiguousarray(sound[:, start : start + 1024], np.float32), format="fltp", layout=layout
-                )
+                packed = np.ascontiguousarray(sound[:, start : start + 1024].T, np.float32).reshape(1, -1)
+                frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
                 frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
                 frame.pts = start + round(offset * rate)
                 out.mux(voice.encode(frame))
@@ -81,6 +82,40 @@ def write_film(
             packet.pts = packet.dts = round(start * 1000)
             packet.duration = round((stop - start) * 1000)
             out.mux(packet)
+    return path
+
+
+def write_joined(path: Path, files: Sequence[Path], kind: str, film: Path | None = None) -> Path:
+    """One stream of the packets of a kind of some files, one after the other; with a film, beside its streams."""
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(av.open(str(path), "w"))
+        sources = [stack.enter_context(av.open(str(file))) for file in files]
+        whole = None if film is None else stack.enter_context(av.open(str(film)))
+        streams = {} if whole is None else {one.index: out.add_stream_from_template(one) for one in whole.streams}
+        joined, start = out.add_stream_from_template(getattr(sources[0].streams, kind)[0], opaque=True), 0.0
+        for packet in whole.demux() if whole is not None else ():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+        for source in sources:
+            packets = [packet for packet in source.demux(getattr(source.streams, kind)[0]) if packet.dts is not None]
+            moved = [round(start / packet.time_base) for packet in packets]
+            start += float((packets[-1].pts + packets[-1].duration) * packets[-1].time_base)
+            for packet, shift in zip(packets, moved, strict=True):
+                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, joined
+                out.mux(packet)
+    return path
+
+
+def write_custom_order(path: Path) -> Path:
+    """A film of 2 s with eight channels in an order that is none of FFmpeg's own: C Lc Rc L R Ls Rs LFE, QuickTime's MPEG 7.1 B."""
+    plain = path.with_name(f".{path.name}")
+    sound = np.repeat(clicks(2, rate=8000), 8, 0)
+    write_film(plain, sounds=[sound], rate=8000, layout="7.1", codec="pcm_s16le")
+    data = plain.read_bytes()
+    tag = data.index(b"chan") + 8  # behind the name, version and flags
+    path.write_bytes(data[:tag] + (127 << 16 | 8).to_bytes(4, "big") + bytes(8) + data[tag + 12 :])
+    plain.unlink()
     return path
 
 

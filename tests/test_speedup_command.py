@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from ssvid.cli.speedup import seconds
 from ssvid.errors import ConfigError
 from ssvid.speedup import pipeline
-from tests.speedups import shown, tone, write_film
+from tests.speedups import shown, tone, write_custom_order, write_film
 from tests.test_cli import called
 
 
@@ -118,6 +120,18 @@ def test_one_bad_file_does_not_stop_the_rest(film, tmp_path, monkeypatch, capsys
     assert ["error" in row for row in rows] == [True, False]
     assert "bad.mp4: is not a video" in errors
     assert len(shown(tmp_path / "out" / "deep" / "a.mp4")) == 60
+
+
+def test_channels_in_a_custom_order_do_not_end_a_folder(film, tmp_path):
+    """In a process of its own, which such a file once ended."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_custom_order(folder / "a.mov")
+    film.rename(folder / "b.mp4")
+    command = [sys.executable, "-m", "ssvid", "speedup", str(folder), "-o", str(tmp_path / "out"), "--by", "constant"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.mp4")) == ["a.mp4", "b.mp4"]
 
 
 def test_results_never_fall_on_one_another(tmp_path):

@@ -11,12 +11,13 @@ import pytest
 
 from ssvid.errors import ConfigError, DataError, VideoError
 from ssvid.speedup import segment_encoder as parts_module
-from ssvid.speedup import subtitles as subtitles_module
+from ssvid.speedup.curve import estimate_curve
+from ssvid.speedup.frame_format import prepare
 from ssvid.speedup.plan import make_plan
 from ssvid.speedup.render import parts_folder, render_plan
 from ssvid.video.reader import Video, probe
 from ssvid.video.writer import write_video
-from tests.speedups import curve_of, shown, tone, uneven, uneven_plan, write_film
+from tests.speedups import curve_of, shown, tone, uneven, uneven_plan, write_film, write_joined
 from tests.videos import is_upright, numbers, read_numbers, uneven_times
 
 
@@ -47,6 +48,27 @@ def test_constant_rate(film, tmp_path):
     assert numbers_shown == [
         int(np.searchsorted(plan.edges, k / 25 + 1e-6, side="right")) - 1 for k in range(len(numbers_shown))
     ]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+@pytest.mark.parametrize(
+    ("asked", "rate"), [(30, Fraction(30)), (29.97, Fraction(30000, 1001)), (25, Fraction(25)), (None, Fraction(60))]
+)
+def test_a_constant_rate_is_exact(film, tmp_path, suffix, asked, rate):
+    plan = uneven_plan(film, 90) if asked else make_plan(film, curve_of(np.arange(90) / 30), speed=2)
+    out = render_plan(plan, tmp_path / f"o{suffix}", fps=asked)
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].average_rate == rate
+    info = probe(out)
+    assert not info.variable
+    assert info.times == pytest.approx(np.arange(info.frames) / float(rate), abs=0.0006)
+
+
+def test_times_that_a_container_rounded_are_even_again(tmp_path):
+    source = write_film(tmp_path / "a.mkv", frames=60, fps=60)
+    out = render_plan(make_plan(source, curve_of(probe(source).times), speed=1), tmp_path / "o.mp4")
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].average_rate == 60
 
 
 def test_variable_rate_source_is_planned_in_seconds(tmp_path):
@@ -99,6 +121,67 @@ def test_colour_tags_are_kept(tmp_path, full):
         assert abs(int(frame.to_ndarray()[:48].mean()) - (250 if full else 120)) <= 2
 
 
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "suffix"),
+    [
+        ("libx264rgb", "bgr24", ".mkv"),
+        ("png", "rgb24", ".mov"),
+        ("png", "rgba", ".mov"),
+        ("ffv1", "gbrp10le", ".mkv"),
+        ("ffv1", "bgra", ".avi"),
+        ("libvpx-vp9", "gbrp", ".webm"),
+        ("qtrle", "rgb24", ".mov"),
+    ],
+)
+def test_greys_of_rgb_sources_stay_as_they_are(tmp_path, codec, pix_fmt, suffix):
+    grey = np.repeat(np.repeat(np.array([0, 64, 192, 255], np.uint8), 16)[None, :, None], 48, 0).repeat(3, 2)
+    source = tmp_path / f"a{suffix}"
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream(codec, rate=30)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, pix_fmt
+        stream.codec_context.color_range = 2
+        for number in range(4):
+            frame = av.VideoFrame.from_ndarray(grey, format="rgb24").reformat(format=pix_fmt)
+            frame.pts, frame.color_range = number, 2
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    times = np.arange(4) / 30
+    result = Video(render_plan(make_plan(source, curve_of(times), speed=1), tmp_path / "o.mp4")).frames([0])[0]
+    seen = [result[24, 16 * place + 8].mean() for place in range(4)]
+    assert seen == pytest.approx([0, 64, 192, 255], abs=6)
+
+
+@pytest.mark.parametrize("matrix", [3, 8, 14])
+def test_a_matrix_that_the_scaler_does_not_know_is_kept(matrix):
+    frame = av.VideoFrame.from_ndarray(np.full((3, 48, 64), 90, np.uint8), format="yuv444p", channel_last=False)
+    frame.colorspace = matrix
+    ready = prepare(frame)
+    assert (ready.format.name, ready.colorspace, frame.colorspace) == ("yuv420p", matrix, matrix)
+    assert set(np.unique(ready.to_ndarray())) == {90}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kept", "shown_at"),
+    [
+        ([(48, 80), (96, 160)], (96, 160), (0, 160)),  # the larger one
+        ([(96, 160), (160, 96)], (96, 160), (51, 109)),  # turned: bars at the sides
+    ],
+)
+def test_a_size_that_changes_keeps_the_aspect(tmp_path, sizes, kept, shown_at):
+    parts = [tmp_path / f"{number}.webm" for number in range(2)]
+    for path, (height, width) in zip(parts, sizes, strict=True):
+        picture = np.full((6, height, width, 3), 200, np.uint8)
+        write_video(path, picture, codec="libvpx")
+    source = write_joined(tmp_path / "a.webm", parts, "video")
+    out = Video(render_plan(make_plan(source, estimate_curve(source, by="constant"), speed=1), tmp_path / "o.mp4"))
+    assert (out.info.height, out.info.width) == kept
+    first, last = out.frames([0, 11])
+    assert first.min() > 180
+    bright = np.flatnonzero(last[48, :, 0] > 100)
+    assert (bright[0], bright[-1] + 1) == pytest.approx(shown_at, abs=2)
+    assert last[:, shown_at[0] + 4 : shown_at[1] - 4].min() > 150
+
+
 def test_title_and_chapters_go_along(tmp_path):
     source = write_film(tmp_path / "a.mkv", frames=90, sounds=[tone(3)], metadata={"title": "A film"})
     with av.open(str(source)) as whole, av.open(str(tmp_path / "b.mkv"), "w") as marked:
@@ -118,30 +201,6 @@ def test_title_and_chapters_go_along(tmp_path):
         times = [float(chapter[end] * chapter["time_base"]) for end in ("start", "end")]
         assert times == pytest.approx(plan.to_result(np.array([1, 2])), abs=0.002)
         assert chapter["metadata"]["title"] == "Two"
-
-
-@pytest.mark.parametrize(
-    ("suffix", "kind"), [(".mkv", "subrip"), (".mp4", "mov_text"), (".mov", "mov_text"), (".webm", "webvtt")]
-)
-def test_subtitles_go_along_into_every_container(tmp_path, suffix, kind):
-    words = [(0.5, 1.0, "first"), (2.0, 2.5, "second")]
-    source = write_film(tmp_path / "a.mkv", frames=90, subtitles=words)
-    plan = uneven_plan(source, 90)
-    with av.open(str(render_plan(plan, tmp_path / f"o{suffix}"))) as container:
-        assert container.streams.subtitles[0].codec_context.codec.canonical_name == kind
-        packets = [packet for packet in container.demux(subtitles=0) if packet.size > 2]
-    for packet, (start, stop, said) in zip(packets, words, strict=True):
-        assert said.encode() in bytes(packet)
-        begin, end = plan.to_result(np.array([start, stop]))
-        assert float(packet.pts * packet.time_base) == pytest.approx(begin, abs=0.002)
-        assert float((packet.pts + packet.duration) * packet.time_base) == pytest.approx(end, abs=0.002)
-
-
-def test_subtitles_that_do_not_fit_are_told_of(tmp_path, caplog, monkeypatch):
-    source = write_film(tmp_path / "a.mkv", frames=30, subtitles=[(0.1, 0.5, "word")])
-    monkeypatch.setattr(subtitles_module, "READABLE", ())  # as if they were pictures
-    render_plan(uneven_plan(source, 30), tmp_path / "o.mp4")
-    assert "left out" in caplog.text
 
 
 @pytest.mark.parametrize(("frames", "speed"), [(1, 2.0), (2, 2.0), (3, 1.0), (30, 8.0)])

@@ -5,10 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ssvid.speedup.plan import make_plan
 from ssvid.speedup.render import render_plan
-from ssvid.speedup.sound import AudioReader
+from ssvid.speedup.sound import encoder_layout, encoder_rate
 from ssvid.speedup.time_stretch import as_tape, keep_pitch
-from tests.speedups import RATE, clicks, heard, onsets, pitch_of, tone, uneven_plan, write_film
+from ssvid.video.sound import AudioReader, GuardedAudio, sound_streams
+from tests.speedups import (
+    RATE,
+    clicks,
+    curve_of,
+    heard,
+    onsets,
+    pitch_of,
+    tone,
+    uneven_plan,
+    write_custom_order,
+    write_film,
+    write_joined,
+)
 
 
 def reader(samples: np.ndarray):
@@ -99,18 +113,139 @@ def test_every_stream_is_kept_with_its_language_and_starts_where_it_did(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("layout", "channels", "kept"), [("mono", 1, "mono"), ("stereo", 2, "stereo"), ("5.1", 6, "5.1")]
+    ("layout", "channels", "kept"),
+    [("mono", 1, "mono"), ("stereo", 2, "stereo"), ("quad", 4, "stereo"), ("5.1", 6, "5.1"), ("7.1", 8, "7.1")],
 )
 def test_channels_are_kept(tmp_path, layout, channels, kept):
-    source = write_film(
-        tmp_path / "a.mp4", frames=40, sounds=[tone(1.3, 440, 48000, channels)], rate=48000, layout=layout
-    )
-    out = render_plan(uneven_plan(source, 40), tmp_path / "o.mp4")
     import av
 
+    sound = np.concatenate([tone(1.3, 300 + 100 * channel, 48000) for channel in range(channels)])
+    codec = "pcm_s16le" if channels in (4, 8) else "aac"
+    source = write_film(tmp_path / "a.mov", frames=40, sounds=[sound], rate=48000, layout=layout, codec=codec)
+    out = render_plan(make_plan(source, curve_of(np.arange(40) / 30), speed=1), tmp_path / "o.mp4")
     with av.open(str(out)) as container:
         assert container.streams.audio[0].layout.name == kept
         assert container.streams.audio[0].rate == 48000
+    track = AudioReader(str(out), 0, 0.0, 48000, kept)
+    samples = track.read(9600, 48000)
+    track.close()
+    found = [pitch_of(channel, 48000)[0] for channel in samples]
+    if kept == layout:
+        wanted = [300 + 100 * channel for channel in range(channels)]
+        heard_well = [channel for channel in range(channels) if channel != 3]  # the LFE has no high tones
+        assert [found[channel] for channel in heard_well] == pytest.approx(
+            [wanted[channel] for channel in heard_well], abs=3
+        )
+
+
+@pytest.mark.parametrize(
+    ("rate", "codec", "taken"),
+    [
+        (22254, "aac", 22050),
+        (37800, "aac", 32000),
+        (11127, "aac", 11025),
+        (4000, "aac", 7350),
+        (192000, "aac", 96000),
+        (44100, "aac", 44100),
+        (44100, "libopus", 48000),
+    ],
+)
+def test_the_nearest_rate_of_the_encoder(rate, codec, taken):
+    assert encoder_rate(rate, codec) == taken
+
+
+@pytest.mark.parametrize(
+    ("positions", "codec", "layout"),
+    [
+        ("FC", "aac", "mono"),
+        ("FL", "aac", "mono"),
+        ("DL DR", "aac", "stereo"),
+        ("FL FR FC LFE SL SR", "aac", "5.1"),
+        ("FL FR FC LFE SL SR BL BR", "aac", "7.1"),
+        ("FL FR LFE", "aac", "stereo"),
+        ("FL FR BL BR", "aac", "stereo"),
+        ("FL FR BL BR", "libopus", "quad"),
+        ("FL FR SL SR", "libopus", "quad"),
+        ("FL FR FC LFE BC SL SR", "libopus", "6.1"),
+        ("NONE NONE NONE NONE NONE NONE NONE NONE NONE", "aac", "stereo"),
+    ],
+)
+def test_the_largest_layout_whose_channels_are_there(positions, codec, layout):
+    assert encoder_layout(tuple(positions.split()), codec) == layout
+
+
+@pytest.mark.parametrize("rate", [22254, 37800])
+def test_rates_that_the_encoder_lacks(tmp_path, rate):
+    sound = clicks(2, rate=rate)
+    source = write_film(tmp_path / "a.mov", frames=60, sounds=[sound], rate=rate, codec="pcm_s16le")
+    out = render_plan(make_plan(source, curve_of(np.arange(60) / 30), speed=1), tmp_path / "o.mp4")
+    samples, taken, start = heard(out)
+    assert taken == encoder_rate(rate, "aac")
+    assert onsets(samples[0], taken) + start == pytest.approx([0.5, 1.0, 1.5], abs=0.03)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_channels_in_a_custom_order(tmp_path, suffix):
+    source = write_custom_order(tmp_path / "a.mov")
+    assert set(sound_streams(str(source))[0].positions) == {"FC", "FLC", "FRC", "FL", "FR", "SL", "SR", "LFE"}
+    out = render_plan(make_plan(source, curve_of(np.arange(60) / 30), speed=1), tmp_path / f"o{suffix}")
+    samples, rate, start = heard(out)
+    sound = samples[0] if samples.shape[0] > 1 else samples[0, ::6]
+    assert onsets(sound, rate) + start == pytest.approx([0.5, 1.0, 1.5], abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [((44100, "mono"), (44100, "stereo")), ((48000, "stereo"), (44100, "mono"))]
+)
+def test_layout_and_rate_that_change_on_the_way(tmp_path, first, then):
+    import av
+
+    parts = []
+    for (rate, layout), pitch in zip((first, then), (440, 880), strict=True):
+        channels = av.AudioLayout(layout).nb_channels
+        sound = tone(2, pitch, rate, channels)
+        parts.append(tmp_path / f"{pitch}.mkv")
+        write_film(parts[-1], frames=2, sounds=[sound], rate=rate, layout=layout, codec="mp2")
+    film = write_film(tmp_path / "film.mkv", frames=120)
+    source = write_joined(tmp_path / "a.mkv", parts, "audio", film)
+    out = render_plan(make_plan(source, curve_of(np.arange(120) / 30), speed=1), tmp_path / "o.mp4")
+    samples, rate, _ = heard(out)
+    assert (rate, len(samples)) == (first[0], 1 if first[1] == "mono" else 2)
+    for second, pitch in ((0.5, 440), (2.6, 880)):
+        piece = samples[0, round(second * rate) : round((second + 1) * rate)]
+        assert pitch_of(piece, rate)[0] == pytest.approx(pitch, abs=3)
+
+
+def test_a_stream_that_does_not_decode_is_left_out_and_told_of(tmp_path, caplog):
+    import av
+
+    source = write_film(tmp_path / "a.mkv", frames=30, sounds=[tone(1), tone(1)])
+    with av.open(str(source)) as whole, av.open(str(tmp_path / "b.mkv"), "w") as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in whole.streams}
+        for packet in whole.demux():
+            if packet.dts is not None:
+                stamps = (packet.pts, packet.dts, packet.duration, packet.time_base)
+                spoiled = av.Packet(b"\x15" * 40) if packet.stream_index == 1 else packet
+                spoiled.pts, spoiled.dts, spoiled.duration, spoiled.time_base = stamps
+                spoiled.stream = streams[packet.stream_index]
+                out.mux(spoiled)
+    result = render_plan(uneven_plan(tmp_path / "b.mkv", 30), tmp_path / "o.mp4")
+    with av.open(str(result)) as container:
+        assert len(container.streams.audio) == 1
+    assert "sound stream 1 is left out" in caplog.text
+
+
+def test_where_decoding_ends_silence_stands_in_with_one_warning(tmp_path, caplog):
+    source = write_film(tmp_path / "a.mp4", frames=30, sounds=[tone(1)])
+    track = GuardedAudio(str(source), 0, 0.0, RATE, "mono")
+    assert np.abs(track.read(0, RATE)).max() > 0.4
+    source.write_bytes(b"")
+    track.close()
+    gone = GuardedAudio(str(source), 0, 0.0, RATE, "mono")
+    assert np.abs(gone.read(-RATE, RATE)).max() == 0
+    assert gone.read(5 * RATE, 9 * RATE).shape == (1, 4 * RATE)
+    gone.close()
+    assert caplog.text.count("silence stands in") == 1
 
 
 @pytest.mark.parametrize("seconds", [0.7, 4.0])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -141,3 +142,18 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_folders_are_made(tmp_path: Path) -> None:
     write_video(tmp_path / "new" / "folder" / "a.mp4", numbers(3))
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+@pytest.mark.parametrize("fps", [30, Fraction(30000, 1001), 12.5])
+def test_a_constant_rate_is_announced_exactly(tmp_path, suffix, fps):
+    write_video(tmp_path / f"a{suffix}", numbers(12), fps=fps)
+    with av.open(str(tmp_path / f"a{suffix}")) as container:
+        assert container.streams.video[0].average_rate == Fraction(fps)
+
+
+def test_a_variable_rate_announces_its_mean(tmp_path):
+    times = uneven_times(40)
+    write_video(tmp_path / "a.mkv", numbers(40), times=times)
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        assert float(container.streams.video[0].average_rate) == pytest.approx(39 / times[-1], rel=0.05)

@@ -48,6 +48,7 @@ class Curve:
     times, durations: (T,) seconds at which, and for which, every frame of the source is shown. cuts: first frames of new shots.
     rates: (R,) playback rates. faster: (R,T) probability that a frame looks sped up at each rate; (0,T) unless by a model.
     natural: (T,) V, the fastest speed at which each frame still looks natural, at least 1. by: "model", "motion" or "constant".
+    size: (height, width) of the source in pixels as shown, None where unknown.
     """
 
     times: np.ndarray
@@ -57,6 +58,7 @@ class Curve:
     faster: np.ndarray
     natural: np.ndarray
     by: str
+    size: tuple[int, int] | None = None
 
     @property
     def network(self) -> np.ndarray:
@@ -75,7 +77,10 @@ class Curve:
         """A curve from what `to_dict` gave."""
         times, durations, natural = (np.asarray(plain[name], float) for name in ("times", "durations", "natural"))
         faster = np.asarray(plain["faster"], float).reshape(len(plain["rates"]), len(times))
-        return cls(times, durations, tuple(plain["cuts"]), tuple(plain["rates"]), faster, natural, str(plain["by"]))
+        size = tuple(plain["size"]) if plain.get("size") else None
+        return cls(
+            times, durations, tuple(plain["cuts"]), tuple(plain["rates"]), faster, natural, str(plain["by"]), size
+        )
 
 
 def estimate_curve(
@@ -108,7 +113,7 @@ def estimate_curve(
             network = fastest_natural(faster, np.array(rates))
             moving = motion_speed(shots.motion, durations, shots.cuts)
             natural = network ** (1 - MOTION_SHARE) * moving**MOTION_SHARE
-    return Curve(info.times, durations, shots.cuts, rates, faster, natural, by)
+    return Curve(info.times, durations, shots.cuts, rates, faster, natural, by, (info.height, info.width))
 
 
 def motion_speed(motion: np.ndarray, durations: np.ndarray, cuts: Sequence[int]) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -14,7 +16,10 @@ TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
 UNKNOWN = (2, 0, 2, 2)  # FFmpeg's "unspecified" of each
 BT601, LIMITED, FULL = 6, 1, 2
 BT601_MATRIX = "itu601"
+BLACK = {LIMITED: 16, FULL: 0}  # luma
+GREY = 128  # chroma without colour
 SQUARE = Fraction(1)
+CLOSE = 2  # pixels by which a picture may be stretched rather than given bars
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,11 @@ class FrameFormat:
     pixel: Fraction
 
     @classmethod
-    def of(cls, frame: av.VideoFrame, stream: av.VideoStream) -> FrameFormat:
-        """The look of a result whose source begins with this frame: tags of the frame, else of the stream."""
+    def of(cls, frame: av.VideoFrame, stream: av.VideoStream, size: tuple[int, int] | None = None) -> FrameFormat:
+        """The look of a result whose source begins with this frame: tags of the frame, else of the stream.
+
+        size: (height, width) in pixels as shown, for a source whose pictures change size; None: this frame's.
+        """
         picture = prepare(frame)
         context = stream.codec_context
         of_frame, of_stream = (tuple(getattr(owner, tag) for tag in TAGS) for owner in (picture, context))
@@ -38,7 +46,8 @@ class FrameFormat:
         elif frame.format.name.startswith("yuvj"):
             tags = (tags[0], FULL, *tags[2:])
         pixel = stream.sample_aspect_ratio or SQUARE  # 0: unknown
-        return cls(picture.height, picture.width, tags, 1 / pixel if Orientation.of(frame).lying else pixel)
+        height, width = (side + side % 2 for side in size or (picture.height, picture.width))
+        return cls(height, width, tags, 1 / pixel if Orientation.of(frame).lying else pixel)
 
     def put_on(self, context: av.VideoCodecContext) -> None:
         """Set up an encoder for it."""
@@ -48,32 +57,78 @@ class FrameFormat:
             setattr(context, tag, value)
 
     def apply(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """A decoded frame as the encoder wants it; a size that changes on the way is brought back to the first one."""
-        picture = prepare(frame)
-        if (picture.height, picture.width) != (self.height, self.width):
-            picture = picture.reformat(width=self.width, height=self.height)
+        """A decoded frame as the encoder wants it; one of another size is scaled to fit, with black bars where its aspect differs."""
+        picture = self._fitted(prepare(frame))
         for tag, value in zip(TAGS, self.tags, strict=True):
             setattr(picture, tag, value)
         picture.pict_type = 0  # the encoder chooses its own key frames
         return picture
 
+    def _fitted(self, picture: av.VideoFrame) -> av.VideoFrame:
+        if (picture.height, picture.width) == (self.height, self.width):
+            return picture
+        scale = min(self.height / picture.height, self.width / picture.width)
+        height, width = (max(2, 2 * round(scale * side / 2)) for side in (picture.height, picture.width))
+        if self.height - height <= CLOSE and self.width - width <= CLOSE:
+            return _scaled(picture, self.height, self.width)
+        planes = []
+        for number, plane in enumerate(_scaled(picture, height, width).planes):
+            share = 1 if number == 0 else 2  # chroma planes have half the sides
+            canvas = np.full((self.height // share, self.width // share), GREY, np.uint8)
+            if number == 0:
+                canvas[:] = BLACK[FULL if self.tags[1] == FULL else LIMITED]
+            top, left = (
+                2 * ((whole - part) // 4) // share for whole, part in ((self.height, height), (self.width, width))
+            )
+            canvas[top : top + height // share, left : left + width // share] = _plane(plane)
+            planes.append(canvas)
+        return _packed(planes)
+
 
 def prepare(frame: av.VideoFrame) -> av.VideoFrame:
     """The frame as yuv420p, upright, an odd side made even by repeating its last row or column."""
-    picture = frame.reformat(format="yuv420p", dst_colorspace=BT601_MATRIX if _rgb(frame) else None)
-    orientation = Orientation.of(frame)
+    picture, orientation = _converted(frame), Orientation.of(frame)
     if orientation == Orientation() and frame.height % 2 == 0 and frame.width % 2 == 0:
         return picture
     luma, *chroma = (orientation.apply(_plane(plane)) for plane in picture.planes)
     luma = np.pad(
         luma, ((0, luma.shape[0] % 2), (0, luma.shape[1] % 2)), mode="edge"
     )  # chroma planes are rounded up already
-    packed = np.concatenate([plane.ravel() for plane in (luma, *chroma)])
-    return av.VideoFrame.from_ndarray(packed.reshape(-1, luma.shape[1]), format="yuv420p")
+    return _packed([luma, *chroma])
+
+
+def _converted(frame: av.VideoFrame) -> av.VideoFrame:
+    if _rgb(frame):
+        # the ranges are named because a frame tagged as full would stay full, while a result of RGB is tagged as limited
+        return frame.reformat(
+            format="yuv420p", dst_colorspace=BT601_MATRIX, src_color_range=FULL, dst_color_range=LIMITED
+        )
+    return _untouched_matrix(frame, format="yuv420p")
+
+
+def _untouched_matrix(frame: av.VideoFrame, **wanted: Any) -> av.VideoFrame:
+    """The frame in another format or size, its colours as they are: the scaler refuses matrices that it could not convert."""
+    matrix, frame.colorspace = frame.colorspace, UNKNOWN[0]
+    try:
+        changed = frame.reformat(**wanted)
+    finally:
+        frame.colorspace = matrix
+    changed.colorspace = matrix
+    return changed
+
+
+def _scaled(picture: av.VideoFrame, height: int, width: int) -> av.VideoFrame:
+    return _untouched_matrix(picture, height=height, width=width)
 
 
 def _plane(plane: av.video.plane.VideoPlane) -> np.ndarray:
     return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+
+
+def _packed(planes: Sequence[np.ndarray]) -> av.VideoFrame:
+    """A yuv420p frame of its three planes."""
+    together = np.concatenate([plane.ravel() for plane in planes])
+    return av.VideoFrame.from_ndarray(together.reshape(-1, planes[0].shape[1]), format="yuv420p")
 
 
 def _rgb(frame: av.VideoFrame) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import av
+
 from ssvid.data.layouts.entries import VIDEO_SUFFIXES
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.progress import Progress
@@ -130,7 +132,7 @@ def process_each(
     for source, out in pairs:
         try:
             yield source, out, act(source, out)
-        except (SsvidError, OSError) as error:
+        except (SsvidError, OSError, av.error.FFmpegError) as error:
             yield source, out, error
 
 

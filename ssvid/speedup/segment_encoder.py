@@ -35,15 +35,23 @@ class SegmentEncoder:
         identity: tells the source from other files.
         plan: when which frame is shown.
         suffix: container of the parts, that of the result.
+        size: (height, width) of the result in pixels, for a source whose pictures change size; None: that of the first frame.
     """
 
-    def __init__(self, folder: Path, source: str, identity: str, plan: Schedule, suffix: str) -> None:
-        self.folder, self.source, self.plan, self.suffix = folder, source, plan, suffix
-        starts = np.flatnonzero(np.diff(plan.ticks[:-1] // int(PART / plan.tick), prepend=-1))
+    def __init__(
+        self,
+        folder: Path,
+        source: str,
+        identity: str,
+        plan: Schedule,
+        suffix: str,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self.folder, self.source, self.plan, self.suffix, self.size = folder, source, plan, suffix, size
+        starts = np.flatnonzero(np.diff(plan.ticks[:-1] // max(1, int(PART / plan.tick)), prepend=-1))
         self.ranges = list(zip(starts.tolist(), [*starts[1:].tolist(), len(plan.frames)], strict=True))
-        key = _key(
-            identity, plan.frames.tobytes(), plan.ticks.tobytes(), plan.codec, QUALITY[plan.codec], av.__version__
-        )
+        made_of = (identity, plan.frames.tobytes(), plan.ticks.tobytes(), plan.tick, plan.codec, size)
+        key = _key(*made_of, QUALITY[plan.codec], av.__version__)
         mark = folder / "made-for"
         if folder.exists() and not (mark.exists() and mark.read_text() == key):
             self.remove()
@@ -72,8 +80,21 @@ class SegmentEncoder:
             return
         frames = self._frames(self.ranges[done][0], progress)
         for number, (first, last) in enumerate(self.ranges[done:], start=done):
-            self._encode(number, first, itertools.islice(frames, last - first))
+            self._encode(self.path(number), first, itertools.islice(frames, last - first))
         frames.close()
+
+    def sample(self) -> Path:
+        """A file with the first frame of the result, encoded as all will be: the first part, where it is there.
+
+        Raises what `encode` does.
+        """
+        if self.path(0).exists():
+            return self.path(0)
+        path = self.folder / f"first{self.suffix}"
+        frames = self._frames(0, lambda done, total: None)
+        self._encode(path, 0, itertools.islice(frames, 1))
+        frames.close()
+        return path
 
     def _frames(self, first: int, progress: Callable[[int, int], None]) -> Generator[tuple[FrameFormat, av.VideoFrame]]:
         """The frames of the schedule from a place on, with the look of all."""
@@ -83,7 +104,7 @@ class SegmentEncoder:
         with container:
             try:
                 for source, frame in enumerate(decode_in_order(container, stream)):
-                    look = look or FrameFormat.of(frame, stream)
+                    look = look or FrameFormat.of(frame, stream, self.size)
                     while place < len(wanted) and wanted[place] == source:
                         yield look, frame
                         place += 1
@@ -96,8 +117,7 @@ class SegmentEncoder:
             reason = f"ends after {source + 1} frames, but {int(wanted[-1]) + 1} were planned; plan it again"
             raise VideoError(self.source, reason)
 
-    def _encode(self, number: int, first: int, frames: Iterator[tuple[FrameFormat, av.VideoFrame]]) -> None:
-        path = self.path(number)
+    def _encode(self, path: Path, first: int, frames: Iterator[tuple[FrameFormat, av.VideoFrame]]) -> None:
         ticks, tick, codec = self.plan.ticks, self.plan.tick, self.plan.codec
         try:
             with atomic(path) as temporary, av.open(str(temporary), "w", format=FORMATS[self.suffix]) as out:
@@ -112,9 +132,7 @@ class SegmentEncoder:
                     picture.duration = int(ticks[place + 1] - ticks[place])
                     out.mux(stream.encode(picture))
                 out.mux(stream.encode(None))
-        except OSError as error:  # a full disk; FFmpeg's errors are such too
-            if isinstance(error, VideoError):
-                raise
+        except (OSError, av.error.FFmpegError) as error:  # a full disk, or pixels that cannot be converted
             raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
     def packets(self, stream: av.VideoStream) -> Iterator[av.Packet[Any]]:

@@ -1,9 +1,7 @@
-"""One sound stream of a video, decoded as it is needed, re-timed by a plan and encoded: memory does not grow with length."""
+"""One sound stream of a video, re-timed by a plan and encoded as it is read: memory does not grow with length."""
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, cast
@@ -13,101 +11,20 @@ import numpy as np
 
 from ssvid.speedup.plan import SpeedPlan
 from ssvid.speedup.time_stretch import as_tape, keep_pitch
-from ssvid.video.decode import open_video
+from ssvid.video.sound import GuardedAudio, SoundInfo
 
 MODES = {"keep-pitch": keep_pitch, "pitch": as_tape}
 OPUS = "libopus"
 OPUS_RATE = 48000
-AAC_RATES = (8000, 96000)  # Hz
-GAP = 0.010  # s by which sound may stray from its time stamps before it is put right: containers round theirs
-BEHIND = 0.5  # s kept before the place asked for last, more than a window looks back
+# Layouts that come out of each codec as they went in, the largest first. FFmpeg's encoders take more, which its decoders give back as a
+# bare number of channels.
+LAYOUTS = {
+    "aac": ("7.1", "5.1", "5.0", "4.0", "3.0", "stereo", "mono"),
+    OPUS: ("7.1", "6.1", "5.1", "5.0", "quad", "3.0", "stereo", "mono"),
+}
+BACK = {"SL": "BL", "SR": "BR"}  # side channels stand for those at the back where there are none
 BIT_RATE = (48_000, 160_000)  # a channel, the source's within these bounds
 USUAL_BIT_RATE = 64_000  # a channel, where the source's is not known
-
-logger = logging.getLogger(__name__)
-
-
-class AudioReader:
-    """A sound stream as an endless row of samples counted from the first frame of the video; silence where it has none.
-
-    Args:
-        path: the video.
-        number: which of its sound streams.
-        origin: seconds, in the container's time, of the first video frame.
-        rate: samples a second to resample to.
-        layout: channel layout to mix to.
-    """
-
-    def __init__(self, path: str, number: int, origin: float, rate: int, layout: str) -> None:
-        self._container, _ = open_video(path)
-        self._stream = self._container.streams.audio[number]
-        self._name = f"{path}: sound stream {number + 1}"
-        self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-        self._origin, self._rate = origin, rate
-        self._channels = av.AudioLayout(layout).nb_channels
-        self._pieces: deque[tuple[int, np.ndarray]] = deque()  # (first sample's place, samples (C,n)), in order
-        self._coming = self._decoded()
-        self._end = 0
-
-    def close(self) -> None:
-        """Close the file."""
-        self._container.close()
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples [start, stop), float32 (C,n). Places may be asked for again up to half a second back, not further."""
-        while self._end < stop:
-            piece = next(self._coming, None)
-            if piece is None:
-                break
-            self._pieces.append(piece)
-            self._end = piece[0] + piece[1].shape[1]
-            self._forget(start - round(BEHIND * self._rate))
-        self._forget(start - round(BEHIND * self._rate))
-        samples = np.zeros((self._channels, stop - start), np.float32)
-        for place, held in self._pieces:
-            low, high = max(start, place), min(stop, place + held.shape[1])
-            if low < high:
-                samples[:, low - start : high - start] = held[:, low - place : high - place]
-        return samples
-
-    def _forget(self, before: int) -> None:
-        while self._pieces and self._pieces[0][0] + self._pieces[0][1].shape[1] <= before:
-            self._pieces.popleft()
-
-    def _decoded(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(place, samples) in order; a place strays from its stamp by less than GAP, so that rounded stamps tear no holes."""
-        end: int | None = None
-        for frame in self._frames():
-            place = end
-            if frame.pts is not None and frame.time_base is not None:
-                stamped = round((float(frame.pts * frame.time_base) - self._origin) * self._rate)
-                if end is None or abs(stamped - end) > GAP * self._rate:
-                    place = stamped
-            for part in self._resampler.resample(frame):
-                samples = part.to_ndarray()
-                place = 0 if place is None else place
-                yield place, samples
-                place += samples.shape[1]
-            end = place
-
-    def _frames(self) -> Iterator[av.AudioFrame]:
-        """Frames that decode; damaged packets are skipped, with one warning."""
-        damaged = 0
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-                if packet is None:
-                    break
-                frames = packet.decode()
-            except av.error.FFmpegError as error:
-                damaged += 1
-                if damaged == 1:
-                    logger.warning("%s: is damaged (FFmpeg: %s); silence stands in", self._name, error.strerror)
-                if damaged > 1000:  # some demuxers fail endlessly
-                    break
-                continue
-            yield from frames
 
 
 class AudioWriter:
@@ -115,64 +32,63 @@ class AudioWriter:
 
     Args:
         plan: the plan.
-        number: which of the source's sound streams.
-        origin: seconds, in the container's time, of the first video frame.
+        sound: what the source's stream is.
+        track: its samples, at the rate and in the layout of the result.
         mode: keep-pitch or pitch.
         out: the container written to, before its header is.
         codec: FFmpeg's name of the encoder, aac or libopus.
     """
 
     def __init__(
-        self, plan: SpeedPlan, number: int, origin: float, mode: str, out: av.container.OutputContainer, codec: str
+        self,
+        plan: SpeedPlan,
+        sound: SoundInfo,
+        track: GuardedAudio,
+        mode: str,
+        out: av.container.OutputContainer,
+        codec: str,
     ) -> None:
-        with open_video(plan.source)[0] as container:
-            stream = container.streams.audio[number]
-            rate = OPUS_RATE if codec == OPUS else min(max(stream.rate, AAC_RATES[0]), AAC_RATES[1])
-            layout = _layout(stream.layout)
-            bit_rate = stream.bit_rate or 0
-            metadata = dict(stream.metadata)
-        channels = av.AudioLayout(layout).nb_channels
-        self.stream = cast(av.AudioStream, out.add_stream(codec, rate=rate, layout=layout))
-        least, most = (channels * bound for bound in BIT_RATE)
-        self.stream.bit_rate = min(max(bit_rate or channels * USUAL_BIT_RATE, least), most)
-        if "language" in metadata:
-            self.stream.metadata["language"] = metadata["language"]
-        self.stream.time_base = Fraction(1, rate)
-        self._plan, self._mode, self._layout, self._rate = plan, mode, layout, rate
-        self._track = AudioReader(plan.source, number, origin, rate, layout)
+        self._plan, self._mode, self._track = plan, mode, track
+        self._layout, self._rate = track.layout, track.rate
+        channels = av.AudioLayout(self._layout).nb_channels
+        self.stream = cast(av.AudioStream, out.add_stream(codec, rate=self._rate, layout=self._layout))
+        share = sound.bit_rate * channels // len(sound.positions) or channels * USUAL_BIT_RATE
+        self.stream.bit_rate = min(max(share, channels * BIT_RATE[0]), channels * BIT_RATE[1])
+        self.stream.time_base = Fraction(1, self._rate)
 
     def packets(self) -> Iterator[av.Packet[Any]]:
-        """Encoded packets in order; closes the source at the end."""
+        """Encoded packets in order."""
+        self._track.rewind()
         length = round(self._plan.length * self._rate)
         place = 0
-        try:
-            for samples in MODES[self._mode](self._track.read, self._plan.to_source, length, self._rate):
-                frame = av.AudioFrame.from_ndarray(
-                    np.ascontiguousarray(np.clip(samples, -1, 1)), format="fltp", layout=self._layout
-                )
-                frame.sample_rate, frame.pts, frame.time_base = self._rate, place, Fraction(1, self._rate)
-                place += samples.shape[1]
-                yield from self.stream.encode(frame)
-            yield from self.stream.encode(None)
-        finally:
-            self._track.close()
+        for samples in MODES[self._mode](self._track.read, self._plan.to_source, length, self._rate):
+            # packed, since PyAV writes past the end of the planes of eight channels
+            packed = np.ascontiguousarray(np.clip(samples, -1, 1).T, np.float32).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=self._layout)
+            frame.sample_rate, frame.pts, frame.time_base = self._rate, place, Fraction(1, self._rate)
+            place += samples.shape[1]
+            yield from self.stream.encode(frame)
+        yield from self.stream.encode(None)
 
 
-def sound_streams(path: str) -> list[int]:
-    """Numbers of the sound streams that can be decoded; each of the others gets a warning."""
-    found = []
-    with open_video(path)[0] as container:
-        for number, stream in enumerate(container.streams.audio):
-            context = stream.codec_context
-            if context is not None and context.rate and stream.layout.nb_channels:
-                found.append(number)
-            else:
-                logger.warning("%s: sound stream %d has no decoder here and is left out", path, number + 1)
-    return found
+def encoder_rate(rate: int, codec: str) -> int:
+    """The nearest rate that an encoder takes, in samples a second; of Opus the one that it is coded at."""
+    if codec == OPUS:
+        return OPUS_RATE
+    return min(av.Codec(codec, "w").audio_rates or [rate], key=lambda taken: (abs(taken - rate), -taken))
 
 
-def _layout(layout: av.AudioLayout) -> str:
-    """The layout where both encoders take it, the nearest one with surround reduced to stereo elsewhere."""
-    if layout.nb_channels <= 2:
-        return "mono" if layout.nb_channels == 1 else "stereo"
-    return {"5.1": "5.1", "5.1(side)": "5.1"}.get(layout.name, "stereo")
+def encoder_layout(positions: tuple[str, ...], codec: str) -> str:
+    """The largest layout of a codec whose channels are all there, else stereo; mono for a single channel.
+
+    positions: where the channels of the source are heard, as FL, FR, FC, LFE, BL, BR, SL, SR.
+    """
+    if len(positions) == 1:
+        return "mono"
+    there = set(positions)
+    behind = there if there & set(BACK.values()) else {BACK.get(name, name) for name in there}
+    for layout in LAYOUTS[codec]:
+        channels = {channel.name for channel in av.AudioLayout(layout).channels}
+        if len(channels) > 1 and (channels <= there or channels <= behind):
+            return layout
+    return "stereo"

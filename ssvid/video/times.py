@@ -23,21 +23,22 @@ DEFAULT_RATE = 25.0  # frames a second where a file says nothing at all
 KNOWS_LAST = ("mov", "gif", "matroska")  # containers that say how long a frame stays on screen
 
 
-def demux(container: InputContainer, stream: Stream) -> Iterator[av.Packet[Any]]:
-    """Packets of one stream, stamped on the clock that all streams of the file share.
+def demux(container: InputContainer, *streams: Stream) -> Iterator[av.Packet[Any]]:
+    """Packets of some streams, stamped on the clock that all streams of the file share.
 
     Recordings joined byte by byte (MPEG-TS, MPEG-PS, chained Ogg) bring the stamps of each part: they run back, or jump forward by hours.
     They are rebased where they jump, as FFmpeg does it, with one offset for all streams, so that the sound stays beside its picture: who
     reads the sound of such a file with this function and who reads its picture find the same times.
     """
     if not av.format.Flags(container.format.flags) & av.format.Flags.ts_discont:
-        yield from container.demux(stream)
+        yield from container.demux(*streams)
         return
-    clock = _Clock()
-    both = [other for other in container.streams if other.type in ("video", "audio") or other.index == stream.index]
-    for packet in container.demux(*both):
+    clock, wanted = _Clock(), {stream.index for stream in streams}
+    timed = [other for other in container.streams if other.type in ("video", "audio")]
+    rest = [other for other in streams if other.type not in ("video", "audio")]
+    for packet in container.demux(*timed, *rest):
         offset = clock.offset_of(packet)
-        if packet.stream.index != stream.index:
+        if packet.stream.index not in wanted:
             continue
         if offset and packet.time_base:
             ticks = round(offset / MICRO / packet.time_base)
@@ -56,7 +57,8 @@ class _Clock:
 
     def offset_of(self, packet: av.Packet[Any]) -> int:
         """Microseconds to add to the stamps of a packet, and of those behind it until the next jump."""
-        if packet.dts is None or packet.time_base is None:
+        sparse = packet.stream.type not in ("video", "audio")  # silence between subtitles is no jump
+        if packet.dts is None or packet.time_base is None or sparse:
             return self._offset
         now = round(packet.dts * packet.time_base * MICRO) + self._offset
         last, due = self._streams.get(packet.stream.index, (None, self._latest))

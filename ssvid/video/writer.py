@@ -59,7 +59,7 @@ def write_video(
     path = Path(path)
     if times is not None and path.suffix.lower() in CONSTANT_RATE_ONLY:
         raise ConfigError(f"{path}: {path.suffix} holds constant rates only; write to .mp4 or .mkv, or give fps")
-    rate, ticks = (_rate(fps), None) if times is None else (Fraction(30), _ticks(times))
+    rate, ticks = (_rate(fps), None) if times is None else _variable_rate(times)
     checked = _checked(frames, path)
     first = next(checked)
     codec = codec or DEFAULT_CODEC.get(path.suffix.lower(), "libx264")
@@ -95,6 +95,13 @@ def _rate(fps: float | Fraction) -> Fraction:
     if rate <= 0:
         raise ConfigError(f"fps must be above 0, not {fps}")
     return rate
+
+
+def _variable_rate(times: Sequence[float] | np.ndarray) -> tuple[Fraction, list[tuple[int, int]]]:
+    """Frames a second that the file announces, the mean, and what `_ticks` gives."""
+    ticks = _ticks(times)
+    end = sum(ticks[-1])
+    return (len(ticks) / (end * TICK)).limit_denominator(1001), ticks
 
 
 def _ticks(times: Sequence[float] | np.ndarray) -> list[tuple[int, int]]:
