@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import logging
 import operator
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import PathFinder
@@ -208,7 +209,7 @@ def import_source(path: Path) -> ModuleType:
     located = locate(name)
     if located is not None and located.resolve() == path:
         return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(f"ssvid_user_{path.stem}_{crc32(str(path).encode()):x}", path)
+    spec = importlib.util.spec_from_file_location(f"ssvid_user_{path.stem}_{crc32(os.fsencode(path)):x}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is not a Python file; its name must end in .py.")
     module = importlib.util.module_from_spec(spec)

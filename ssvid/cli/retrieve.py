@@ -161,7 +161,7 @@ def query(
     written = write_search_page(page, collection, video, span, hits, hard, moments) if page is not None else None
     show_hits(video, span, hits, hard, as_json)
     if written is not None:
-        console.LOG.print(f"page: {written.resolve()}", soft_wrap=True, markup=False)
+        console.log(f"page: {written.resolve()}")
 
 
 def show_hits(
@@ -186,7 +186,7 @@ def show_hits(
     ]
     console.show_table("most similar", ["rank", "score", "time", "class", "path"], rows)
     for remark in notes:
-        console.LOG.print(f"note: {remark}", soft_wrap=True, markup=False)
+        console.log(f"note: {remark}")
 
 
 @retrieve.command()
@@ -261,10 +261,10 @@ def _show_facts(collection: Collection, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"collection": str(collection.folder), **asdict(facts), "bad": bad}, indent=2))
         return
-    typer.echo(
+    console.say(
         f"{collection.folder}: {facts.videos} videos, {facts.rows} {facts.unit} vectors of {facts.dim} "
         f"({facts.vectors_bytes / 1e6:.1f} MB), {facts.kind} search"
         + (f" ({facts.index_bytes / 1e6:.1f} MB)" if facts.index_bytes else "")
     )
     for video in bad[:20]:
-        typer.echo(f"  bad: {video['path']}: {video['reason']}")
+        console.say(f"  bad: {video['path']}: {video['reason']}")

@@ -66,7 +66,7 @@ def pretrain(
 
     with console.training(chosen.steps, load_task(chosen.task).chance) as progress:
         run = run_it(chosen, resume=resume is not None, overwrite=overwrite, report=progress)
-    console.LOG.print(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)", soft_wrap=True)
+    console.log(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)")
 
 
 @app.command()
@@ -96,7 +96,7 @@ def audit(
     else:
         console.show_table(f"audit of {run}", HEADER, rows(found))
     result = f"shortcuts: {', '.join(found.shortcuts)}" if found.shortcuts else "no shortcut found"
-    console.LOG.print(f"{result}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
+    console.log(f"{result}; see {run / 'audit' / 'audit.md'}")
     if found.shortcuts:
         raise typer.Exit(SsvidError.exit_code)
 

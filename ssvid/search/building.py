@@ -68,11 +68,11 @@ def add(collection: Collection, data: Sequence[str | os.PathLike[str]], progress
 
 def remove(collection: Collection, paths: Sequence[str | os.PathLike[str]]) -> Collection:
     """The collection without these videos. Raises DataError naming one that is not in it."""
-    resolved = [str(Path(path).resolve()) for path in paths]
-    ids = collection.rows.ids(resolved)
-    if missing := [path for path in resolved if path not in ids]:
-        raise DataError(f"{missing[0]} is not in {collection.folder}")
-    _drop(collection.folder, collection.rows, collection.manifest["dim"], set(ids.values()), forget=True)
+    ids = [collection.id_of(path) for path in paths]
+    if None in ids:
+        raise DataError(f"{paths[ids.index(None)]} is not in {collection.folder}")
+    chosen = {id for id in ids if id is not None}
+    _drop(collection.folder, collection.rows, collection.manifest["dim"], chosen, forget=True)
     fresh = Collection(collection.folder)
     _index(fresh, None)
     return fresh
@@ -115,7 +115,7 @@ def _enter(index: Index, source: Index) -> None:
 
 def _encode(folder: Path, encoder: Encoder, progress: Progress | None) -> None:
     """Encode what is not encoded yet, fix the space at the end of the first build, and bring the index up to date."""
-    rows, manifest = SegmentTable(Index(folder / "rows.sqlite")), read_manifest(folder)
+    rows, manifest = SegmentTable(Index(folder / "rows.sqlite"), create=True), read_manifest(folder)
     if stale := rows.stale():
         _drop(folder, rows, manifest["dim"], stale, forget=False)
     space, done = rows.space, rows.done()

@@ -23,7 +23,7 @@ import numpy as np
 
 from ssvid.data.index import Index, VideoRecord
 from ssvid.data.scanning import open_data
-from ssvid.errors import ConfigError, DataError
+from ssvid.errors import ConfigError, DataError, VideoError
 from ssvid.evaluation.features import View
 from ssvid.files import read_json
 from ssvid.search import ann
@@ -124,9 +124,15 @@ class Collection:
 
     def record(self, path: str | os.PathLike[str]) -> VideoRecord:
         """A video as it is in the collection, or scanned now. Raises VideoError for one that cannot be read."""
-        resolved = str(Path(path).resolve())
-        known = self.index.videos(paths=[resolved]) if self.rows.ids([resolved]) else []
-        return known[0] if known else open_data([path]).videos(paths=[resolved])[0]
+        known = [video for name in names_of(path) if self.rows.ids([name]) for video in self.index.videos(paths=[name])]
+        if os.path.isdir(path):
+            raise VideoError(path, "is a folder, not a video file")
+        return known[0] if known else open_data([path]).videos()[0]
+
+    def id_of(self, path: str | os.PathLike[str]) -> int | None:
+        """The id of a video by any name of its file; None where it is not in the collection."""
+        found = self.rows.ids(names_of(path))
+        return next(iter(found.values()), None)
 
     def vector(self, video: VideoRecord, at: Span | None = None) -> np.ndarray:
         """The vector (D,) of a query, of length 1. Raises DataError where the model sees nothing in it."""
@@ -229,6 +235,16 @@ class Collection:
     def _checked(self, encoder: Encoder) -> Encoder:
         check_weights(self.folder, self.manifest, encoder)
         return encoder
+
+
+def names_of(path: str | os.PathLike[str]) -> list[str]:
+    """Absolute names under which a file may have been entered: its links as they are, its folder resolved, all of them resolved."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return list(
+        dict.fromkeys(
+            [os.path.join(folder, name), os.path.join(os.path.realpath(folder), name), os.path.realpath(path)]
+        )
+    )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

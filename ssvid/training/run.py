@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ssvid.config import PretrainConfig, load_config, to_yaml
 from ssvid.environment import environment, package_version
 from ssvid.errors import ConfigError, DataError
-from ssvid.files import atomic, read_json, write_json, write_text
+from ssvid.files import atomic, read_json, write_json, write_text, writing
 from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.weights import EXPORTED, load_weights
@@ -92,7 +93,8 @@ class Run:
 
     def log(self, line: dict[str, float]) -> None:
         """Append one line of numbers."""
-        with (self.path / "metrics.jsonl").open("a") as file:
+        path = self.path / "metrics.jsonl"
+        with writing(path), path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def forget_after(self, step: int) -> None:
@@ -108,7 +110,8 @@ class Run:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the checkpoint; the old one stays until the new one is whole."""
-        with atomic(self.path / "checkpoints" / "last.pt") as temporary:
+        path = self.path / "checkpoints" / "last.pt"
+        with writing(path, RuntimeError), atomic(path) as temporary:
             torch.save(state, temporary)
 
     def checkpoint(self) -> dict[str, Any] | None:
@@ -158,7 +161,7 @@ class Run:
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors as safetensors, atomically."""
-    with atomic(path) as temporary:
+    with writing(path, SafetensorError), atomic(path) as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
 
 

@@ -56,15 +56,17 @@ def read_layout(source: str | os.PathLike[str], root: str | os.PathLike[str] | N
             )
         return _required(LAYOUTS[name](Path(folder), **given), text)
     path = Path(source)
-    if name and not path.exists():
-        raise ConfigError(f"unknown layout {name!r} in {text}.{_close(name, LAYOUTS)} See: ssvid list layouts")
+    if name:
+        raise ConfigError(
+            f"unknown layout {name!r} in {text}, which is no file either.{_close(name, LAYOUTS)} See: ssvid list layouts"
+        )
     if path.is_dir():
         return _required(folder_per_class(path), text)
-    if not path.exists():
+    if not os.path.lexists(path):
         raise DataError(f"{path} does not exist; give a folder of videos, a video, a 'path label' list or a CSV file")
-    if path.suffix in (".txt", ".csv"):
+    if path.suffix.lower() in (".txt", ".csv", ".tsv"):
         return _required(list_file(path, root), text)
-    return Listing([Entry(path.resolve())])
+    return Listing([Entry(Path(os.path.realpath(path.parent), path.name))])
 
 
 def place_of(source: str | os.PathLike[str]) -> tuple[str, str]:
@@ -74,14 +76,20 @@ def place_of(source: str | os.PathLike[str]) -> tuple[str, str]:
     """
     name, options, folder = _parse(os.fspath(source))
     if name in LAYOUTS:
-        return f"{name}:{Path(folder).resolve()}", options
-    return str(Path(source).resolve()), ""
+        return f"{name}:{os.path.realpath(folder)}", options
+    path = Path(source)
+    return os.path.realpath(path) if path.is_dir() else os.path.join(os.path.realpath(path.parent), path.name), ""
 
 
 def _parse(source: str) -> tuple[str, str, str]:
-    """LAYOUT, OPTIONS and FOLDER of a source; LAYOUT is "" where it is a mere path."""
+    """LAYOUT, OPTIONS and FOLDER of a source; LAYOUT is "" where it is a mere path.
+
+    A path may hold a colon, as 12:30.mp4 does: what is there under that name is meant, unless FOLDER is there too.
+    """
     parts = re.fullmatch(r"(\w+)(?:@([^:]*))?:(.+)", source, re.DOTALL)
-    return (parts[1], parts[2] or "", parts[3]) if parts else ("", "", source)
+    if parts is None or (os.path.lexists(source) and not (parts[1] in LAYOUTS and os.path.isdir(parts[3]))):
+        return "", "", source
+    return parts[1], parts[2] or "", parts[3]
 
 
 def _options(name: str, text: str) -> dict[str, Any]:
@@ -107,8 +115,12 @@ def _required(listing: Listing, source: str) -> Listing:
     entries = listing.entries
     if not entries:
         raise DataError(f"{source} holds no video; known endings: {' '.join(sorted(VIDEO_SUFFIXES))}")
-    if all(entry.missing for entry in entries):
+    lost = [entry for entry in entries if entry.missing]
+    if len(lost) == len(entries):
+        first = lost[0]
+        if any(entry.missing and not entry.missing.startswith("missing:") for entry in lost):
+            raise DataError(f"{source} holds no video that can be read; {first.path} {first.missing}")
         raise DataError(
-            f"{source}: not one of {len(entries):,} videos is there, the first: {entries[0].path}; name their folder with --root"
+            f"{source}: not one of {len(entries):,} videos is there, the first: {first.path}; name their folder with --root"
         )
     return listing

@@ -11,12 +11,17 @@ from pathlib import Path
 
 from ssvid.data.layouts.entries import (
     SPLITS,
-    VIDEO_SUFFIXES,
     Entry,
+    Found,
     Listing,
+    is_other_encoding,
+    is_video_name,
     missing_because,
+    placed,
     read_text,
+    search,
     split_in_name,
+    split_of,
     videos_below,
 )
 from ssvid.data.layouts.official import some
@@ -26,26 +31,30 @@ from ssvid.errors import DataError
 def folder_per_class(folder: Path) -> Listing:
     """One sub-folder a class, below train/, val/ and test/ where there are any; a plain FOLDER means the same.
 
-    A video's parent folder is its label, a split folder on the way its split. Raises DataError for an empty class folder.
+    A video's parent folder is its label, a split folder on the way its split. A folder that is named like a video is neither. One that may
+    not be read is an entry with the reason. Raises DataError for an empty class folder.
     """
+    found = search(folder)
     entries = []
-    for path in videos_below(folder):
+    for path in found.videos:
         parents = path.relative_to(folder).parts[:-1]
-        split = next((SPLITS[part.lower()] for part in parents if part.lower() in SPLITS), None)
-        classes = [part for part in parents if part.lower() not in SPLITS]
-        entries.append(Entry(path.resolve(), classes[-1] if classes else None, split))
+        classes = [part for part in parents if part.lower() not in SPLITS and not is_video_name(part)]
+        entries.append(Entry(placed(folder, path), classes[-1] if classes else None, split_of(parents)))
     notes: tuple[str, ...] = ()
     if any(entry.label for entry in entries):
-        others = list(_folders_without_video(folder))
+        others = list(_folders_without_video(folder, found))
         notes = (f"{len(others)} folders hold files but no video and are no class: {some(others)}",) if others else ()
+    entries += [Entry(placed(folder, path), missing=why) for path, why in found.refused.items()]
     return Listing(entries, notes=notes)
 
 
-def _folders_without_video(folder: Path) -> Iterator[str]:
+def _folders_without_video(folder: Path, found: Found) -> Iterator[str]:
     """Names of the folders where a class could be that hold other files only. Raises DataError for one that holds none at all."""
-    for place in (folder, *(path for path in folder.iterdir() if path.name.lower() in SPLITS and path.is_dir())):
+    holding = {above for path in (*found.videos, *found.refused) for above in (path, *path.parents)}
+    splits = [path for path in folder.iterdir() if path.name.lower() in SPLITS and path.is_dir()]
+    for place in (folder, *(path for path in splits if path not in found.refused)):
         for path in sorted(place.iterdir()):
-            if not path.is_dir() or path.name.startswith(".") or path.name.lower() in SPLITS or videos_below(path):
+            if path.name.startswith(".") or path.name.lower() in SPLITS or path in holding or not path.is_dir():
                 continue
             if not any(files for _, _, files in os.walk(path)):
                 raise DataError(f"class {path.name!r} has no video: {path} is empty; fill it or remove it")
@@ -84,7 +93,7 @@ def _entries_of(path: Path, root: str | os.PathLike[str] | None) -> list[Entry]:
     header = next(csv.reader(read_text(path).splitlines()), [])
     if "path" in header:
         return list(_csv_rows(path, root))
-    if path.suffix == ".csv" and not any(_is_video(word) for word in re.split(r"[\s,]+", " ".join(header))):
+    if path.suffix == ".csv" and not any(is_video_name(word) for word in re.split(r"[\s,]+", " ".join(header))):
         raise DataError(
             f"{path}: the first line must name the columns, among them 'path' (and label, split, group), or be a `path label` line"
         )
@@ -102,7 +111,7 @@ def _path_label_rows(path: Path, root: str | os.PathLike[str] | None) -> Iterato
         line = line.strip()
         if not line:
             continue
-        parts = None if _is_video(line) else re.fullmatch(r"(.+?)\s*[\s,]\s*([^\s,]+)", line)
+        parts = None if is_video_name(line) else re.fullmatch(r"(.+?)\s*[\s,]\s*([^\s,]+)", line)
         name, label = (parts[1], parts[2]) if parts else (line, None)
         yield place.entry(name, number, label, split)
 
@@ -118,35 +127,40 @@ def _csv_rows(path: Path, root: str | os.PathLike[str] | None) -> Iterator[Entry
         yield place.entry(row["path"], reader.line_num, *given)
 
 
-def _is_video(word: str) -> bool:
-    return Path(word).suffix.lower() in VIDEO_SUFFIXES
-
-
 class Below:
     """Finds the files that a list names, below one folder and nowhere else."""
 
     def __init__(self, path: Path, root: str | os.PathLike[str] | None) -> None:
         self.list = path
-        self.root = Path(root).resolve() if root is not None else path.resolve().parent
+        self.root = Path(os.path.realpath(root if root is not None else path.parent))
         self._by_name: dict[str, list[Path]] | None = None
 
     def entry(self, name: str, line: int, label: str | None, split: str | None, group: str | None = None) -> Entry:
         """The entry of the video that a line names, found or missing."""
         path = self.find(name, line)
-        return Entry(path, label, split, group, None if path.exists() else missing_because(self.list, self.root))
+        return Entry(
+            path, label, split, group, None if os.path.lexists(path) else missing_because(self.list, self.root)
+        )
 
     def find(self, name: str, line: int) -> Path:
-        """Path of `name`; a bare file name is also found in a sub-folder, if it is there only once."""
-        path = (self.root / name).resolve()
-        if not path.is_relative_to(self.root):
+        """Path of `name`, which may be absolute and lead over links; a bare file name is also found in a sub-folder, if it is there once.
+
+        Raises DataError for one that leaves the folder, and for one in another encoding than UTF-8.
+        """
+        path = Path(os.path.normpath(self.root / name))
+        if not os.path.isabs(name) and not path.is_relative_to(self.root):
             raise DataError(
                 f"{self.list}, line {line}: {name} leaves the folder {self.root}; name its folder with --root"
             )
-        if path.exists() or "/" in name:
+        if os.path.lexists(path):
+            return path
+        if is_other_encoding(name):
+            raise DataError(f"{self.list}, line {line}: not a text in UTF-8, nor the name of a file; save it as UTF-8")
+        if "/" in name:
             return path
         if self._by_name is None:
             self._by_name = {}
             for video in videos_below(self.root):
                 self._by_name.setdefault(video.name, []).append(video)
         found = self._by_name.get(name, [])
-        return found[0].resolve() if len(found) == 1 else path
+        return placed(self.root, found[0]) if len(found) == 1 else path
