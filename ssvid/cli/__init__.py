@@ -75,5 +75,4 @@ def _flush() -> None:
         # else the interpreter tries once more as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            error.filename = "standard output"
             raise

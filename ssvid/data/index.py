@@ -22,6 +22,7 @@ import numpy as np
 
 from ssvid.data import membership
 from ssvid.data.layouts import Entry, Listing
+from ssvid.data.layouts.entries import SPLITS, known_split
 from ssvid.errors import DataError
 from ssvid.files import cache_remedy, printable
 from ssvid.video.info import VideoInfo
@@ -220,11 +221,13 @@ class Index:
         """The usable videos in the order they were entered, of one split or all, and only `paths` when given."""
         wanted = None if paths is None else {str(Path(path)) for path in paths}
         query = "SELECT id, label, split, grp, info, times, motion, shots, copy, path FROM videos WHERE status = 'ok'"
+        names = (
+            () if split is None else (split, split.lower(), *(name for name, known in SPLITS.items() if known == split))
+        )
+        if names:  # an index of an older version spells them as its lists did
+            query += f" AND lower(trim(split)) IN ({', '.join('?' * len(names))})"
         with self.database() as database:
-            if split is None:
-                rows = database.execute(query + " ORDER BY id").fetchall()
-            else:
-                rows = database.execute(query + " AND split = ? ORDER BY id", (split,)).fetchall()
+            rows = database.execute(query + " ORDER BY id", names).fetchall()
         return [_record(row) for row in rows if wanted is None or row[9] in wanted]
 
     def bad(self) -> list[BadVideo]:
@@ -315,7 +318,8 @@ def _add(database: sqlite3.Connection, entries: Iterable[Entry], place: str) -> 
             database.execute(query, (os.fsencode(entry.named),))
         reason, size, modified = (entry.missing, None, None) if entry.missing else _look(entry.path)
         # what a table shows and a file name is made of is text; only a path has to be found again
-        told = (None if text is None else printable(text) for text in (entry.label, entry.split, entry.group))
+        names = (entry.label, known_split(entry.split), entry.group)
+        told = (None if text is None else printable(text) for text in names)
         status, path = "bad" if reason else "todo", os.fsencode(entry.path)
         database.execute(_ENTER, (path, *told, status, reason and printable(reason), size, modified))
         membership.note(database, place, path)
@@ -353,7 +357,7 @@ def _record(row: tuple[Any, ...]) -> VideoRecord:
         bars=tuple(fields["bars"]),
         static=fields["static"],
     )
-    return VideoRecord(id, info, shots, label, split, group, copy)
+    return VideoRecord(id, info, shots, label, known_split(split), group, copy)
 
 
 def _info_to_json(info: VideoInfo) -> str:

@@ -10,6 +10,7 @@ CPU, with any number of workers, and several processes follow the curve of one.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
@@ -26,6 +27,7 @@ from ssvid.config import PretrainConfig
 from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.loader import Batch, load
 from ssvid.data.scanning import open_data
+from ssvid.data.splits import training_part
 from ssvid.environment import package_version
 from ssvid.errors import DataError, SsvidError
 from ssvid.plugins import load_task
@@ -38,6 +40,7 @@ from ssvid.training.task import PretextTask, usable
 from ssvid.training.visualize import draw
 from ssvid.zoo.names import ModelName
 
+logger = logging.getLogger(__name__)
 Report = Callable[[dict[str, float]], None]
 
 
@@ -64,6 +67,8 @@ def pretrain(
     videos, left_out = training_videos(task, index, config.split)
     run = None
     if fabric.is_global_zero:
+        for note in index.notes:
+            logger.warning("%s", note)
         run = Run(config.out) if resume else Run.create(config, overwrite)
         report({"videos": len(videos), **{f"left out: {reason}": count for reason, count in left_out.items()}})
     fabric.barrier()
@@ -75,15 +80,16 @@ def pretrain(
 
 
 def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[VideoRecord], dict[str, int]]:
-    """The videos to train on, and how many were left out for which reason.
+    """The videos to train on, and how many were left out for which reason; held-out ones are none, see `ssvid.data.splits`.
 
     Raises DataError when none is left.
     """
-    chosen = {"auto": "train", "all": None}.get(split, split)
-    videos = index.videos(chosen) or (index.videos() if split == "auto" else [])
-    kept, reasons = usable(task, videos)
+    try:
+        kept, reasons = usable(task, training_part(index.videos(), split))
+    except DataError as error:
+        raise DataError(f"{index.path}: {error}") from error
     if not kept:
-        why = "; ".join(f"{count} {reason}" for reason, count in reasons.items()) or f"the index has no split {split!r}"
+        why = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
         raise DataError(
             f"{index.path}: no video that {type(task).__name__} can use: {why}. Lower frames, or name other data"
         )

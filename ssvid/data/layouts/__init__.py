@@ -11,13 +11,16 @@ import difflib
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ssvid.data.layouts.entries import UNUSED, VIDEO_SUFFIXES, Entry, Listing
 from ssvid.data.layouts.hmdb51 import hmdb51
 from ssvid.data.layouts.kinetics import kinetics400, kinetics600, kinetics700, mini_kinetics
-from ssvid.data.layouts.plain import folder_per_class, list_file, split_lists
+from ssvid.data.layouts.lists import SUFFIXES, list_file, split_lists
+from ssvid.data.layouts.plain import folder_per_class
+from ssvid.data.layouts.same_files import shared_files
 from ssvid.data.layouts.ssv2 import ssv2
 from ssvid.data.layouts.ucf101 import ucf101
 from ssvid.data.layouts.ut_interaction import ut_interaction
@@ -64,7 +67,7 @@ def read_layout(source: str | os.PathLike[str], root: str | os.PathLike[str] | N
         return _required(folder_per_class(path), text)
     if not os.path.lexists(path):
         raise DataError(f"{path} does not exist; give a folder of videos, a video, a 'path label' list or a CSV file")
-    if path.suffix.lower() in (".txt", ".csv", ".tsv"):
+    if path.suffix.lower() in SUFFIXES:
         return _required(list_file(path, root), text)
     return Listing([Entry(Path(os.path.realpath(path.parent), path.name))])
 
@@ -123,4 +126,6 @@ def _required(listing: Listing, source: str) -> Listing:
         raise DataError(
             f"{source}: not one of {len(entries):,} videos is there, the first: {first.path}; name their folder with --root"
         )
-    return listing
+    if listing.title:  # an official release, whose clips are what they are
+        return listing
+    return replace(listing, notes=(*listing.notes, *shared_files(entries)))

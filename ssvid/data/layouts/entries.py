@@ -23,8 +23,14 @@ SPLITS = {
     "validate": "val",
     "validation": "val",
     "test": "test",
+    "testing": "test",
 }
 UNUSED = "unused"  # the split of a video that an official split leaves out
+
+
+def known_split(name: str | None) -> str | None:
+    """A split by the name that is used here, whatever its case and spelling; one that is not known keeps its name."""
+    return SPLITS.get(name.strip().lower(), name) if name else None
 
 
 @dataclass(frozen=True)
