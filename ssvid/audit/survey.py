@@ -38,6 +38,7 @@ from ssvid.progress import Log
 from ssvid.training.build import build_task
 from ssvid.training.fit import Interrupted, first_clips, pretrain, training_videos
 from ssvid.training.run import Run
+from ssvid.training.run_paths import absolute
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import evaluate, validate
 from ssvid.zoo import Backbone
@@ -126,8 +127,8 @@ def _planned(path: Path, settings: Sequence[str], index: Index, seed: int, runs:
         {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{path.stem}-s{seed}"), "workers": 0},
     )
     if (Path(config.out) / "config.yaml").exists():
-        existing, wanted = (asdict(found) for found in (Run(config.out).config, config))
-        other = [name for name in wanted if name not in RESUMABLE and wanted[name] != existing[name]]
+        existing, wanted = (asdict(found) for found in (Run(config.out).config, absolute(config)))
+        other = [name for name in wanted if name not in (*RESUMABLE, "out") and wanted[name] != existing[name]]
         if other:
             raise ConfigError(
                 f"{config.out} was made with another {', '.join(other)} than {path} has; remove it or name other --runs"

@@ -25,7 +25,10 @@ def pretrain(
     settings: Annotated[
         list[str] | None, typer.Argument(help="key=value of the run or the task, as steps=2000 frames=8")
     ] = None,
-    data: Annotated[list[str] | None, typer.Option(help="Index, folder, list or video; repeatable.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Index, folder, list or video; repeatable. With --resume: where they are now."),
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="Backbone. See: ssvid list models")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run folder; default runs/TASK-BACKBONE-sSEED.")
@@ -48,12 +51,12 @@ def pretrain(
     if task is not None and "=" in task:  # no task named: it comes from --config or --resume
         words, task = [task, *words], None
     if resume is not None:
-        given = {"--data": data, "--backbone": backbone, "-o": out, "--config": config, "the task": task}
+        given = {"--backbone": backbone, "-o": out, "--config": config, "the task": task}
         if any(value is not None for value in given.values()):
             raise ConfigError(
-                "--resume continues a run with its own settings; leave out the task, --data, --backbone, -o and --config"
+                "--resume continues a run with its own settings; leave out the task, --backbone, -o and --config"
             )
-        chosen = resume_config(resume, words, devices)
+        chosen = resume_config(resume, words, devices, data)
     else:
         values = {"task": task, "data": data, "backbone": backbone, "out": out and str(out), "devices": devices}
         chosen = load_config(config, words, values)
@@ -63,7 +66,10 @@ def pretrain(
         return
     from ssvid.plugins import load_task
     from ssvid.training.fit import pretrain as run_it
+    from ssvid.training.resuming import resumed_config
 
+    if resume is not None:
+        chosen = resumed_config(chosen)
     with console.training(chosen.steps, load_task(chosen.task).chance) as progress:
         run = run_it(chosen, resume=resume is not None, overwrite=overwrite, report=progress)
     console.log(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)")

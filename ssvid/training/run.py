@@ -25,6 +25,7 @@ from ssvid.config import PretrainConfig, load_config, to_yaml
 from ssvid.environment import environment, package_version
 from ssvid.errors import ConfigError, DataError
 from ssvid.files import atomic, read_json, write_json, write_text, writing
+from ssvid.training.run_paths import absolute, locate_backbone, located
 from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.weights import EXPORTED, load_weights
@@ -67,24 +68,30 @@ class Run:
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_text(path / "command.txt", shlex.join(sys.argv) + "\n")
         write_json(path / "env.json", environment())
-        write_text(path / "config.yaml", to_yaml(config))
+        write_text(path / "config.yaml", to_yaml(absolute(config)))
         return cls(path)
 
     @property
     def config(self) -> PretrainConfig:
-        """The settings the run was started with."""
-        return load_config(self.path / "config.yaml")
+        """The settings the run was started with; `out` is where it lay then, and files that moved along with it are where they are now."""
+        return located(self._stored, self.path)
 
     @property
     def card(self) -> dict[str, Any]:
         """What the exported backbone is. Raises DataError while the run has exported none."""
         try:
             card: dict[str, Any] = read_json(self.path / "card.json")
+            if ".py:" in card.get("backbone", ""):  # of a user's own file, which may have moved along with the run
+                card["backbone"] = locate_backbone(card["backbone"], self._stored.out, self.path)
         except FileNotFoundError as error:
             raise DataError(
                 f"{self.path} has no backbone yet; finish it with: ssvid pretrain --resume {self.path}"
             ) from error
         return card
+
+    @property
+    def _stored(self) -> PretrainConfig:
+        return load_config(self.path / "config.yaml")
 
     def metrics(self) -> list[dict[str, float]]:
         """The logged lines, oldest first."""
