@@ -59,7 +59,7 @@ def pretrain(
 ) -> Run:
     """Pretrain a backbone with one task and leave a run folder; the whole job behind `ssvid pretrain`.
 
-    resume: go on with the run in config.out from its checkpoint, with its own settings and the same videos. overwrite: replace the run there.
+    resume: go on with the run in config.out from its checkpoint, with its own settings and the same videos. overwrite: replace it.
     report: called on rank 0 with every logged line; the first one tells what is trained on ({"videos": ..., "left_out": ...}).
     Raises ConfigError, DataError, Interrupted or SsvidError as the parts below do, and ConfigError where another process trains in it.
     """

@@ -24,7 +24,7 @@ def resumed_config(config: PretrainConfig) -> PretrainConfig:
     """
     run = Run(config.out)
     stored = run.config
-    given = located(absolute(config), run.path)
+    given = located(absolute(config), run.started, run.path)
     kept = [name for name in asdict(stored) if name not in (*RESUMABLE, "out", "data")]
     for name in kept:
         before, now = getattr(stored, name), getattr(given, name)

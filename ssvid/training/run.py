@@ -74,7 +74,7 @@ class Run:
     @property
     def config(self) -> PretrainConfig:
         """The settings the run was started with; `out` is where it lay then, and files that moved along with it are where they are now."""
-        return located(self._stored, self.path)
+        return located(self._stored, self.started, self.path)
 
     @property
     def card(self) -> dict[str, Any]:
@@ -82,12 +82,17 @@ class Run:
         try:
             card: dict[str, Any] = read_json(self.path / "card.json")
             if ".py:" in card.get("backbone", ""):  # of a user's own file, which may have moved along with the run
-                card["backbone"] = locate_backbone(card["backbone"], self._stored.out, self.path)
+                card["backbone"] = locate_backbone(card["backbone"], self.started, self.path)
         except FileNotFoundError as error:
             raise DataError(
                 f"{self.path} has no backbone yet; finish it with: ssvid pretrain --resume {self.path}"
             ) from error
         return card
+
+    @property
+    def started(self) -> str:
+        """Where the folder lay when the run was started."""
+        return self._stored.out
 
     @property
     def _stored(self) -> PretrainConfig:

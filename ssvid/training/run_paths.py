@@ -23,9 +23,9 @@ def absolute(config: PretrainConfig) -> PretrainConfig:
     return replace(_changed(config, _absolute), out=os.path.abspath(config.out))
 
 
-def located(config: PretrainConfig, run: Path) -> PretrainConfig:
-    """The settings of a run that lies at `run` now, with the paths of what moved along with it. `out` stays where it lay."""
-    return _changed(config, lambda path: locate(path, config.out, run))
+def located(config: PretrainConfig, started: str, run: Path) -> PretrainConfig:
+    """The settings of a run with the paths of what moved along with it; see `locate`."""
+    return _changed(config, lambda path: locate(path, started, run))
 
 
 def locate(path: str, started: str, run: Path) -> str:
