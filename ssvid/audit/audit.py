@@ -66,8 +66,7 @@ def audit(
     """Audit the trained task of a run.
 
     run: a run or the path of its folder.
-    data: held-out videos; by default the data the run was trained on. Of both what `ssvid.data.splits`
-    holds out, or all videos where there is no split.
+    data: held-out videos; by default the data the run was trained on. Of both what `ssvid.data.splits` holds out, or all.
     other: videos of another origin, on which accuracy is measured too.
     videos: number of videos of each control. workers: decoding processes. device: auto, cpu, cuda, cuda:1 or mps.
     Raises DataError for a run without checkpoint and where fewer than 8 videos can be used, ConfigError for a task that names an unknown

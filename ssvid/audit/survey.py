@@ -62,8 +62,7 @@ def survey(
 
     configs: YAML files. settings: key=value for all configs, as steps=200, or CONFIG.key=value for one, as clip_order_world.stride=1.
     data: videos to pretrain on; held out is what `ssvid.data.splits` says, or all where it has no split. labelled: videos for the linear
-    probe, by default the same. runs: folder of the run folders, named CONFIG-sSEED. jobs: runs side by side, each in a process with one
-    thread.
+    probe, by default the same. runs: folder of the run folders, named CONFIG-sSEED. jobs: runs side by side, each a process of one thread.
     command: the command line, noted in the table. log: called with one line of text for every finished run.
     Raises ConfigError where a run of that name was made with other settings, Interrupted after Ctrl-C. A run that fails is logged, and a
     note of the table gives the reason.

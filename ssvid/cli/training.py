@@ -6,13 +6,16 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ssvid.cli import console
 from ssvid.cli.shared import Device, Json, show
 from ssvid.errors import ConfigError, SsvidError
+
+if TYPE_CHECKING:
+    from ssvid.config import PretrainConfig
 
 app = typer.Typer()
 
@@ -51,8 +54,7 @@ def pretrain(
     if task is not None and "=" in task:  # no task named: it comes from --config or --resume
         words, task = [task, *words], None
     if resume is not None:
-        given = {"--backbone": backbone, "-o": out, "--config": config, "the task": task}
-        if any(value is not None for value in given.values()):
+        if any(value is not None for value in (task, backbone, out, config)):
             raise ConfigError(
                 "--resume continues a run with its own settings; leave out the task, --backbone, -o and --config"
             )
@@ -64,14 +66,17 @@ def pretrain(
     if dry_run:
         typer.echo(to_yaml(chosen), nl=False)
         return
+    _pretrain(chosen, resume is not None, overwrite)
+
+
+def _pretrain(config: PretrainConfig, resume: bool, overwrite: bool) -> None:
     from ssvid.plugins import load_task
     from ssvid.training.fit import pretrain as run_it
     from ssvid.training.resuming import resumed_config
 
-    if resume is not None:
-        chosen = resumed_config(chosen)
-    with console.training(chosen.steps, load_task(chosen.task).chance) as progress:
-        run = run_it(chosen, resume=resume is not None, overwrite=overwrite, report=progress)
+    config = resumed_config(config) if resume else config
+    with console.training(config.steps, load_task(config.task).chance) as progress:
+        run = run_it(config, resume=resume, overwrite=overwrite, report=progress)
     console.log(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)")
 
 

@@ -194,12 +194,6 @@ class Index:
         with self.database() as database:
             return database.execute("SELECT id, path FROM videos WHERE status = 'todo' ORDER BY id").fetchall()
 
-    def without_copy(self) -> list[tuple[int, str]]:
-        """(id, path) of the usable videos that have no training copy yet."""
-        with self.database() as database:
-            query = "SELECT id, path FROM videos WHERE status = 'ok' AND copy IS NULL ORDER BY id"
-            return database.execute(query).fetchall()
-
     def set_scanned(self, id: int, info: VideoInfo, shots: Shots) -> None:
         """Enter what the scan found."""
         row = (_info_to_json(info), info.times.tobytes(), shots.motion.tobytes(), _shots_to_json(shots), id)

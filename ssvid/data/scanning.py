@@ -18,13 +18,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from ssvid.data.index import Index
+from ssvid.data.index import Index, VideoRecord
 from ssvid.data.layouts import place_of, read_layout
 from ssvid.errors import DataError, VideoError
 from ssvid.files import cache_folder, printable, writing
 from ssvid.progress import Progress
 from ssvid.video.guard import Guard
 from ssvid.video.info import VideoInfo
+from ssvid.video.info import short_side as short_side_of
 from ssvid.video.raw import keep_raw
 from ssvid.video.scan import STALL, scan
 from ssvid.video.transcode import transcode
@@ -73,7 +74,7 @@ def write_training_copies(
     limit: float = 3600.0,
     progress: Progress | None = None,
 ) -> int:
-    """Write a small, quick-to-seek training copy of every usable video that has none; returns how many were written.
+    """Write a small, quick-to-seek training copy of every usable video that has none of this kind and size; returns how many were written.
 
     raw: keep decoded frames instead of H.264, for small collections: 3 bytes a pixel and frame.
     A copy holds the same frames at the same times. Where one does not, or cannot be written, a warning says so and the original stays in
@@ -84,9 +85,11 @@ def write_training_copies(
     with writing(folder), tempfile.TemporaryFile(dir=folder):  # else every video would fail on its own
         pass
     records = {record.id: record for record in index.videos()}
+    suffix = ".npy" if raw else ".mp4"
     jobs = [
-        (id, path, str(folder / copy_name(path, ".npy" if raw else ".mp4")), records[id].info, short_side)
-        for id, path in index.without_copy()
+        (id, record.path, str(folder / copy_name(record.path, suffix)), record.info, short_side)
+        for id, record in records.items()
+        if not _has_copy(record, suffix, short_side)
     ]
     written = 0
     for id, path, result in _guarded(_keep_one if raw else _copy_one, jobs, workers, limit, "copying", progress):
@@ -98,6 +101,15 @@ def write_training_copies(
         index.set_copy(id, result)
         written += 1
     return written
+
+
+def _has_copy(record: VideoRecord, suffix: str, size: int) -> bool:
+    """Whether a video has a training copy of this kind and size, and it is still there."""
+    copy, info = record.copy, record.info
+    if copy is None or Path(copy.path).suffix != suffix or not os.path.isfile(copy.path):
+        return False
+    height, width = short_side_of(info.height, info.width, min(size, info.height, info.width))
+    return 0 <= copy.height - height <= 1 and 0 <= copy.width - width <= 1  # H.264 wants even sides
 
 
 def _fault(copy: VideoInfo | VideoError, original: VideoInfo) -> str:
