@@ -252,6 +252,38 @@ def test_the_space_stays_what_it_was(videos, footage, tmp_path):
     assert not videos.space.centre.any()  # eight rows are too few for one
 
 
+def test_a_collection_that_began_too_small_gets_its_space_when_it_has_grown(tmp_path, caplog):
+    for number in range(17):
+        write_video(tmp_path / "v" / f"{number:02}.mp4", panning(number, 20, 32, 40), fps=FPS)
+    videos = sorted((tmp_path / "v").iterdir())
+    grown = build(tmp_path / "grown", videos[:9], encoder())
+    assert not grown.space.centre.any()
+    grown = add(grown, videos[9:12])
+    assert not grown.space.centre.any()
+    assert "has grown enough" not in caplog.text
+    grown = add(grown, videos[12:])
+    assert "has grown enough for the space centre" in caplog.text
+    whole = build(tmp_path / "whole", videos, encoder())
+    np.testing.assert_allclose(grown.space.centre, whole.space.centre, atol=1e-6)
+    np.testing.assert_allclose(grown.vectors.array(), whole.vectors.array(), atol=1e-6)
+    assert len(grown) == len(whole) == 17
+    centre = np.array(grown.space.centre)
+    assert np.array_equal(add(grown, videos).space.centre, centre)
+
+
+def test_a_collection_that_another_process_changed_is_opened_anew(footage, tmp_path):
+    shutil.copytree(footage.parent, tmp_path / "v")
+    ours = build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder())
+    path = tmp_path / "v" / "3.mp4"
+    assert names(ours.query(path, k=1)) == ["3"]
+    theirs = Collection(tmp_path / "c", ours.encoder)
+    theirs = remove(theirs, [path])
+    assert "3" not in names(ours.query(path, k=COUNT))
+    assert len(ours.query(path, k=COUNT)) == COUNT - 1
+    add(theirs, [path])
+    assert names(ours.query(path, k=1)) == ["3"]
+
+
 def test_a_whitened_collection_is_gone_on_with_in_its_space(footage, tmp_path):
     shutil.copytree(footage.parent, tmp_path / "v")
     small = build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder("clip"), space="whiten")

@@ -12,6 +12,7 @@ for hit in Collection("coll").query("clip.mp4", at=(12, 15), k=10):
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from ssvid.search.segment_table import SegmentTable
 from ssvid.search.store import Vectors, unit
 
 VERSION = 2
+logger = logging.getLogger(__name__)
 NEAR = 0.5  # seconds between the middles of two hits in one video, at least
 
 
@@ -83,12 +85,25 @@ class Collection:
         space = self.rows.space
         if space is None:
             raise DataError(f"{folder} is not finished; the same `ssvid retrieve index` command goes on")
-        self.space = space
+        self.space, self._version = space, self.rows.version()
         if encoder is not None:
             self.encoder = self._checked(encoder)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def _follow(self) -> None:
+        """Open anew what another process has changed since it was opened. Raises DataError while it is being built anew."""
+        version = self.rows.version()
+        if version == self._version:
+            return
+        space = self.rows.space
+        if space is None:
+            raise DataError(f"{self.folder} is being built anew by another process; ask again when that has ended")
+        for name in ("vectors", "nearest"):
+            self.__dict__.pop(name, None)
+        self.space, self._version = space, version
+        logger.info("%s was changed by another process and is opened anew", self.folder)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -153,6 +168,7 @@ class Collection:
         exclude_self: leave out the query's own file. group: leave out all files of its group, which are often cut from one recording.
         Raises DataError where `group` is given and the query has none, ConfigError for a vector of another length.
         """
+        self._follow()
         if isinstance(what, np.ndarray):
             if exclude_self or group:
                 raise ConfigError("a vector has no file and no group of its own; leave out exclude_self and group")
@@ -178,6 +194,7 @@ class Collection:
         video = what if isinstance(what, VideoRecord) else self.record(what)
         if self.manifest["unit"] in WHOLE:
             raise ConfigError(f"{self.folder} holds whole videos; for moments build one with --unit clip or frame")
+        self._follow()
         spans, rows = self._moments(video)
         start, end = resolve_span(video, self.encoder.view, at or (float(spans[0][0]), float(spans[0][1])))
         scores = rows @ self.vector(video, (start, end))

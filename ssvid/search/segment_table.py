@@ -118,6 +118,20 @@ class SegmentTable:
         with self.index.database() as database:
             return int(database.execute("SELECT COUNT(*) FROM encoded").fetchone()[0])
 
+    def version(self) -> tuple[int, int]:
+        """The generation and the number of rows: what changes when another process changes the collection."""
+        with self.index.database() as database:
+            query = "SELECT generation, (SELECT MAX(position) FROM segments) FROM state"
+            generation, last = database.execute(query).fetchone()
+        return int(generation), 0 if last is None else int(last) + 1
+
+    def begin_anew(self) -> None:
+        """Forget the rows and the space, as before the first build; the videos stay."""
+        with self.index.database() as database:
+            database.execute("DELETE FROM segments")
+            database.execute("DELETE FROM encoded")
+            database.execute("UPDATE state SET centre = NULL, axes = NULL, generation = generation + 1")
+
     def moved(self, space: Whitening) -> None:
         """Fix the space, and with it the next generation."""
         axes = None if space.axes is None else space.axes.tobytes()
