@@ -96,9 +96,12 @@ def load_config(
 RESUMABLE = ("workers", "devices", "nodes", "accelerator", "log_every", "save_every")  # what does not change the result
 
 
-def resume_config(run: str | Path, overrides: Sequence[str] = (), devices: int | None = None) -> PretrainConfig:
+def resume_config(
+    run: str | Path, overrides: Sequence[str] = (), devices: int | None = None, data: Sequence[str] | None = None
+) -> PretrainConfig:
     """The settings of a run that is resumed; only those that cannot change its result may be overridden.
 
+    data: where its videos are now, None for where they were.
     Raises ConfigError for others, DataError when there is no run.
     """
     path = Path(run) / "config.yaml"
@@ -107,7 +110,7 @@ def resume_config(run: str | Path, overrides: Sequence[str] = (), devices: int |
     for word in overrides:
         if word.partition("=")[0] not in RESUMABLE:
             raise ConfigError(f"{word}: a resumed run keeps its settings; only {', '.join(RESUMABLE)} may be given")
-    return load_config(path, overrides, {"devices": devices, "out": str(run)})
+    return load_config(path, overrides, {"devices": devices, "out": str(run), "data": data})
 
 
 def default_out(config: PretrainConfig) -> str:

@@ -1,20 +1,22 @@
-"""Atomic writes, JSON, and the cache folder."""
+"""Names of files, atomic writes, JSON, and the cache folder."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from ssvid.errors import ConfigError
+from ssvid.errors import ConfigError, DataError
 
 CACHE_KINDS = {  # sub-folders of the cache folder; `ssvid cache clear` touches no other
     "indexes": "scans of folders that were named as data",
@@ -29,27 +31,86 @@ CACHE_KINDS = {  # sub-folders of the cache folder; `ssvid cache clear` touches 
 }
 
 
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """A name or a message as people and terminals can take it, on one line: what is no UTF-8 and control characters become \\xff, \\n.
+
+    Names keep their bytes wherever they are read again: Python holds them as `os.fsdecode` does, SQLite as bytes, JSON as escapes.
+    """
+    return UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    byte = 0xDC80 <= code <= 0xDCFF  # a byte that os.fsdecode could not make a letter of
+    return f"\\x{code - 0xDC00:02x}" if byte else found[0].encode("unicode_escape").decode()
+
+
+ROOM, RIGHT = "make room on that disk, or name a place on another one", "see to its permissions, or name another place"
+REMEDIES = {"ENOSPC": ROOM, "EDQUOT": ROOM, "EFBIG": ROOM, "EROFS": RIGHT, "EACCES": RIGHT, "EPERM": RIGHT}
+
+
+def from_system(error: OSError) -> DataError:
+    """What the operating system refuses, as a full or a read-only disk does: the file, the reason, and what may help."""
+    reason = error.strerror or str(error) or type(error).__name__
+    remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "")
+    if not isinstance(error.filename, str | bytes):
+        return DataError("; ".join(filter(None, (reason, remedy))))
+    path = os.fsdecode(error.filename)
+    return DataError("; ".join(filter(None, (f"{path}: {reason}", remedy, cache_remedy(path)))))
+
+
+def cache_remedy(path: str | os.PathLike[str]) -> str:
+    """How to have the cache elsewhere, for an error about a file in it; else nothing."""
+    inside = Path(path).absolute().is_relative_to(cache_folder().absolute())
+    return "the cache can be kept elsewhere: set SSVID_CACHE" if inside else ""
+
+
+@contextmanager
+def writing(
+    path: str | os.PathLike[str], *kinds: type[Exception], temporary: str | os.PathLike[str] = ""
+) -> Iterator[None]:
+    """Around what writes `path`: an OSError says which file it was, also that of a full disk, which names none.
+
+    kinds: what the library that writes raises in place of an OSError; they become a DataError. temporary: a name that means `path`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename in (None, os.fspath(temporary)):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+    except kinds as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path} cannot be written ({reason}); see that its disk has room") from error
+
+
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path in the folder of `path`, made if missing; renamed to `path` when the block ends, removed when it fails.
 
     Readers see the old file or the new one, never a part. The temporary name is random, so that two writers of one file do not meet, and
-    it keeps the suffix, because some writers choose a format by it.
+    it keeps the suffix, because some writers choose a format by it. It is absolute: FFmpeg takes `a:b/c.mp4` for an address.
+    Raises as `writing` does.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    temporary = path.absolute().with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
-        yield temporary
-        temporary.replace(path)
+        with writing(path, temporary=temporary):
+            yield temporary
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk there is none, and the first error is the one to tell
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file atomically."""
+    """Write a text file in UTF-8 atomically; bytes of a name that are none are written as escapes."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

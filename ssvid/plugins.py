@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import logging
 import operator
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -275,7 +276,7 @@ def import_source(path: Path) -> ModuleType:
         return importlib.import_module(name)
     if path.suffix != ".py":
         raise ConfigError(f"{path} is not a Python file; its name must end in .py.")
-    loader = _SourceLoader(f"ssvid_user_{path.stem}_{crc32(str(path).encode()):x}", str(path))
+    loader = _SourceLoader(f"ssvid_user_{path.stem}_{crc32(os.fsencode(path)):x}", str(path))
     spec = ModuleSpec(loader.name, loader, origin=str(path))
     spec.has_location = True
     module = importlib.util.module_from_spec(spec)

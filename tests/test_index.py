@@ -136,6 +136,25 @@ def test_copies_hold_the_same_frames_at_the_same_times(tmp_path):
             assert least <= np.abs(copied - original).mean() <= most
 
 
+def test_copies_that_are_gone_or_of_another_kind_are_made_again(tmp_path):
+    noise(tmp_path / "v" / "a.mp4")
+    noise(tmp_path / "v" / "b.mp4", seed=1)
+    index = Index(tmp_path / "i.sqlite", create=True)
+    scan_videos([tmp_path / "v"], index, workers=1)
+
+    def written(**settings) -> int:
+        return write_training_copies(index, tmp_path / "copies", workers=1, **settings)
+
+    assert written(short_side=32) == 2
+    Path(index.videos()[0].source.path).unlink()
+    assert written(short_side=32) == 1
+    assert written(short_side=24) == 2
+    assert {video.source.height for video in index.videos()} == {24}
+    assert written(short_side=24, raw=True) == 2
+    assert {Path(video.source.path).suffix for video in index.videos()} == {".npy"}
+    assert written(short_side=24, raw=True) == 0
+
+
 def test_labels_can_be_corrected_without_another_scan(tmp_path):
     path = noise(tmp_path / "a.mp4").resolve()
     index = Index(tmp_path / "i.sqlite", create=True)

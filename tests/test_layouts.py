@@ -203,7 +203,10 @@ def test_missing_videos_are_rows_and_found_ones_take_their_place(tmp_path):
     assert (summary.usable, summary.bad, summary.scanned) == (2, 2, 1)
     for path in list(folder.rglob("v_Walk*.mp4")):
         path.unlink()
-    assert scan_videos([f"ucf101:{folder}"], index, workers=1).usable == 2  # its row stays: the file may come back
+    assert (
+        scan_videos([f"ucf101:{folder}"], index, workers=1).usable == 1
+    )  # its row stays, out of use: the file may come back
+    assert [Path(path).name for path in index.gone()] == ["v_Walk_g01_c01.mp4"]
     assert index.titles == ["UCF101 split 1"]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ssvid.data.scanning import open_data
-from ssvid.errors import ConfigError, DataError
+from ssvid.errors import ConfigError, DataError, VideoError
 from ssvid.evaluation.features import View
 from ssvid.search import ann
 from ssvid.search.building import add, build, remove
@@ -23,6 +23,7 @@ from ssvid.search.encode import open_encoder, query_indices, remarks, resolve_sp
 from ssvid.search.near_duplicates import make_copies
 from ssvid.video.writer import write_video
 from tests.footage import COUNT, FPS, FRAMES, make_footage, panning
+from tests.refused import refused
 from tests.test_sampling import even, record
 
 VIEW = View(clips=3, frames=8, stride=2, size=32)
@@ -251,6 +252,38 @@ def test_the_space_stays_what_it_was(videos, footage, tmp_path):
     assert not videos.space.centre.any()  # eight rows are too few for one
 
 
+def test_a_collection_that_began_too_small_gets_its_space_when_it_has_grown(tmp_path, caplog):
+    for number in range(17):
+        write_video(tmp_path / "v" / f"{number:02}.mp4", panning(number, 20, 32, 40), fps=FPS)
+    videos = sorted((tmp_path / "v").iterdir())
+    grown = build(tmp_path / "grown", videos[:9], encoder())
+    assert not grown.space.centre.any()
+    grown = add(grown, videos[9:12])
+    assert not grown.space.centre.any()
+    assert "has grown enough" not in caplog.text
+    grown = add(grown, videos[12:])
+    assert "has grown enough for the space centre" in caplog.text
+    whole = build(tmp_path / "whole", videos, encoder())
+    np.testing.assert_allclose(grown.space.centre, whole.space.centre, atol=1e-6)
+    np.testing.assert_allclose(grown.vectors.array(), whole.vectors.array(), atol=1e-6)
+    assert len(grown) == len(whole) == 17
+    centre = np.array(grown.space.centre)
+    assert np.array_equal(add(grown, videos).space.centre, centre)
+
+
+def test_a_collection_that_another_process_changed_is_opened_anew(footage, tmp_path):
+    shutil.copytree(footage.parent, tmp_path / "v")
+    ours = build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder())
+    path = tmp_path / "v" / "3.mp4"
+    assert names(ours.query(path, k=1)) == ["3"]
+    theirs = Collection(tmp_path / "c", ours.encoder)
+    theirs = remove(theirs, [path])
+    assert "3" not in names(ours.query(path, k=COUNT))
+    assert len(ours.query(path, k=COUNT)) == COUNT - 1
+    add(theirs, [path])
+    assert names(ours.query(path, k=1)) == ["3"]
+
+
 def test_a_whitened_collection_is_gone_on_with_in_its_space(footage, tmp_path):
     shutil.copytree(footage.parent, tmp_path / "v")
     small = build(tmp_path / "c", [tmp_path / "v" / "list.csv"], encoder("clip"), space="whiten")
@@ -389,3 +422,27 @@ def test_a_query_in_which_the_model_sees_nothing_is_told(footage, tmp_path):
     write_video(tmp_path / "still.mp4", np.full((30, 64, 64, 3), 128, np.uint8), fps=30)
     with pytest.raises(DataError, match="nothing but zeros"):
         collection.query(tmp_path / "still.mp4")
+
+
+def test_a_collection_that_may_only_be_read_answers(videos, footage, tmp_path):
+    folder = tmp_path / "c"
+    shutil.copytree(videos.folder, folder)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+    assert names(Collection(folder).query(footage.parent / "3.mp4", k=1)) == ["3"]
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()} == before
+    code = (
+        "from ssvid.search.collection import Collection; import sys; c = Collection(sys.argv[1]); "
+        "print(c.query(sys.argv[2], k=1)[0].path)"
+    )
+    for path in (*folder.iterdir(), folder):
+        path.chmod(0o555 if path == folder else 0o444)
+    try:
+        answer = refused("-c", code, folder, footage.parent / "3.mp4")
+    finally:
+        folder.chmod(0o755)
+    assert answer[:2] == (0, f"{footage.parent / '3.mp4'}\n"), answer[2]
+
+
+def test_a_folder_is_no_query(videos, footage):
+    with pytest.raises(VideoError, match="is a folder, not a video file"):
+        videos.query(footage.parent)

@@ -18,7 +18,7 @@ from ssvid.config import PretrainConfig
 from ssvid.data.index import Index
 from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import make_world
-from ssvid.errors import ConfigError
+from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.splits import open_labelled
 from ssvid.evaluation.tables.cells import CellFile
 from ssvid.training.fit import Interrupted, pretrain
@@ -53,7 +53,10 @@ def index(tmp_path_factory) -> Index:
     """Two videos a class, without a split: all are held out."""
     folder = tmp_path_factory.mktemp("survey")
     index = Index(folder / "few.sqlite", create=True)
-    scan_videos([make_world(folder / "world", per_class=2, frames=40, size=48, seed=5, workers=1)], index, workers=1)
+    world = make_world(folder / "world", per_class=2, frames=40, size=48, seed=5, workers=1)
+    rows = [line.split(",") for line in world.read_text().splitlines()]
+    world.write_text("".join(f"{path},{label},{group}\n" for path, label, _, group in rows))
+    scan_videos([world], index, workers=1)
     return index
 
 
@@ -112,7 +115,7 @@ def test_one_row_for_each_task(made):
         assert row.scores["gain"] == [pytest.approx(gain)]
         assert f"{fact['run']}: accuracy {accuracy / 100:.3f} (chance 0.5), audit " in "\n".join(lines)
     assert "Pretrained on 26 videos without labels" in table.protocol
-    assert "on 26 held-out videos" in table.protocol
+    assert "on the same 26 videos, since they have no split" in table.protocol
 
 
 def test_every_run_leaves_its_facts(made, tmp_path):
@@ -223,6 +226,14 @@ def fact(run: str, accuracy: tuple[float, float], shortcuts: str, linear: float,
     } | changes
 
 
+def test_a_survey_without_held_out_videos_is_refused_before_it_trains(configs, world_index, tmp_path):
+    listing = tmp_path / "train.csv"
+    listing.write_text("path\n" + "".join(f"{video.path}\n" for video in world_index.videos()[:4]))
+    with pytest.raises(DataError, match="all 4 videos with a split are for training"):
+        survey([configs["speednet"]], str(listing), runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_rows_by_hand(index):
     facts = [
         fact("dpc-odd-s-s0", (0.25, 0.0), "", 12.0, 14.5, chance=0.25),  # another config of the same task
@@ -246,6 +257,8 @@ def test_rows_by_hand(index):
     expected = {"pretext accuracy": [60, 70], "linear": [40, 50], "random linear": [30, 34], "gain": [10, 16]}
     assert {name: pytest.approx(values) for name, values in both.scores.items()} == expected
     table = tabulate(facts, index, open_labelled(str(index.path)))
+    assert "Pretrained on 26 videos without labels" in table.protocol
+    assert "on the same 26 videos, since they have no split, one sample a video" in table.protocol
     assert [row[-4:] for row in table.cells()] == [
         ["25.0", "12.0", "14.5", "-2.5"],
         ["65.0 ± 7.1", "45.0 ± 7.1", "32.0 ± 2.8", "13.0 ± 4.2"],

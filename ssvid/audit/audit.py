@@ -18,6 +18,7 @@ from ssvid.audit.reencodings import REENCODINGS
 from ssvid.compute import resolve_device
 from ssvid.data.index import VideoRecord
 from ssvid.data.scanning import open_data
+from ssvid.data.splits import held_out
 from ssvid.errors import ConfigError, DataError
 from ssvid.progress import Progress, silent
 from ssvid.training.run import Run
@@ -65,7 +66,7 @@ def audit(
     """Audit the trained task of a run.
 
     run: a run or the path of its folder.
-    data: held-out videos; by default the data the run was trained on. Of both, the test split where there is one, else all videos.
+    data: held-out videos; by default the data the run was trained on. Of both what `ssvid.data.splits` holds out, or all.
     other: videos of another origin, on which accuracy is measured too.
     videos: number of videos of each control. workers: decoding processes. device: auto, cpu, cuda, cuda:1 or mps.
     Raises DataError for a run without checkpoint and where fewer than 8 videos can be used, ConfigError for a task that names an unknown
@@ -78,7 +79,7 @@ def audit(
     sources = list(data or run.config.data)
     auditor = Auditor(
         task,
-        _held_out(task, sources, videos),
+        _held_out(task, sources, videos, "auto" if data else run.config.split),
         videos,
         alpha=alpha_per_comparison(names),
         workers=workers,
@@ -142,7 +143,11 @@ def alpha_per_comparison(names: Sequence[str]) -> float:
     return (1 - LEVEL) / sum(1 + len(CONTROLS[name].sides) if name in CONTROLS else 1 for name in names)
 
 
-def _held_out(task: PretextTask, sources: Sequence[str], count: int) -> list[VideoRecord]:
-    """Up to `count` usable videos of the test split, or of all videos where there is no split."""
-    index = open_data(list(sources))
-    return select_videos(task, index.videos("test") or index.videos(), count, ", ".join(sources))
+def _held_out(task: PretextTask, sources: Sequence[str], count: int, trained: str = "auto") -> list[VideoRecord]:
+    """Up to `count` usable videos that are held out, or of all videos where there is no split. trained: the split that was trained on."""
+    where = ", ".join(sources)
+    try:
+        videos = held_out(open_data(list(sources)).videos(), trained)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    return select_videos(task, videos, count, where)

@@ -21,6 +21,7 @@ from ssvid.compute import process_pool
 from ssvid.config import RESUMABLE, PretrainConfig, load_config
 from ssvid.data.index import Index
 from ssvid.data.scanning import open_data
+from ssvid.data.splits import held_out, held_out_split, training_part
 from ssvid.environment import environment
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.evaluation import adapter
@@ -37,6 +38,7 @@ from ssvid.progress import Log
 from ssvid.training.build import build_task
 from ssvid.training.fit import Interrupted, first_clips, pretrain, training_videos
 from ssvid.training.run import Run
+from ssvid.training.run_paths import absolute
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import evaluate, validate
 from ssvid.zoo import Backbone
@@ -59,14 +61,15 @@ def survey(
     """Pretrain, audit and probe every config with `seeds` seeds; returns the table and the facts of every run in it.
 
     configs: YAML files. settings: key=value for all configs, as steps=200, or CONFIG.key=value for one, as clip_order_world.stride=1.
-    data: videos to pretrain on; held out are its test videos, or all where it has no split. labelled: videos for the linear probe, by
-    default the same. runs: folder of the run folders, named CONFIG-sSEED. jobs: runs side by side, each in a process with one thread.
+    data: videos to pretrain on; held out is what `ssvid.data.splits` says, or all where it has no split. labelled: videos for the linear
+    probe, by default the same. runs: folder of the run folders, named CONFIG-sSEED. jobs: runs side by side, each a process of one thread.
     command: the command line, noted in the table. log: called with one line of text for every finished run.
     Raises ConfigError where a run of that name was made with other settings, Interrupted after Ctrl-C. A run that fails is logged, and a
     note of the table gives the reason.
     """
     log = log or (lambda line: None)
     index = open_data([data])
+    held_out(index.videos())  # refused now, and not when all has been trained
     labelled_path = str(open_data([labelled]).path if labelled else index.path)
     paths = [Path(path) for path in configs]
     given = {path: settings_of(path, settings, paths) for path in paths}
@@ -123,8 +126,8 @@ def _planned(path: Path, settings: Sequence[str], index: Index, seed: int, runs:
         {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{path.stem}-s{seed}"), "workers": 0},
     )
     if (Path(config.out) / "config.yaml").exists():
-        existing, wanted = (asdict(found) for found in (Run(config.out).config, config))
-        other = [name for name in wanted if name not in RESUMABLE and wanted[name] != existing[name]]
+        existing, wanted = (asdict(found) for found in (Run(config.out).config, absolute(config)))
+        other = [name for name in wanted if name not in (*RESUMABLE, "out") and wanted[name] != existing[name]]
         if other:
             raise ConfigError(
                 f"{config.out} was made with another {', '.join(other)} than {path} has; remove it or name other --runs"
@@ -136,12 +139,12 @@ def run_one(config: PretrainConfig, labelled: str) -> dict[str, Any]:
     """The facts of one run, from pretraining to probe; what the run folder holds already is not computed again."""
     run = finished_run(config)
     index, labelled_data = open_data(config.data), open_labelled(labelled)
-    held_out = index.videos("test") or index.videos()
+    tested = held_out(index.videos(), config.split)
     measured = cached_json(
         run.path / "held_out.json",
         lambda: {
-            "trained": validate(run, held_out, 0),
-            "untrained": evaluate(untrained_task(config), held_out, 0),
+            "trained": validate(run, tested, 0),
+            "untrained": evaluate(untrained_task(config), tested, 0),
         },
     )
     report = audit_report(run)
@@ -215,8 +218,8 @@ def tabulate(facts: Sequence[dict[str, Any]], index: Index, labelled: Labelled) 
     guess = chance_of(labelled.videos, labelled.folds)
     table = Table(
         title="Pretext tasks",
-        protocol=f"Pretrained on {len(index.videos('train') or index.videos())} videos without labels; pretext accuracy in percent on "
-        f"{len(index.videos('test') or index.videos())} held-out videos, one sample a video, beside chance and beside the untrained net; "
+        protocol=f"Pretrained on {len(training_part(index.videos()))} videos without labels; pretext accuracy in percent on "
+        f"{_held_out_words(index)}, one sample a video, beside chance and beside the untrained net; "
         f"audit: shortcuts found (ssvid audit), all seeds. Probe: frozen backbone, {labelled.split}; {VIEW.clips} clips x "
         f"{VIEW.frames} frames, stride {VIEW.stride}, {VIEW.size} px, mean and standard deviation over time; standardised logistic "
         "regression; random: the weights each run started from. Mean ± standard deviation over seeds. A task falls "
@@ -254,6 +257,12 @@ def tabulate(facts: Sequence[dict[str, Any]], index: Index, labelled: Labelled) 
         scores = {"pretext accuracy": accuracy, "linear": linear, "random linear": random, "gain": gain}
         table.rows.append(Row(name, row_facts, scores))
     return table
+
+
+def _held_out_words(index: Index) -> str:
+    videos = index.videos()
+    count, split = len(held_out(videos)), held_out_split(videos)
+    return f"{count} held-out videos ({split})" if split else f"the same {count} videos, since they have no split"
 
 
 def shortfalls(errors_above_chance: float, audit: str, gain: Sequence[float]) -> list[str]:

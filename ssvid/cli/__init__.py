@@ -7,6 +7,8 @@ Results go to stdout, progress and messages to stderr; nothing is drawn when pip
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from typing import Annotated
 
@@ -15,6 +17,7 @@ import typer
 from ssvid import __version__
 from ssvid.cli import cache, project, retrieve, speediness, speedup, training, transfer, videos
 from ssvid.errors import SsvidError
+from ssvid.files import from_system, printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,11 +49,30 @@ def _common(
 
 
 def main() -> None:
-    """Run the command line; errors of ours become one line on stderr and their exit code."""
+    """Run the command line; errors of ours, and of the system's files and disks, become one line on stderr and their exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # the name of a file ends no job, whatever the terminal's letters
     try:
-        app()
-    except SsvidError as error:
+        try:
+            app()
+        finally:
+            _flush()
+    except (SsvidError, OSError) as error:
         if {"-v", "--verbose"} & set(sys.argv):
             raise
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(error.exit_code) from None
+        told = from_system(error) if isinstance(error, OSError) else error
+        sys.stderr.write(f"error: {printable(str(told))}\n")
+        raise SystemExit(told.exit_code) from None
+
+
+def _flush() -> None:
+    """Write what is left of the output while an error can still be told. A reader that has gone, as `head` does, is none."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # else the interpreter tries once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise

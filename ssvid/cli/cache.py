@@ -59,7 +59,7 @@ def _report(use: Mapping[str, CacheUse], what: str, as_json: bool) -> None:
         return
     rows = [[kind, str(one.files), megabytes(one.bytes), CACHE_KINDS[kind]] for kind, one in use.items()]
     console.show_table(str(cache_folder()), ("kind", "files", "size", "holds"), rows)
-    console.LOG.print(f"{megabytes(total)} {what}: {cache_folder()}", soft_wrap=True, markup=False)
+    console.log(f"{megabytes(total)} {what}: {cache_folder()}")
 
 
 def megabytes(size: int) -> str:

@@ -10,24 +10,31 @@ from rich import progress as bars
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from ssvid.files import printable
 from ssvid.progress import Progress
 
-LOG = Console(stderr=True, highlight=False)
-OUT = Console(highlight=False)
+# brackets and colons are parts of people's file names, no markup and no emoji
+LOG = Console(stderr=True, highlight=False, markup=False, emoji=False)
+OUT = Console(highlight=False, markup=False, emoji=False)
 
 NO_WAIT = 0.3  # share of time spent waiting for video above which the log names the remedy
 
 
 def log(line: str) -> None:
     """A line of text on stderr."""
-    LOG.print(line, soft_wrap=True, markup=False)
+    LOG.print(printable(line), soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """A line of text on stdout."""
+    sys.stdout.write(printable(line) + "\n")
 
 
 @contextmanager
 def counting() -> Iterator[Progress]:
     """A callable (what, done, total) that shows a bar for every `what`; silent when stderr is not a terminal."""
     columns = (
-        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
         bars.TimeRemainingColumn(),
@@ -37,7 +44,7 @@ def counting() -> Iterator[Progress]:
 
         def report(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = shown.add_task(what, total=total)
+                tasks[what] = shown.add_task(printable(what), total=total)
             shown.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
 
         yield report
@@ -52,10 +59,10 @@ def training(steps: int, chance: float | None = None) -> Iterator[Callable[[dict
 
         def report(line: dict[str, float]) -> None:
             if "step" not in line:
-                LOG.print(", ".join(f"{value} {name}" for name, value in line.items()), soft_wrap=True)
+                log(", ".join(f"{value} {name}" for name, value in line.items()))
                 return
             shown.update(task, completed=line["step"])
-            LOG.print(log_text(line, steps, chance), soft_wrap=True)
+            log(log_text(line, steps, chance))
 
         yield report
 
@@ -76,9 +83,9 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     """A table on stdout: drawn in a terminal, tab-separated when piped."""
     if not OUT.is_terminal:
         for row in (header, *rows):
-            sys.stdout.write("\t".join(row) + "\n")
+            sys.stdout.write("\t".join(map(printable, row)) + "\n")
         return
-    table = RichTable(*header, title=title, title_justify="left")
+    table = RichTable(*header, title=printable(title), title_justify="left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     OUT.print(table)

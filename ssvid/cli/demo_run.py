@@ -30,7 +30,7 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
     """Run the demo in the folder `out` (an earlier one there is replaced) and return its page and the table on it."""
     began = time.perf_counter()
     chance = load_task(TASK).chance
-    console.LOG.print(f"1/4 making {PER_CLASS * len(CLASSES)} videos of the motion world in {out / 'world'}")
+    console.log(f"1/4 making {PER_CLASS * len(CLASSES)} videos of the motion world in {out / 'world'}")
     with console.counting() as progress:
         listing = make_world(
             out / "world",
@@ -41,7 +41,7 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
             workers=0,
             progress=progress,
         )
-        console.LOG.print("2/4 indexing them")
+        console.log("2/4 indexing them")
         index = Index(out / "world.sqlite", create=True)
         scan_videos([listing], index, progress=progress)
     config = PretrainConfig(
@@ -56,11 +56,11 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
         seed=seed,
         options={"frames": 12, "size": (32, 48)},
     )
-    console.LOG.print(f"3/4 pretraining {BACKBONE} with {TASK}, {steps} steps, no labels")
+    console.log(f"3/4 pretraining {BACKBONE} with {TASK}, {steps} steps, no labels")
     with console.training(steps, chance) as report:
         run = pretrain(config, overwrite=True, report=report)
     held_out = validate(run, index.videos("test"))
-    console.LOG.print("4/4 probing the frozen features for the motion classes")
+    console.log("4/4 probing the frozen features for the motion classes")
     table = _probe(out, run, index)
     table.title = "Motion classes from frozen features (synthetic data)"
     write(table, out / "transfer")

@@ -66,7 +66,7 @@ def demo(
 
     page, table = run_it(out, steps=steps, seed=seed)
     console.show_table(table.title, table.header(), table.cells())
-    typer.echo(f"Page: {page.resolve()}")
+    console.say(f"Page: {page.resolve()}")
 
 
 @app.command()

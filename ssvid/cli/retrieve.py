@@ -29,6 +29,7 @@ retrieve = typer.Typer(
 app = typer.Typer()
 app.add_typer(retrieve, name="retrieve")
 
+Moved = Annotated[str | None, typer.Option("--model", help="The run, where it has been moved.")]
 Folder = Annotated[Path, typer.Argument(help="A collection, made by ssvid retrieve index.")]
 
 
@@ -86,6 +87,7 @@ def index_(
 def add(
     folder: Folder,
     videos: Annotated[list[str], typer.Argument(help="Videos, folders, lists, LAYOUT:FOLDER, or an index.")],
+    model: Moved = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -94,9 +96,8 @@ def add(
     Example:  ssvid retrieve add collection new_videos/
     """
     from ssvid.search import building
-    from ssvid.search.collection import Collection
 
-    collection = Collection(folder)
+    collection = _opened(folder, model, device)
     with console.counting() as progress:
         _show_facts(building.add(collection, videos, progress), as_json)
 
@@ -134,7 +135,7 @@ def query(
     matrix: Annotated[
         Path | None, typer.Option(help="With --within: also write the self-similarity as a picture.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The run, where it has been moved.")] = None,
+    model: Moved = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -142,16 +143,12 @@ def query(
 
     Example:  ssvid retrieve query collection clip.mp4 --at 00:12-00:15 -k 10 --html found.html
     """
-    from ssvid.search.collection import Collection
     from ssvid.search.encode import remarks
     from ssvid.search.page import similarity_figure, write_search_page
 
     if matrix is not None and not within:
         raise ConfigError("--matrix is the self-similarity of one video; it goes with --within")
-    collection = Collection(folder)
-    if model is not None or device != "auto":
-        opened = collection.open_encoder(model or collection.manifest["model"], device)
-        collection = Collection(folder, opened)
+    collection = _opened(folder, model, device)
     video, span = collection.record(clip), None if at is None else parse_span(at)
     moments = collection.within(video, span, k) if within else None
     hits = moments.hits if moments else collection.query(video, span, k, exclude_self=exclude_self, group=group)
@@ -161,7 +158,16 @@ def query(
     written = write_search_page(page, collection, video, span, hits, hard, moments) if page is not None else None
     show_hits(video, span, hits, hard, as_json)
     if written is not None:
-        console.LOG.print(f"page: {written.resolve()}", soft_wrap=True, markup=False)
+        console.log(f"page: {written.resolve()}")
+
+
+def _opened(folder: Path, model: str | None, device: str) -> Collection:
+    from ssvid.search.collection import Collection
+
+    collection = Collection(folder)
+    if model is None and device == "auto":
+        return collection
+    return Collection(folder, collection.open_encoder(model or collection.manifest["model"], device))
 
 
 def show_hits(
@@ -186,7 +192,7 @@ def show_hits(
     ]
     console.show_table("most similar", ["rank", "score", "time", "class", "path"], rows)
     for remark in notes:
-        console.LOG.print(f"note: {remark}", soft_wrap=True, markup=False)
+        console.log(f"note: {remark}")
 
 
 @retrieve.command()
@@ -261,10 +267,10 @@ def _show_facts(collection: Collection, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"collection": str(collection.folder), **asdict(facts), "bad": bad}, indent=2))
         return
-    typer.echo(
+    console.say(
         f"{collection.folder}: {facts.videos} videos, {facts.rows} {facts.unit} vectors of {facts.dim} "
         f"({facts.vectors_bytes / 1e6:.1f} MB), {facts.kind} search"
         + (f" ({facts.index_bytes / 1e6:.1f} MB)" if facts.index_bytes else "")
     )
     for video in bad[:20]:
-        typer.echo(f"  bad: {video['path']}: {video['reason']}")
+        console.say(f"  bad: {video['path']}: {video['reason']}")

@@ -37,4 +37,4 @@ def show(table: Table, as_json: bool) -> None:
         return
     console.show_table(table.title, table.header(), table.cells())
     for line in (table.protocol, *table.below()):
-        console.LOG.print(line, soft_wrap=True, markup=False)
+        console.log(line)

@@ -68,7 +68,7 @@ def cam(
 
     with console.counting() as progress:
         render_cam(video, out, model, progress, device)
-    console.LOG.print(f"done: {out}", soft_wrap=True)
+    console.log(f"done: {out}")
 
 
 @app.command("speedup-report")

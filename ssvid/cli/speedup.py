@@ -149,9 +149,9 @@ def _run(
             outcome = {"error": str(done)} if isinstance(done, Exception) else done.summary()
             rows.append({"video": str(source), "result": str(result), **outcome})
             if isinstance(done, Exception):
-                console.LOG.print(f"failed: {done}", soft_wrap=True)
+                console.log(f"failed: {done}")
     except KeyboardInterrupt:
-        console.LOG.print("interrupted; the same command goes on from here", soft_wrap=True)
+        console.log("interrupted; the same command goes on from here")
         raise typer.Exit(INTERRUPTED) from None
     _show(rows, as_json)
     if any("error" in row for row in rows):

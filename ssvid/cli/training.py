@@ -6,13 +6,16 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ssvid.cli import console
 from ssvid.cli.shared import Device, Json, show
 from ssvid.errors import ConfigError, SsvidError
+
+if TYPE_CHECKING:
+    from ssvid.config import PretrainConfig
 
 app = typer.Typer()
 
@@ -25,7 +28,10 @@ def pretrain(
     settings: Annotated[
         list[str] | None, typer.Argument(help="key=value of the run or the task, as steps=2000 frames=8")
     ] = None,
-    data: Annotated[list[str] | None, typer.Option(help="Index, folder, list or video; repeatable.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Index, folder, list or video; repeatable. With --resume: where they are now."),
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="Backbone. See: ssvid list models")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run folder; default runs/TASK-BACKBONE-sSEED.")
@@ -48,12 +54,11 @@ def pretrain(
     if task is not None and "=" in task:  # no task named: it comes from --config or --resume
         words, task = [task, *words], None
     if resume is not None:
-        given = {"--data": data, "--backbone": backbone, "-o": out, "--config": config, "the task": task}
-        if any(value is not None for value in given.values()):
+        if any(value is not None for value in (task, backbone, out, config)):
             raise ConfigError(
-                "--resume continues a run with its own settings; leave out the task, --data, --backbone, -o and --config"
+                "--resume continues a run with its own settings; leave out the task, --backbone, -o and --config"
             )
-        chosen = resume_config(resume, words, devices)
+        chosen = resume_config(resume, words, devices, data)
     else:
         values = {"task": task, "data": data, "backbone": backbone, "out": out and str(out), "devices": devices}
         chosen = load_config(config, words, values)
@@ -61,12 +66,18 @@ def pretrain(
     if dry_run:
         typer.echo(to_yaml(chosen), nl=False)
         return
+    _pretrain(chosen, resume is not None, overwrite)
+
+
+def _pretrain(config: PretrainConfig, resume: bool, overwrite: bool) -> None:
     from ssvid.plugins import load_task
     from ssvid.training.fit import pretrain as run_it
+    from ssvid.training.resuming import resumed_config
 
-    with console.training(chosen.steps, load_task(chosen.task).chance) as progress:
-        run = run_it(chosen, resume=resume is not None, overwrite=overwrite, report=progress)
-    console.LOG.print(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)", soft_wrap=True)
+    config = resumed_config(config) if resume else config
+    with console.training(config.steps, load_task(config.task).chance) as progress:
+        run = run_it(config, resume=resume, overwrite=overwrite, report=progress)
+    console.log(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)")
 
 
 @app.command()
@@ -96,7 +107,7 @@ def audit(
     else:
         console.show_table(f"audit of {run}", HEADER, rows(found))
     result = f"shortcuts: {', '.join(found.shortcuts)}" if found.shortcuts else "no shortcut found"
-    console.LOG.print(f"{result}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
+    console.log(f"{result}; see {run / 'audit' / 'audit.md'}")
     if found.shortcuts:
         raise typer.Exit(SsvidError.exit_code)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,11 @@ from ssvid.cli import console
 from ssvid.cli.shared import Json, Workers
 from ssvid.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from ssvid.data.index import Index
+
 app = typer.Typer()
+SHOWN = 20  # files of a kind that are named
 
 
 @app.command()
@@ -30,10 +34,13 @@ def index(
     ] = False,
     limit: Annotated[float, typer.Option(help="Seconds one file may take.")] = 600.0,
     workers: Workers = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove what left its sources, or was deleted; else it is kept, out of use.")
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Exit with 3 when a file is bad.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Scan videos once into an index; call again to continue or to add videos.
+    """Scan videos once into an index; call again to continue, to add videos, or after files or lists have changed.
 
     Example:  ssvid index videos/ -o videos.sqlite --transcode copies/
     """
@@ -45,27 +52,46 @@ def index(
     opened = Index(out, create=True)
     with console.counting() as progress:
         found = scan_videos(paths, opened, root=root, workers=workers, limit=limit, progress=progress)
-        copies = 0
+        counts = {"usable": found.usable, "scanned": found.scanned, "copies": 0}
         if transcode is not None:
-            copies = write_training_copies(
+            counts["copies"] = write_training_copies(
                 opened, transcode, short_side=short_side, raw=raw, workers=workers, progress=progress
             )
-    bad = opened.bad()
-    if as_json:
-        report = {"index": str(out), "usable": found.usable, "scanned": found.scanned, "copies": copies}
-        typer.echo(json.dumps(report | {"notes": opened.notes, "bad": [vars(video) for video in bad]}, indent=2))
-    else:
-        typer.echo(
-            f"{out}: {found.usable} videos, {found.bad} bad files ({found.scanned} scanned now, {copies} copies written)"
-        )
-        for note in opened.notes:
-            typer.echo(f"  note: {note}")
-        for video in sorted(bad, key=lambda video: video.missing)[:20]:
-            typer.echo(f"  bad: {video.path}: {video.reason}")
-        if len(bad) > 20:
-            typer.echo(f"  bad: {len(bad) - 20} more; --json names them all")
-    if strict and bad:
+    if prune:
+        counts["pruned"] = opened.prune()
+    _show_index(opened, counts, as_json)
+    if strict and opened.bad():
         raise typer.Exit(DataError.exit_code)
+
+
+def _show_index(index: Index, counts: dict[str, int], as_json: bool) -> None:
+    """Print what an index holds, and which files are bad or gone."""
+    bad, gone = index.bad(), index.gone()
+    if as_json:
+        facts = {"index": str(index.path), **counts, "notes": index.notes, "bad": [vars(video) for video in bad]}
+        typer.echo(json.dumps(facts | {"gone": gone}, indent=2))
+        return
+    pruned = f", {counts['pruned']} pruned" if "pruned" in counts else ""
+    console.say(
+        f"{index.path}: {counts['usable']} videos, {len(bad)} bad files "
+        f"({counts['scanned']} scanned now, {counts['copies']} copies written{pruned})"
+    )
+    for note in index.notes:
+        console.say(f"  note: {note}")
+    told = [f"bad: {video.path}: {video.reason}" for video in sorted(bad, key=lambda video: video.missing)]
+    _show_some("bad", told)
+    if gone:
+        console.say(
+            f"  gone: {len(gone)} videos left their sources or were deleted; they are not used (--prune removes them)"
+        )
+    _show_some("gone", [f"gone: {path}" for path in gone])
+
+
+def _show_some(what: str, lines: list[str]) -> None:
+    for line in lines[:SHOWN]:
+        console.say(f"  {line}")
+    if len(lines) > SHOWN:
+        console.say(f"  {what}: {len(lines) - SHOWN} more; --json names them all")
 
 
 @app.command("make-world")
@@ -110,4 +136,4 @@ def make_world(
         from ssvid.data.contact_sheets import animate_classes
 
         animate_classes(picture, seed)
-    typer.echo(f"{written}: use it as --data {written}")
+    console.say(f"{written}: use it as --data {written}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -75,6 +76,9 @@ class FrameCache:
 
     def _decode(self, path: Path, shape: tuple[int, ...], progress: Progress | None) -> None:
         kept = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a disk that fills up under a memory map ends the process without a word
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         nothing = np.zeros(0, np.float32)
         plans = [
             [SamplePlan(number, np.arange(video.info.frames)[None], nothing, {}, 0.5, self.side)]

@@ -7,6 +7,7 @@ loses nothing and the next one goes on from there.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -19,29 +20,34 @@ from typing import Any
 
 import numpy as np
 
+from ssvid.data import membership
 from ssvid.data.layouts import Entry, Listing
+from ssvid.data.layouts.entries import SPLITS, known_split
 from ssvid.errors import DataError
+from ssvid.files import cache_remedy, printable
 from ssvid.video.info import VideoInfo
 from ssvid.video.shots import Shots
 
 VERSION = 2
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS videos (
+_SCHEMA = (
+    "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """CREATE TABLE videos (
     id INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, label TEXT, split TEXT, grp TEXT,
     status TEXT NOT NULL DEFAULT 'todo', reason TEXT, bytes INTEGER, modified INTEGER,
     info TEXT, times BLOB, motion BLOB, shots TEXT, copy TEXT
-);
-"""
+)""",
+)
 
-_SAME = "bytes IS excluded.bytes AND modified IS excluded.modified"
+# a name is kept as its bytes, whether or not they are UTF-8; so paths go in as CAST(? AS TEXT) of os.fsencode
+_SAME = "excluded.status = 'todo' AND bytes IS excluded.bytes AND modified IS excluded.modified"
 _ENTER = f"""
-INSERT INTO videos (path, label, split, grp, status, reason, bytes, modified) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO videos (path, label, split, grp, status, reason, bytes, modified) VALUES (CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET label = excluded.label, split = excluded.split, grp = excluded.grp,
-    status = CASE WHEN excluded.status = 'todo' AND {_SAME} THEN status ELSE excluded.status END,
-    reason = CASE WHEN excluded.status = 'todo' AND {_SAME} THEN reason ELSE excluded.reason END,
-    copy = CASE WHEN {_SAME} THEN copy ELSE NULL END,
+    status = CASE WHEN {_SAME} THEN {membership.STATUS} ELSE excluded.status END,
+    reason = CASE WHEN {_SAME} THEN reason ELSE excluded.reason END,
+    info = CASE WHEN {_SAME} THEN info ELSE NULL END,
+    copy = CASE WHEN bytes IS excluded.bytes AND modified IS excluded.modified THEN copy ELSE NULL END,
     bytes = excluded.bytes, modified = excluded.modified
 """
 _SOURCE = "source "  # in front of the keys under which data sets say what they are
@@ -92,23 +98,24 @@ class Index:
 
     `titles`, `notes` and `flip` describe its data sets.
 
-    Raises DataError when the file is missing (unless create=True), is not an index or was written by another version.
+    It is written only by what changes it, so that one on a read-only disk can be read.
+    Raises DataError when the file is missing (unless create=True), is not an index or was written by another version, and, from every
+    method, where it cannot be read or written.
     """
 
     def __init__(self, path: str | os.PathLike[str], create: bool = False) -> None:
         self.path = Path(path)
         if not create and not self.path.is_file():
             raise DataError(f"{self.path} does not exist; make it with: ssvid index VIDEOS -o {self.path}")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if create and not self.path.parent.is_dir():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.database() as database:
-            try:
-                database.executescript(_SCHEMA)
-                database.execute("INSERT OR IGNORE INTO about VALUES ('ssvid_index', ?)", (str(VERSION),))
-                found = database.execute("SELECT value FROM about WHERE key = 'ssvid_index'").fetchone()[0]
-            except sqlite3.DatabaseError as error:
-                raise DataError(
-                    f"{self.path} is not an index of ssvid ({error}); make one with: ssvid index"
-                ) from error
+            found = _version(database)
+            if found is None and create:
+                database.execute("BEGIN IMMEDIATE")  # another process may be making it too
+                found = _version(database) or _make(database)
+        if found is None:
+            raise DataError(f"{self.path} is not an index of ssvid; make one with: ssvid index")
         if found != str(VERSION):
             raise DataError(
                 f"{self.path} was written by another version ({found}, here {VERSION}); scan the videos again"
@@ -116,20 +123,33 @@ class Index:
 
     @contextmanager
     def database(self) -> Iterator[sqlite3.Connection]:
-        """One transaction on a connection of its own: committed on leaving, rolled back on an error."""
-        connection = sqlite3.connect(self.path, timeout=60)
+        """One transaction on a connection of its own: committed on leaving, rolled back on an error.
+
+        Raises DataError where the file cannot be read or written, and says why.
+        """
         try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+            connection = sqlite3.connect(self.path, timeout=60)
+            connection.text_factory = os.fsdecode
+            try:
+                with connection:
+                    yield connection
+            finally:
+                connection.close()
+        except sqlite3.DatabaseError as error:
+            raise _refused(self.path, error) from error
 
     def enter(self, place: str, listing: Listing) -> None:
-        """Enter a data set: its videos, title, notes and whether it may be mirrored. `place` identifies it within the index."""
-        self.add(listing.entries)
+        """Enter a data set: its videos, title, notes and whether it may be mirrored. `place` identifies it within the index.
+
+        What the same place named before and does not name now is no longer its member; `leave_out_gone` takes it out of use.
+        """
         about = {"title": listing.title, "flip": listing.flip, "notes": listing.notes}
         with self.database() as database:
-            database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (f"{_SOURCE}{place}", json.dumps(about)))
+            membership.prepare(database)
+            membership.forget(database, place)
+            _add(database, listing.entries, place)
+            key = os.fsencode(f"{_SOURCE}{place}")
+            database.execute("INSERT OR REPLACE INTO about VALUES (CAST(? AS TEXT), ?)", (key, json.dumps(about)))
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Enter videos to be scanned. A known one is scanned again only if its size or time changed; labels are brought up to date.
@@ -137,38 +157,42 @@ class Index:
         A video that a list names and that is not there gets a row with that reason.
         """
         with self.database() as database:
-            for entry in entries:
-                if entry.named is not None:  # missing there before, found elsewhere now
-                    query = "DELETE FROM videos WHERE path = ? AND status = 'bad' AND bytes IS NULL"
-                    database.execute(query, (str(entry.named),))
-                stat = entry.path.stat() if entry.path.exists() else None
-                size, modified = (stat.st_size, stat.st_mtime_ns) if stat else (None, None)
-                status = "bad" if entry.missing else "todo"
-                row = (str(entry.path), entry.label, entry.split, entry.group, status, entry.missing, size, modified)
-                database.execute(_ENTER, row)
+            membership.prepare(database)
+            _add(database, entries, membership.NO_PLACE)
+
+    def leave_out_gone(self) -> None:
+        """Take out of use what no source names any more, and files that are not there; take back in what has come back."""
+        with self.database() as database:
+            membership.prepare(database)
+            membership.leave_out_gone(database)
+
+    def gone(self) -> list[str]:
+        """Paths of the videos that left their sources, or whose files were deleted: kept here, and left out of use."""
+        with self.database() as database:
+            return [row[0] for row in database.execute("SELECT path FROM videos WHERE status = 'gone' ORDER BY id")]
+
+    def prune(self) -> int:
+        """Remove the rows of what is gone; returns how many."""
+        with self.database() as database:
+            membership.prepare(database)
+            return membership.prune(database)
 
     def adopt(self, other: Path) -> None:
         """Take over what another index has found out about files that are still to be scanned here and have not changed since."""
         with self.database() as database:
-            database.execute("ATTACH ? AS other", (str(other),))
+            database.execute("ATTACH CAST(? AS TEXT) AS other", (os.fsencode(other),))
             database.execute(
                 "UPDATE videos SET (status, reason, info, times, motion, shots, copy) = "
                 "(SELECT status, reason, info, times, motion, shots, copy FROM other.videos AS there "
                 "WHERE there.path = videos.path) WHERE status = 'todo' AND EXISTS (SELECT 1 FROM other.videos AS there "
                 "WHERE there.path = videos.path AND there.bytes = videos.bytes AND there.modified = videos.modified "
-                "AND there.status != 'todo')"
+                "AND there.status IN ('ok', 'bad'))"
             )
 
     def todo(self) -> list[tuple[int, str]]:
         """(id, path) of the videos that still have to be scanned."""
         with self.database() as database:
             return database.execute("SELECT id, path FROM videos WHERE status = 'todo' ORDER BY id").fetchall()
-
-    def without_copy(self) -> list[tuple[int, str]]:
-        """(id, path) of the usable videos that have no training copy yet, or none any more."""
-        with self.database() as database:
-            rows = database.execute("SELECT id, path, copy FROM videos WHERE status = 'ok' ORDER BY id").fetchall()
-        return [(id, path) for id, path, copy in rows if copy is None or not os.path.exists(json.loads(copy)["path"])]
 
     def set_scanned(self, id: int, info: VideoInfo, shots: Shots) -> None:
         """Enter what the scan found."""
@@ -180,7 +204,7 @@ class Index:
     def set_bad(self, id: int, reason: str) -> None:
         """Enter why a file cannot be used."""
         with self.database() as database:
-            database.execute("UPDATE videos SET status = 'bad', reason = ? WHERE id = ?", (reason, id))
+            database.execute("UPDATE videos SET status = 'bad', reason = ? WHERE id = ?", (printable(reason), id))
 
     def set_copy(self, id: int, info: VideoInfo) -> None:
         """Enter the training copy of a video."""
@@ -191,11 +215,13 @@ class Index:
         """The usable videos in the order they were entered, of one split or all, and only `paths` when given."""
         wanted = None if paths is None else {str(Path(path)) for path in paths}
         query = "SELECT id, label, split, grp, info, times, motion, shots, copy, path FROM videos WHERE status = 'ok'"
+        names = (
+            () if split is None else (split, split.lower(), *(name for name, known in SPLITS.items() if known == split))
+        )
+        if names:  # an index of an older version spells them as its lists did
+            query += f" AND lower(trim(split)) IN ({', '.join('?' * len(names))})"
         with self.database() as database:
-            if split is None:
-                rows = database.execute(query + " ORDER BY id").fetchall()
-            else:
-                rows = database.execute(query + " AND split = ? ORDER BY id", (split,)).fetchall()
+            rows = database.execute(query + " ORDER BY id", names).fetchall()
         return [_record(row) for row in rows if wanted is None or row[9] in wanted]
 
     def bad(self) -> list[BadVideo]:
@@ -218,8 +244,10 @@ class Index:
 
     @property
     def notes(self) -> list[str]:
-        """How the data sets differ from their official release: missing videos, empty classes, other counts."""
-        return [": ".join(filter(None, (about["title"], note))) for about in self._sources() for note in about["notes"]]
+        """How the data sets differ from their official release (missing videos, empty classes, other counts) and contradict themselves."""
+        told = [": ".join(filter(None, (about["title"], note))) for about in self._sources() for note in about["notes"]]
+        with self.database() as database:
+            return told + membership.contradictions(database)
 
     @property
     def flip(self) -> bool:
@@ -245,6 +273,73 @@ def fingerprint(videos: Iterable[VideoRecord]) -> str:
     return digest.hexdigest()[:12]
 
 
+def _version(database: sqlite3.Connection) -> str | None:
+    """The version an index says it is of; None for a file that is none, or that holds nothing yet."""
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone() is None:
+        return None
+    found = database.execute("SELECT value FROM about WHERE key = 'ssvid_index'").fetchone()
+    return found and str(found[0])
+
+
+def _make(database: sqlite3.Connection) -> str | None:
+    """Make the tables of a new index, unless the file is another's data base."""
+    if database.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+        return None
+    for table in _SCHEMA:
+        database.execute(table)
+    database.execute("INSERT INTO about VALUES ('ssvid_index', ?)", (str(VERSION),))
+    return str(VERSION)
+
+
+def _refused(path: Path, error: sqlite3.DatabaseError) -> DataError:
+    """What SQLite says of a file, and what to do."""
+    if "not a database" in str(error):
+        return DataError(f"{path} is not an index of ssvid ({error}); make one with: ssvid index")
+    if "malformed" in str(error):
+        return DataError(f"{path} is damaged ({error}); make it again")
+    if "locked" in str(error):
+        return DataError(f"{path} is being written by another process ({error}); try again when that has ended")
+    remedy = "see to the permissions and the room there, or name another place"
+    return DataError(
+        "; ".join(filter(None, (f"{path} cannot be read or written ({error}); {remedy}", cache_remedy(path))))
+    )
+
+
+def _add(database: sqlite3.Connection, entries: Iterable[Entry], place: str) -> None:
+    for entry in entries:
+        if entry.named is not None:  # missing there before, found elsewhere now
+            query = "DELETE FROM videos WHERE path = CAST(? AS TEXT) AND status = 'bad' AND bytes IS NULL"
+            database.execute(query, (os.fsencode(entry.named),))
+        reason, size, modified = (entry.missing, None, None) if entry.missing else _look(entry.path)
+        # what a table shows and a file name is made of is text; only a path has to be found again
+        names = (entry.label, known_split(entry.split), entry.group)
+        told = (None if text is None else printable(text) for text in names)
+        status, path = "bad" if reason else "todo", os.fsencode(entry.path)
+        database.execute(_ENTER, (path, *told, status, reason and printable(reason), size, modified))
+        membership.note(database, place, path)
+
+
+def _look(path: Path) -> tuple[str | None, int | None, int | None]:
+    """Why a file cannot even be looked at, or None; its size; when it was changed."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        return f"cannot be read: {_link_or_reason(path, error)}", None, None
+    if not os.access(
+        path, os.R_OK
+    ):  # without size and time, so that it is scanned when the permissions have been mended
+        return "may not be read; check its permissions", None, None
+    return None, found.st_size, found.st_mtime_ns
+
+
+def _link_or_reason(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENOENT and path.is_symlink():
+        return f"it is a link to {os.readlink(path)}, which is not there"
+    if error.errno == errno.ELOOP:
+        return "it is a link that leads back to itself"
+    return (error.strerror or str(error)).lower()
+
+
 def _record(row: tuple[Any, ...]) -> VideoRecord:
     id, label, split, group, info_json, times, motion, shots_json, copy_json, _ = row
     info = VideoInfo(times=np.frombuffer(times, np.float64), **json.loads(info_json))
@@ -256,7 +351,7 @@ def _record(row: tuple[Any, ...]) -> VideoRecord:
         bars=tuple(fields["bars"]),
         static=fields["static"],
     )
-    return VideoRecord(id, info, shots, label, split, group, copy)
+    return VideoRecord(id, info, shots, label, known_split(split), group, copy)
 
 
 def _info_to_json(info: VideoInfo) -> str:

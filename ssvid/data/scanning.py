@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -15,17 +18,23 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from ssvid.data.index import VERSION, Index
+from ssvid.data.index import VERSION, Index, VideoRecord
 from ssvid.data.layouts import place_of, read_layout
 from ssvid.errors import DataError, VideoError
-from ssvid.files import cache_folder
+from ssvid.files import cache_folder, printable, writing
 from ssvid.progress import Progress
 from ssvid.video.guard import Guard
+from ssvid.video.info import VideoInfo
+from ssvid.video.info import short_side as short_side_of
 from ssvid.video.raw import keep_raw
 from ssvid.video.scan import STALL, scan
 from ssvid.video.transcode import transcode
 
 LIMIT = 600.0  # seconds that scanning one file may take
+INDEX_SUFFIXES = (".sqlite", ".db", ".index")
+LEAST_ROOM = 1 << 20  # bytes free on a disk under which it counts as full
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ def scan_videos(
     limit: float = LIMIT,
     progress: Progress | None = None,
 ) -> Summary:
-    """Enter the videos of all sources and scan those that are new, changed or left over.
+    """Enter the videos of all sources and scan those that are new, changed or left over; what left its sources is left out of use.
 
     sources: as `read_layout` takes them. workers: child processes (default: one a core). limit: seconds a file may take.
     progress: called after every file.
@@ -65,36 +74,58 @@ def write_training_copies(
     limit: float = 3600.0,
     progress: Progress | None = None,
 ) -> int:
-    """Write a small, quick-to-seek training copy of every usable video that has none; returns how many were written.
+    """Write a small, quick-to-seek training copy of every usable video that has none of this kind and size; returns how many were written.
 
     raw: keep decoded frames instead of H.264, for small collections: 3 bytes a pixel and frame.
-    A copy holds the same frames at the same times; one that does not is refused and the original stays in use.
+    A copy holds the same frames at the same times. Where one does not, or cannot be written, a warning says so and the original stays in
+    use. Raises DataError where the folder cannot be written or its disk is full.
     """
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder), tempfile.TemporaryFile(dir=folder):  # else every video would fail on its own
+        pass
     records = {record.id: record for record in index.videos()}
+    suffix = ".npy" if raw else ".mp4"
     jobs = [
-        (id, path, str(folder / copy_name(path, ".npy" if raw else ".mp4")), records[id].info, short_side)
-        for id, path in index.without_copy()
+        (id, record.path, str(folder / copy_name(record.path, suffix)), record.info, short_side)
+        for id, record in records.items()
+        if not _has_copy(record, suffix, short_side)
     ]
     written = 0
     for id, path, result in _guarded(_keep_one if raw else _copy_one, jobs, workers, limit, "copying", progress):
-        if isinstance(result, VideoError):
-            raise result
-        info = result
-        if info.frames != records[id].info.frames or not info.seek:
-            raise VideoError(
-                path, f"its copy {info.path} has {info.frames} frames instead of {records[id].info.frames}"
-            )
-        index.set_copy(id, info)
+        if shutil.disk_usage(folder).free < LEAST_ROOM:
+            raise DataError(f"the disk of {folder} is full; make room there, and the same command goes on")
+        if fault := _fault(result, records[id].info):
+            logger.warning("%s: has no training copy and is read itself: %s", printable(path), printable(fault))
+            continue
+        index.set_copy(id, result)
         written += 1
     return written
 
 
+def _has_copy(record: VideoRecord, suffix: str, size: int) -> bool:
+    """Whether a video has a training copy of this kind and size, and it is still there."""
+    copy, info = record.copy, record.info
+    if copy is None or Path(copy.path).suffix != suffix or not os.path.isfile(copy.path):
+        return False
+    height, width = short_side_of(info.height, info.width, min(size, info.height, info.width))
+    return 0 <= copy.height - height <= 1 and 0 <= copy.width - width <= 1  # H.264 wants even sides
+
+
+def _fault(copy: VideoInfo | VideoError, original: VideoInfo) -> str:
+    """Why a copy cannot be used, "" where it can."""
+    if isinstance(copy, VideoError):
+        return copy.reason
+    if copy.frames != original.frames:
+        return f"{copy.path} has {copy.frames} frames instead of {original.frames}"
+    return "" if copy.seek else f"{copy.path} cannot be read at random"
+
+
 def copy_name(path: str, suffix: str = ".mp4") -> str:
     """File name of a training copy: readable, and unique for the original's whole path."""
-    digest = hashlib.sha256(path.encode()).hexdigest()[:10]
-    return f"{Path(path).stem}-{digest}{suffix}"
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
+    stem = printable(Path(path).stem).encode()[:200].decode(errors="ignore")  # a name has 255 bytes at most
+    return f"{stem}-{digest}{suffix}"
 
 
 def open_data(sources: Sequence[str | os.PathLike[str]], progress: Progress | None = None) -> Index:
@@ -104,7 +135,7 @@ def open_data(sources: Sequence[str | os.PathLike[str]], progress: Progress | No
     """
     if not sources:
         raise DataError("no data given; name an index or a folder of videos with --data")
-    if len(sources) == 1 and Path(sources[0]).suffix in (".sqlite", ".db", ".index"):
+    if len(sources) == 1 and Path(sources[0]).suffix in INDEX_SUFFIXES and not Path(sources[0]).is_dir():
         index = Index(sources[0])
     else:
         index = _kept_index(sources)
@@ -119,6 +150,7 @@ def open_data(sources: Sequence[str | os.PathLike[str]], progress: Progress | No
 def _enter(sources: Sequence[str | os.PathLike[str]], index: Index, root: str | os.PathLike[str] | None = None) -> None:
     for source in sources:
         index.enter(place_of(source)[0], read_layout(source, root))
+    index.leave_out_gone()
 
 
 def _kept_index(sources: Sequence[str | os.PathLike[str]]) -> Index:
@@ -187,6 +219,8 @@ def _guarded(
             return work(guard, job, limit)
         except VideoError as error:
             return error
+        except OSError as error:  # the file vanished or its disk failed between two looks
+            return VideoError(job[1], (error.strerror or str(error)).lower())
         finally:
             guards.put(guard)
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.layouts import UNUSED, place_of
-from ssvid.data.scanning import open_data
+from ssvid.data.scanning import INDEX_SUFFIXES, open_data
+from ssvid.data.splits import has_own_split, held_out_split
 from ssvid.errors import DataError
 from ssvid.evaluation.inner_folds import Fold, unvalidated
 from ssvid.progress import Progress
@@ -91,8 +92,15 @@ def open_labelled(source: str, progress: Progress | None = None) -> Labelled:
         if index.bad()
         else ""
     )
-    notes = tuple(filter(None, (*index.notes, bad, unvalidated(videos, found))))
+    gone = (
+        f"{len(index.gone())} videos that left their sources are left out" if _is_index(source) and index.gone() else ""
+    )
+    notes = tuple(filter(None, (*index.notes, bad, gone, unvalidated(videos, found))))
     return Labelled(name_of(source), source, videos, found, index.flip, notes)
+
+
+def _is_index(source: str) -> bool:
+    return Path(source).suffix in INDEX_SUFFIXES and Path(source).is_file()
 
 
 def name_of(source: str) -> str:
@@ -116,9 +124,8 @@ def folds(videos: Sequence[VideoRecord]) -> list[Fold]:
         )
     splits = np.array([video.split or "" for video in videos])
     groups = np.array([video.group or "" for video in videos])
-    test_name = "test" if (splits == "test").any() else "val"
-    if (splits == "train").any() and (splits == test_name).any():
-        found = [(np.flatnonzero(splits == "train"), np.flatnonzero(splits == test_name))]
+    if has_own_split(videos):
+        found = [(np.flatnonzero(splits == "train"), np.flatnonzero(splits == held_out_split(videos)))]
     elif len(set(groups)) > 1 and "" not in groups:
         found = [(np.flatnonzero(groups != group), np.flatnonzero(groups == group)) for group in sorted(set(groups))]
     else:

@@ -25,7 +25,7 @@ import torch  # noqa: F401  before faiss
 import faiss as _faiss  # isort: skip
 
 from ssvid.errors import ConfigError
-from ssvid.files import atomic
+from ssvid.files import atomic, writing
 from ssvid.progress import Progress, silent
 from ssvid.search.store import Vectors
 
@@ -239,5 +239,5 @@ def _shards(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _write(index: faiss.Index, path: Path) -> None:
-    with atomic(path) as temporary:
+    with writing(path, RuntimeError), atomic(path) as temporary:
         faiss.write_index(index, str(temporary))

@@ -6,11 +6,13 @@ writes a new file of vectors and makes it valid in the transaction that changes 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from ssvid.search.segment_table import SegmentTable
 from ssvid.search.store import Vectors
 from ssvid.search.whitening import Whitening, checked_space
 
+logger = logging.getLogger(__name__)
 FEW = 16  # rows under which their mean and their directions say nothing, so that they are compared as they come
 
 
@@ -68,11 +71,11 @@ def add(collection: Collection, data: Sequence[str | os.PathLike[str]], progress
 
 def remove(collection: Collection, paths: Sequence[str | os.PathLike[str]]) -> Collection:
     """The collection without these videos. Raises DataError naming one that is not in it."""
-    resolved = [str(Path(path).resolve()) for path in paths]
-    ids = collection.rows.ids(resolved)
-    if missing := [path for path in resolved if path not in ids]:
-        raise DataError(f"{missing[0]} is not in {collection.folder}")
-    _drop(collection.folder, collection.rows, collection.manifest["dim"], set(ids.values()), forget=True)
+    ids = [collection.id_of(path) for path in paths]
+    if None in ids:
+        raise DataError(f"{paths[ids.index(None)]} is not in {collection.folder}")
+    chosen = {id for id in ids if id is not None}
+    _drop(collection.folder, collection.rows, collection.manifest["dim"], chosen, forget=True)
     fresh = Collection(collection.folder)
     _index(fresh, None)
     return fresh
@@ -115,9 +118,11 @@ def _enter(index: Index, source: Index) -> None:
 
 def _encode(folder: Path, encoder: Encoder, progress: Progress | None) -> None:
     """Encode what is not encoded yet, fix the space at the end of the first build, and bring the index up to date."""
-    rows, manifest = SegmentTable(Index(folder / "rows.sqlite")), read_manifest(folder)
+    rows, manifest = SegmentTable(Index(folder / "rows.sqlite"), create=True), read_manifest(folder)
     if stale := rows.stale():
         _drop(folder, rows, manifest["dim"], stale, forget=False)
+    if _uncentred(rows, manifest) and len(rows.index) >= FEW:
+        _begin_anew(folder, rows, manifest)
     space, done = rows.space, rows.done()
     vectors = Vectors(folder / f"vectors-{rows.generation}.f32", manifest["dim"], len(rows))
     todo = [video for video in rows.index.videos() if video.id not in done]
@@ -139,7 +144,28 @@ def _encode(folder: Path, encoder: Encoder, progress: Progress | None) -> None:
         raise DataError(f"no video of {folder} could be read; see what is wrong with: ssvid index VIDEOS")
     if space is None:
         _move(folder, rows, vectors, manifest["space"])
+    elif _uncentred(rows, manifest) and len(vectors) >= FEW:
+        _begin_anew(folder, rows, manifest)
+        _encode(folder, encoder, progress)
+        return
     _index(Collection(folder, encoder), progress)
+
+
+def _uncentred(rows: SegmentTable, manifest: dict[str, Any]) -> bool:
+    """Whether the first build had too few rows for the space that was asked for, so that vectors lie as they came."""
+    space = rows.space
+    return manifest["space"] != "raw" and space is not None and space.axes is None and not space.centre.any()
+
+
+def _begin_anew(folder: Path, rows: SegmentTable, manifest: dict[str, Any]) -> None:
+    """Encode the few videos again together with the new ones, since what they lack in their vectors' length decides the centre."""
+    logger.warning(
+        "%s has grown enough for the space %s, which is fitted now; scores change, since it was too small for one before",
+        folder,
+        manifest["space"],
+    )
+    rows.begin_anew()
+    _sweep(folder, rows.generation)
 
 
 def _move(folder: Path, rows: SegmentTable, raw: Vectors, how: str) -> None:

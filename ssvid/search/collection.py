@@ -12,6 +12,7 @@ for hit in Collection("coll").query("clip.mp4", at=(12, 15), k=10):
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import numpy as np
 
 from ssvid.data.index import Index, VideoRecord
 from ssvid.data.scanning import open_data
-from ssvid.errors import ConfigError, DataError
+from ssvid.errors import ConfigError, DataError, VideoError
 from ssvid.evaluation.features import View
 from ssvid.files import read_json
 from ssvid.search import ann
@@ -32,6 +33,7 @@ from ssvid.search.segment_table import SegmentTable
 from ssvid.search.store import Vectors, unit
 
 VERSION = 2
+logger = logging.getLogger(__name__)
 NEAR = 0.5  # seconds between the middles of two hits in one video, at least
 
 
@@ -83,12 +85,25 @@ class Collection:
         space = self.rows.space
         if space is None:
             raise DataError(f"{folder} is not finished; the same `ssvid retrieve index` command goes on")
-        self.space = space
+        self.space, self._version = space, self.rows.version()
         if encoder is not None:
             self.encoder = self._checked(encoder)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def _follow(self) -> None:
+        """Open anew what another process has changed since it was opened. Raises DataError while it is being built anew."""
+        version = self.rows.version()
+        if version == self._version:
+            return
+        space = self.rows.space
+        if space is None:
+            raise DataError(f"{self.folder} is being built anew by another process; ask again when that has ended")
+        for name in ("vectors", "nearest"):
+            self.__dict__.pop(name, None)
+        self.space, self._version = space, version
+        logger.info("%s was changed by another process and is opened anew", self.folder)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -124,9 +139,15 @@ class Collection:
 
     def record(self, path: str | os.PathLike[str]) -> VideoRecord:
         """A video as it is in the collection, or scanned now. Raises VideoError for one that cannot be read."""
-        resolved = str(Path(path).resolve())
-        known = self.index.videos(paths=[resolved]) if self.rows.ids([resolved]) else []
-        return known[0] if known else open_data([path]).videos(paths=[resolved])[0]
+        known = [video for name in names_of(path) if self.rows.ids([name]) for video in self.index.videos(paths=[name])]
+        if os.path.isdir(path):
+            raise VideoError(path, "is a folder, not a video file")
+        return known[0] if known else open_data([path]).videos()[0]
+
+    def id_of(self, path: str | os.PathLike[str]) -> int | None:
+        """The id of a video by any name of its file; None where it is not in the collection."""
+        found = self.rows.ids(names_of(path))
+        return next(iter(found.values()), None)
 
     def vector(self, video: VideoRecord, at: Span | None = None) -> np.ndarray:
         """The vector (D,) of a query, of length 1. Raises DataError where the model sees nothing in it."""
@@ -147,6 +168,7 @@ class Collection:
         exclude_self: leave out the query's own file. group: leave out all files of its group, which are often cut from one recording.
         Raises DataError where `group` is given and the query has none, ConfigError for a vector of another length.
         """
+        self._follow()
         if isinstance(what, np.ndarray):
             if exclude_self or group:
                 raise ConfigError("a vector has no file and no group of its own; leave out exclude_self and group")
@@ -172,6 +194,7 @@ class Collection:
         video = what if isinstance(what, VideoRecord) else self.record(what)
         if self.manifest["unit"] in WHOLE:
             raise ConfigError(f"{self.folder} holds whole videos; for moments build one with --unit clip or frame")
+        self._follow()
         spans, rows = self._moments(video)
         start, end = resolve_span(video, self.encoder.view, at or (float(spans[0][0]), float(spans[0][1])))
         scores = rows @ self.vector(video, (start, end))
@@ -229,6 +252,16 @@ class Collection:
     def _checked(self, encoder: Encoder) -> Encoder:
         check_weights(self.folder, self.manifest, encoder)
         return encoder
+
+
+def names_of(path: str | os.PathLike[str]) -> list[str]:
+    """Absolute names under which a file may have been entered: its links as they are, its folder resolved, all of them resolved."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return list(
+        dict.fromkeys(
+            [os.path.join(folder, name), os.path.join(os.path.realpath(folder), name), os.path.realpath(path)]
+        )
+    )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ rows is the number of valid vectors; what changes positions changes the file of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -13,15 +14,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ssvid.data.index import Index, VideoRecord
+from ssvid.errors import DataError
 from ssvid.search.whitening import Whitening
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS segments (position INTEGER PRIMARY KEY, video INTEGER NOT NULL, start REAL NOT NULL, end REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS stretches_video ON segments (video);
-CREATE TABLE IF NOT EXISTS encoded (video INTEGER PRIMARY KEY, bytes INTEGER, modified INTEGER);
-CREATE TABLE IF NOT EXISTS state (generation INTEGER NOT NULL, centre BLOB, axes BLOB);
-INSERT INTO state SELECT 0, NULL, NULL WHERE NOT EXISTS (SELECT 1 FROM state);
-"""
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS segments (position INTEGER PRIMARY KEY, video INTEGER NOT NULL, start REAL NOT NULL, end REAL NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS stretches_video ON segments (video)",
+    "CREATE TABLE IF NOT EXISTS encoded (video INTEGER PRIMARY KEY, bytes INTEGER, modified INTEGER)",
+    "CREATE TABLE IF NOT EXISTS state (generation INTEGER NOT NULL, centre BLOB, axes BLOB)",
+    "INSERT INTO state SELECT 0, NULL, NULL WHERE NOT EXISTS (SELECT 1 FROM state)",
+)
 
 
 class Segment(NamedTuple):
@@ -36,12 +38,21 @@ class Segment(NamedTuple):
 
 
 class SegmentTable:
-    """The rows of a collection. index: the videos they are of, in whose file they are kept."""
+    """The rows of a collection. index: the videos they are of, in whose file they are kept.
 
-    def __init__(self, index: Index) -> None:
+    create: make the tables where there are none; without it nothing is written here. Raises DataError where there are none.
+    """
+
+    def __init__(self, index: Index, create: bool = False) -> None:
         self.index = index
         with index.database() as database:
-            database.executescript(_SCHEMA)
+            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone():
+                return
+            if not create:
+                raise DataError(f"{index.path.parent} is not finished; the same `ssvid retrieve index` command goes on")
+            database.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                database.execute(statement)
 
     def __len__(self) -> int:
         with self.index.database() as database:
@@ -85,8 +96,8 @@ class SegmentTable:
     def ids(self, paths: Iterable[str]) -> dict[str, int]:
         """Id of every path that is in the index."""
         with self.index.database() as database:
-            query = "SELECT id FROM videos WHERE path = ?"
-            found = {path: database.execute(query, (path,)).fetchone() for path in paths}
+            query = "SELECT id FROM videos WHERE path = CAST(? AS TEXT)"
+            found = {path: database.execute(query, (os.fsencode(path),)).fetchone() for path in paths}
         return {path: row[0] for path, row in found.items() if row}
 
     def positions(self, videos: Iterable[int]) -> np.ndarray:
@@ -106,6 +117,20 @@ class SegmentTable:
         """Number of videos that have rows."""
         with self.index.database() as database:
             return int(database.execute("SELECT COUNT(*) FROM encoded").fetchone()[0])
+
+    def version(self) -> tuple[int, int]:
+        """The generation and the number of rows: what changes when another process changes the collection."""
+        with self.index.database() as database:
+            query = "SELECT generation, (SELECT MAX(position) FROM segments) FROM state"
+            generation, last = database.execute(query).fetchone()
+        return int(generation), 0 if last is None else int(last) + 1
+
+    def begin_anew(self) -> None:
+        """Forget the rows and the space, as before the first build; the videos stay."""
+        with self.index.database() as database:
+            database.execute("DELETE FROM segments")
+            database.execute("DELETE FROM encoded")
+            database.execute("UPDATE state SET centre = NULL, axes = NULL, generation = generation + 1")
 
     def moved(self, space: Whitening) -> None:
         """Fix the space, and with it the next generation."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ssvid.errors import DataError
+from ssvid.files import writing
 
 BLOCK = 1 << 25  # bytes read or written at once
 
@@ -52,7 +53,7 @@ class Vectors:
             )
         if not np.isfinite(vectors).all():
             raise DataError(f"a vector for {self.path} is not finite; the weights or the video are damaged")
-        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+        with writing(self.path), self.path.open("r+b" if self.path.exists() else "w+b") as file:
             file.seek(self.count * self._row)
             file.write(np.ascontiguousarray(vectors, np.float32).data)
             file.truncate()

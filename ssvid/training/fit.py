@@ -10,8 +10,10 @@ CPU, with any number of workers, and several processes follow the curve of one.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -26,18 +28,23 @@ from ssvid.config import PretrainConfig
 from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.loader import Batch, load
 from ssvid.data.scanning import open_data
+from ssvid.data.splits import training_part
 from ssvid.environment import package_version
 from ssvid.errors import DataError, SsvidError
 from ssvid.plugins import load_task
 from ssvid.training.build import all_options, build_task, check_batch, compiled, make_fabric, make_optimizer
 from ssvid.training.interrupts import Interrupts
 from ssvid.training.meter import Meter, Spread
+from ssvid.training.resuming import check_data, data_mark, resumed_config
 from ssvid.training.run import Run
+from ssvid.training.run_lock import locked
+from ssvid.training.run_paths import absolute
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask, usable
 from ssvid.training.visualize import draw
 from ssvid.zoo.names import ModelName
 
+logger = logging.getLogger(__name__)
 Report = Callable[[dict[str, float]], None]
 
 
@@ -52,38 +59,44 @@ def pretrain(
 ) -> Run:
     """Pretrain a backbone with one task and leave a run folder; the whole job behind `ssvid pretrain`.
 
-    resume: go on with the run in config.out from its checkpoint. overwrite: replace the run there.
+    resume: go on with the run in config.out from its checkpoint, with its own settings and the same videos. overwrite: replace it.
     report: called on rank 0 with every logged line; the first one tells what is trained on ({"videos": ..., "left_out": ...}).
-    Raises ConfigError, DataError, Interrupted or SsvidError as the parts below do.
+    Raises ConfigError, DataError, Interrupted or SsvidError as the parts below do, and ConfigError where another process trains in it.
     """
     report = report or (lambda line: None)
+    config = resumed_config(config) if resume else replace(absolute(config), out=config.out)
     fabric = make_fabric(config)
     task = build_task(config)
     check_batch(task, config, fabric.world_size)
     index = open_data(config.data)
     videos, left_out = training_videos(task, index, config.split)
-    run = None
-    if fabric.is_global_zero:
-        run = Run(config.out) if resume else Run.create(config, overwrite)
-        report({"videos": len(videos), **{f"left out: {reason}": count for reason, count in left_out.items()}})
-    fabric.barrier()
-    fit(task, videos, config, run or Run(config.out), fabric, report if fabric.is_global_zero else lambda line: None)
-    if fabric.is_global_zero:
-        Run(config.out).export(task.backbone, make_card(task, config, videos))
+    with locked(Path(config.out)) if fabric.is_global_zero else nullcontext():
+        run = None
+        if fabric.is_global_zero:
+            for note in index.notes:
+                logger.warning("%s", note)
+            run = Run(config.out) if resume else Run.create(config, overwrite)
+            report({"videos": len(videos), **{f"left out: {reason}": count for reason, count in left_out.items()}})
+        fabric.barrier()
+        report = report if fabric.is_global_zero else lambda line: None
+        fit(task, videos, config, run or Run(config.out), fabric, report)
+        if fabric.is_global_zero:
+            Run(config.out).export(task.backbone, make_card(task, config, videos))
     fabric.barrier()
     return Run(config.out)
 
 
 def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[VideoRecord], dict[str, int]]:
-    """The videos to train on, and how many were left out for which reason.
+    """The videos to train on, and how many were left out for which reason; held-out ones are none, see `ssvid.data.splits`.
 
     Raises DataError when none is left.
     """
-    chosen = {"auto": "train", "all": None}.get(split, split)
-    videos = index.videos(chosen) or (index.videos() if split == "auto" else [])
-    kept, reasons = usable(task, videos)
+    try:
+        kept, reasons = usable(task, training_part(index.videos(), split))
+    except DataError as error:
+        raise DataError(f"{index.path}: {error}") from error
     if not kept:
-        why = "; ".join(f"{count} {reason}" for reason, count in reasons.items()) or f"the index has no split {split!r}"
+        why = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
         raise DataError(
             f"{index.path}: no video that {type(task).__name__} can use: {why}. Lower frames, or name other data"
         )
@@ -141,7 +154,9 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
             values = model(batch.clips, batch.target)
-            stop_if_not_finite(values["loss"], step, batch)
+            if not torch.isfinite(values["loss"]):
+                keep_last_good(task, optimizer, step - 1, videos, run, fabric)
+                raise SsvidError(not_finite(values["loss"], step, batch))
             stepper.zero_grad()
             fabric.backward(values["loss"])
             if config.clip_grad:
@@ -153,7 +168,7 @@ def fit(
                 line = {"step": step, "chance": task.chance, **meter.line(fabric), "lr": learning_rate(step, config)}
                 log(line, run, fabric, report)
             if fabric.is_global_zero and (step % config.save_every == 0 or step == config.steps or stopping):
-                run.save(snapshot(task, optimizer, step))
+                run.save(snapshot(task, optimizer, step, videos))
                 draw(task, batch, run.path / "pictures" / f"{step:06d}.png")
             if stopping:
                 raise Interrupted(
@@ -169,7 +184,7 @@ def set_up(
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         task = cast(PretextTask, nn.SyncBatchNorm.convert_sync_batchnorm(task))  # there is none for a CPU
     model, stepper = fabric.setup(compiled(task, config), optimizer)
-    start = restore(task, optimizer, run)  # after setup, so that it lands on the device
+    start = restore(task, optimizer, run, videos)  # after setup, so that it lands on the device
     if fabric.is_global_zero:
         run.forget_after(start)
     if start == 0 and videos:
@@ -218,27 +233,50 @@ def learning_rate(step: int, config: PretrainConfig) -> float:
     return result
 
 
-def snapshot(task: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> dict[str, Any]:
-    """All that a run needs to go on: weights, optimiser state, step."""
-    return {"task": task.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+def snapshot(
+    task: nn.Module, optimizer: torch.optim.Optimizer, step: int, videos: Sequence[VideoRecord] = ()
+) -> dict[str, Any]:
+    """All that a run needs to go on: weights, optimiser state, step, and the mark of its videos."""
+    return {
+        "task": task.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+        "data": data_mark(videos),
+    }
 
 
-def restore(task: nn.Module, optimizer: torch.optim.Optimizer, run: Run) -> int:
-    """Put the run's snapshot back where there is one; returns the number of steps done."""
+def restore(task: nn.Module, optimizer: torch.optim.Optimizer, run: Run, videos: Sequence[VideoRecord] = ()) -> int:
+    """Put the run's snapshot back where there is one; returns the number of steps done. Raises DataError for other videos."""
     state = run.checkpoint()
     if state is None:
         return 0
+    if videos:
+        check_data(run, state.get("data"), videos)
     run.fill(task, state)
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
 
 
-def stop_if_not_finite(loss: torch.Tensor, step: int, batch: Batch) -> None:
-    """Raise SsvidError naming the step and the files of the batch."""
-    if not torch.isfinite(loss):
-        raise SsvidError(
-            f"the loss is {loss.item()} at step {step}; lower lr or use precision=32-true. The batch was: {', '.join(batch.paths)}"
-        )
+def keep_last_good(
+    task: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    videos: Sequence[VideoRecord],
+    run: Run,
+    fabric: Fabric,
+) -> None:
+    """Save the state before a loss that is not finite, on rank 0; an older checkpoint stays where the weights are not finite either."""
+    finite = all(bool(torch.isfinite(value).all()) for value in task.state_dict().values() if value.is_floating_point())
+    if fabric.is_global_zero and (finite or run.checkpoint() is None):
+        run.save(snapshot(task, optimizer, step, videos))
+
+
+def not_finite(loss: torch.Tensor, step: int, batch: Batch) -> str:
+    """What is said of a loss that is not finite: the step and the files of the batch."""
+    return (
+        f"the loss is {loss.item()} at step {step}; lower lr or use precision=32-true. The weights before it are in checkpoints/last.pt. "
+        f"The batch was: {', '.join(batch.paths)}"
+    )
 
 
 def worker_count(config: PretrainConfig) -> int:

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ssvid.config import PretrainConfig, load_config, to_yaml
 from ssvid.environment import environment, package_version
 from ssvid.errors import ConfigError, DataError
-from ssvid.files import atomic, read_json, write_json, write_text
+from ssvid.files import atomic, read_json, write_json, write_text, writing
+from ssvid.training.run_paths import absolute, locate_backbone, located
 from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.weights import EXPORTED, load_weights
@@ -66,24 +68,35 @@ class Run:
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_text(path / "command.txt", shlex.join(sys.argv) + "\n")
         write_json(path / "env.json", environment())
-        write_text(path / "config.yaml", to_yaml(config))
+        write_text(path / "config.yaml", to_yaml(absolute(config)))
         return cls(path)
 
     @property
     def config(self) -> PretrainConfig:
-        """The settings the run was started with."""
-        return load_config(self.path / "config.yaml")
+        """The settings the run was started with; `out` is where it lay then, and files that moved along with it are where they are now."""
+        return located(self._stored, self.started, self.path)
 
     @property
     def card(self) -> dict[str, Any]:
         """What the exported backbone is. Raises DataError while the run has exported none."""
         try:
             card: dict[str, Any] = read_json(self.path / "card.json")
+            if ".py:" in card.get("backbone", ""):  # of a user's own file, which may have moved along with the run
+                card["backbone"] = locate_backbone(card["backbone"], self.started, self.path)
         except FileNotFoundError as error:
             raise DataError(
                 f"{self.path} has no backbone yet; finish it with: ssvid pretrain --resume {self.path}"
             ) from error
         return card
+
+    @property
+    def started(self) -> str:
+        """Where the folder lay when the run was started."""
+        return self._stored.out
+
+    @property
+    def _stored(self) -> PretrainConfig:
+        return load_config(self.path / "config.yaml")
 
     def metrics(self) -> list[dict[str, float]]:
         """The logged lines, oldest first."""
@@ -92,7 +105,8 @@ class Run:
 
     def log(self, line: dict[str, float]) -> None:
         """Append one line of numbers."""
-        with (self.path / "metrics.jsonl").open("a") as file:
+        path = self.path / "metrics.jsonl"
+        with writing(path), path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def forget_after(self, step: int) -> None:
@@ -108,7 +122,8 @@ class Run:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the checkpoint; the old one stays until the new one is whole."""
-        with atomic(self.path / "checkpoints" / "last.pt") as temporary:
+        path = self.path / "checkpoints" / "last.pt"
+        with writing(path, RuntimeError), atomic(path) as temporary:
             torch.save(state, temporary)
 
     def checkpoint(self) -> dict[str, Any] | None:
@@ -158,7 +173,7 @@ class Run:
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors as safetensors, atomically."""
-    with atomic(path) as temporary:
+    with writing(path, SafetensorError), atomic(path) as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
 
 

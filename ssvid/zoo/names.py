@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -49,4 +50,4 @@ class ModelName:
         Every other character is written as the hexadecimal digits of its UTF-8 bytes, each after "=": "timm/x" is "timm=2Fx".
         It is percent-encoding with another sign, since a link to a file with "%" in its name has to be encoded once more.
         """
-        return quote(str(self), safe="+@").replace("~", "%7E").replace("%", "=")
+        return quote(os.fsencode(str(self)), safe="+@").replace("~", "%7E").replace("%", "=")

@@ -14,6 +14,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from ssvid.data.layouts.entries import UNUSED, VIDEO_SUFFIXES, Entry, Listing
 from ssvid.data.layouts.hmdb51 import hmdb51
 from ssvid.data.layouts.jhmdb import jhmdb
 from ssvid.data.layouts.kinetics import kinetics400, kinetics600, kinetics700, mini_kinetics
-from ssvid.data.layouts.plain import folder_per_class, list_file, split_lists
+from ssvid.data.layouts.lists import SUFFIXES, list_file, split_lists
+from ssvid.data.layouts.plain import folder_per_class
+from ssvid.data.layouts.same_files import shared_files
 from ssvid.data.layouts.sequences import LabelledSequence, SequenceListing
 from ssvid.data.layouts.ssv2 import ssv2
 from ssvid.data.layouts.ucf101 import ucf101
@@ -79,17 +82,19 @@ def read_layout(source: str | os.PathLike[str], root: str | os.PathLike[str] | N
     if name in LAYOUTS:
         return _required(_apply(LAYOUTS[name], name, options, folder), text)
     path = Path(source)
-    if name in SEQUENCE_LAYOUTS and not path.exists():
+    if name in SEQUENCE_LAYOUTS:
         raise ConfigError(f"{text}: {name} holds sequences for label propagation, not videos with labels; give videos")
-    if name and not path.exists():
-        raise ConfigError(f"unknown layout {name!r} in {text}.{_close(name, LAYOUTS)} See: ssvid list layouts")
+    if name:
+        raise ConfigError(
+            f"unknown layout {name!r} in {text}, which is no file either.{_close(name, LAYOUTS)} See: ssvid list layouts"
+        )
     if path.is_dir():
         return _required(folder_per_class(path), text)
-    if not path.exists():
+    if not os.path.lexists(path):
         raise DataError(f"{path} does not exist; give a folder of videos, a video, a 'path label' list or a CSV file")
-    if path.suffix in (".txt", ".csv"):
+    if path.suffix.lower() in SUFFIXES:
         return _required(list_file(path, root), text)
-    return Listing([Entry(path.resolve())])
+    return Listing([Entry(Path(os.path.realpath(path.parent), path.name))])
 
 
 def read_sequences(source: str | os.PathLike[str]) -> SequenceListing:
@@ -115,14 +120,22 @@ def place_of(source: str | os.PathLike[str]) -> tuple[str, str]:
     """
     name, options, folder = _parse(os.fspath(source))
     if name in LAYOUTS:
-        return f"{name}:{Path(folder).resolve()}", options
-    return str(Path(source).resolve()), ""
+        return f"{name}:{os.path.realpath(folder)}", options
+    path = Path(source)
+    return os.path.realpath(path) if path.is_dir() else os.path.join(os.path.realpath(path.parent), path.name), ""
 
 
 def _parse(source: str) -> tuple[str, str, str]:
-    """LAYOUT, OPTIONS and FOLDER of a source; LAYOUT is "" where it is a mere path."""
+    """LAYOUT, OPTIONS and FOLDER of a source; LAYOUT is "" where it is a mere path.
+
+    A path may hold a colon, as 12:30.mp4 does: what is there under that name is meant, unless FOLDER is there too.
+    """
     parts = re.fullmatch(r"(\w+)(?:@([^:]*))?:(.+)", source, re.DOTALL)
-    return (parts[1], parts[2] or "", parts[3]) if parts else ("", "", source)
+    if parts is None or (
+        os.path.lexists(source) and not (parts[1] in (*LAYOUTS, *SEQUENCE_LAYOUTS) and os.path.isdir(parts[3]))
+    ):
+        return "", "", source
+    return parts[1], parts[2] or "", parts[3]
 
 
 def _apply(layout: Callable[..., Any], name: str, options: str, folder: str) -> Any:
@@ -155,8 +168,14 @@ def _required(listing: Listing, source: str) -> Listing:
     entries = listing.entries
     if not entries:
         raise DataError(f"{source} holds no video; known endings: {' '.join(sorted(VIDEO_SUFFIXES))}")
-    if all(entry.missing for entry in entries):
+    lost = [entry for entry in entries if entry.missing]
+    if len(lost) == len(entries):
+        first = lost[0]
+        if any(entry.missing and not entry.missing.startswith("missing:") for entry in lost):
+            raise DataError(f"{source} holds no video that can be read; {first.path} {first.missing}")
         raise DataError(
-            f"{source}: not one of {len(entries):,} videos is there, the first: {entries[0].path}; name their folder with --root"
+            f"{source}: not one of {len(entries):,} videos is there, the first: {first.path}; name their folder with --root"
         )
-    return listing
+    if listing.title:  # an official release, whose clips are what they are
+        return listing
+    return replace(listing, notes=(*listing.notes, *shared_files(entries)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ssvid.data.layouts.entries import UNUSED, Entry, missing_because, read_text, videos_below
+from ssvid.data.layouts.entries import UNUSED, Entry, missing_because, placed, read_text, search
 from ssvid.errors import DataError
 
 NAMED = 5  # names that a note gives before it says how many more there are
@@ -50,7 +51,9 @@ class VideoFinder:
         self._key = key
         self._asked: set[str] = set()
         self._videos: dict[str, list[Path]] = {}
-        for path in videos_below(folder):
+        found = search(folder)
+        self._refused = found.refused
+        for path in found.videos:
             self._videos.setdefault(key(path.stem), []).append(path)
 
     def find(self, *names: str) -> Path | None:
@@ -69,14 +72,19 @@ class VideoFinder:
         found = self.find(expected.name.removesuffix(expected.suffix), *aliases)
         if found is None:
             reason = missing_because(list_file, self.folder)
-            return Entry(expected.resolve(), label, split, group, missing=reason)
-        return Entry(found.resolve(), label, split, group, named=None if found == expected else expected.resolve())
+            return Entry(placed(self.folder, expected), label, split, group, missing=reason)
+        elsewhere = None if found == expected else placed(self.folder, expected)
+        return Entry(placed(self.folder, found), label, split, group, named=elsewhere)
 
     def notes(self) -> list[str]:
         """What the folder holds beside the videos asked for so far."""
         unlisted = [paths[0].name for key, paths in self._videos.items() if key not in self._asked]
-        twice = [paths[0].name for key, paths in self._videos.items() if key in self._asked and len(paths) > 1]
-        notes = []
+        twice = [
+            paths[0].name
+            for key, paths in self._videos.items()
+            if key in self._asked and len(paths) > 1 and len({os.path.realpath(one) for one in paths}) > 1
+        ]
+        notes = [f"{path}: {why}" for path, why in self._refused.items()]
         if unlisted:
             notes.append(f"{len(unlisted):,} videos under {self.folder} are in no list and left out: {some(unlisted)}")
         if twice:

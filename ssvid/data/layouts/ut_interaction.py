@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from ssvid.data.layouts.entries import Entry, Listing, videos_below
+from ssvid.data.layouts.entries import Entry, Listing, placed, videos_below
 from ssvid.errors import DataError
 
 CLASSES = ("shake_hands", "hug", "kick", "point", "punch", "push")  # in the order of their numbers
@@ -30,7 +30,7 @@ def ut_interaction(folder: Path) -> Listing:
     for path in videos:
         _, sequence, number = map(int, path.stem.split("_"))
         label = path.parent.name if len(numbers[path.parent]) == 1 and path.parent != folder else CLASSES[number]
-        entries.append(Entry(path.resolve(), label, None, f"sequence {sequence}"))
+        entries.append(Entry(placed(folder, path), label, None, f"sequence {sequence}"))
     sequences = {entry.group for entry in entries}
     wanted = len(CLASSES) * len(sequences)
     notes = (

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ssvid.files import write_text
+from ssvid.files import write_text, writing
 
 
 class CellFile:
@@ -37,7 +37,11 @@ class CellFile:
         try:
             size = os.fstat(file).st_size
             cut = size > 0 and os.pread(file, 1, size - 1) != b"\n"  # the line before was cut short by a kill
-            os.write(file, (("\n" if cut else "") + _line(key, cell)).encode())
+            # a byte of a name that is no UTF-8 becomes the escape that JSON has for it
+            left = (("\n" if cut else "") + _line(key, cell)).encode(errors="backslashreplace")
+            with writing(self.path):
+                while left:  # a disk that fills up takes a part first, and only then refuses
+                    left = left[os.write(file, left) :]
         finally:
             os.close(file)
 

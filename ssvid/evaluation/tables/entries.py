@@ -122,13 +122,13 @@ def model_rows(models: Sequence[str], seeds: int) -> list[TableRow]:
     """The rows, backbone by backbone: random init, supervised, then the runs that began there; a network without weights is one row.
 
     models: run folders, names of backbones, or NAME@WEIGHTS. Runs of one task and backbone with the same settings are one row, each run
-    once with its
-    own seed. A row of one set of weights is taken with `seeds` seeds of the protocols; *random init* and *supervised* with as many inits.
+    once with its own seed; a run and its copies are one run. A row of one set of weights is taken with `seeds` seeds of the protocols;
+    *random init* and *supervised* with as many inits.
     Raises ConfigError for a name that is neither a run nor a backbone, DataError for a run that cannot be read.
     """
     models = list(dict.fromkeys(models))
     found = [find_model(model) for model in models]
-    runs = [open_run(model.path) for model in found if isinstance(model, Run)]
+    runs = _different([open_run(model.path) for model in found if isinstance(model, Run)])
     names = [model for model in found if isinstance(model, ModelName)]
     for run in runs:
         run.load()  # weights that cannot be read end the table before hours of work, and do not leave a row empty
@@ -145,6 +145,18 @@ def model_rows(models: Sequence[str], seeds: int) -> list[TableRow]:
         rows += _unpretrained_rows(shown, backbone, options, seeds)
         rows += [row for row in pretrained if row.backbone == shown]
     return rows
+
+
+def _different(runs: Sequence[Run]) -> list[Run]:
+    """The runs, each training once: a copy has the same card and the same weights, and would look like a second run without spread."""
+    kept: dict[str, Run] = {}
+    for run in runs:
+        file = run.path / "backbone.safetensors"
+        card = {
+            name: value for name, value in run.card.items() if name != "backbone"
+        }  # its file may have moved with the run
+        kept.setdefault(json.dumps([card, _digest(file, file.stat().st_mtime_ns)], sort_keys=True), run)
+    return list(kept.values())
 
 
 def _weights_rows(names: Sequence[ModelName], seeds: int) -> list[TableRow]:

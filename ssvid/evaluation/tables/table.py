@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ssvid.files import write_text
+
 FRACTIONS = ("tau", "R2", "R²")  # scores on a scale of -1 to 1; all others are percent
 BEST = (
     "Bold: the best mean of its column, where it leads the second best by more than the spread of the two together (the root of their "
@@ -186,10 +188,9 @@ class Table:
 def write(table: Table, out: str | os.PathLike[str]) -> None:
     """Write OUT.md, OUT.csv, OUT.tex and OUT.json."""
     path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
     made = {".md": table.markdown(), ".csv": table.csv(), ".tex": table.latex(), ".json": table.json()}
     for suffix, text in made.items():
-        path.with_name(path.name + suffix).write_text(text)
+        write_text(path.with_name(path.name + suffix), text)
 
 
 def label(row: Row) -> str:
