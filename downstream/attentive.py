@@ -22,14 +22,17 @@ from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
+from ssvid.evaluation.features import View
 from ssvid.evaluation.folds import accuracy, features_by_fold
 from ssvid.evaluation.inner_folds import groups_of, inner_folds, labels_of
-from ssvid.evaluation.features import View
 from ssvid.progress import Progress
 from ssvid.zoo.info import BackboneInfo
 
 COPIES = 5  # of a fold's tokens at most at once: read, reordered, centred, scaled, and the test videos' beside them
-KEPT, KEPT_A_BLOCK = 5, 35  # numbers kept for backward for each number of a batch: by cross-attention, by a block of self-attention
+KEPT, KEPT_A_BLOCK = (
+    5,
+    35,
+)  # numbers kept for backward for each number of a batch: by cross-attention, by a block of self-attention
 
 PROTOCOLS = {
     "attentive": {

@@ -189,14 +189,16 @@ class Index:
 
     def videos(self, split: str | None = None, paths: Iterable[str] | None = None) -> list[VideoRecord]:
         """The usable videos in the order they were entered, of one split or all, and only `paths` when given."""
-        wanted = None if paths is None else {str(Path(path)) for path in paths}
         query = "SELECT id, label, split, grp, info, times, motion, shots, copy, path FROM videos WHERE status = 'ok'"
+        terms = () if split is None else (split,)
+        query += "" if split is None else " AND split = ?"
         with self.database() as database:
-            if split is None:
-                rows = database.execute(query + " ORDER BY id").fetchall()
-            else:
-                rows = database.execute(query + " AND split = ? ORDER BY id", (split,)).fetchall()
-        return [_record(row) for row in rows if wanted is None or row[9] in wanted]
+            if paths is None:
+                rows = database.execute(query + " ORDER BY id", terms).fetchall()
+            else:  # one row is read for a path, not all of them
+                one, names = query + " AND path = CAST(? AS TEXT)", {os.fsencode(Path(path)) for path in paths}
+                rows = sorted(row for name in names for row in database.execute(one, (*terms, name)))  # by their ids
+        return [_record(row) for row in rows]
 
     def bad(self) -> list[BadVideo]:
         """The files that cannot be used, with the reasons."""
