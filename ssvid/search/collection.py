@@ -193,9 +193,9 @@ class Collection:
         if isinstance(what, np.ndarray):
             if exclude_self or group:
                 raise ConfigError("a vector has no file and no group of its own; leave out exclude_self and group")
-            if what.shape[-1] != self.vectors.dim:
+            if what.shape[-1] != self.manifest["dim"]:
                 raise ConfigError(
-                    f"vectors of {what.shape[-1]} numbers, and the collection holds vectors of {self.vectors.dim}"
+                    f"vectors of {what.shape[-1]} numbers, and the collection holds vectors of {self.manifest['dim']}"
                 )
             return self._steady(lambda: self._nearest(self._one(np.atleast_2d(what)), k, None, None))
         video = what if isinstance(what, VideoRecord) else self.record(what)
