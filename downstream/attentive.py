@@ -3,6 +3,8 @@
 The tokens of a video are the cells of the feature maps of its clips. A grid of heads, one for each learning rate and weight decay, is
 trained side by side on the same batches. Which one is taken is decided on training videos that were held out, never on the test; that one
 is then trained again on all training videos.
+
+The tokens of a fold are held in memory, so what they take is reckoned before anything is decoded, and refused over `gigabytes`.
 """
 
 from __future__ import annotations
@@ -20,9 +22,15 @@ from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
+from ssvid.evaluation.features import View
 from ssvid.evaluation.folds import accuracy, features_by_fold
 from ssvid.evaluation.inner_folds import groups_of, inner_folds, labels_of
 from ssvid.progress import Progress
+from ssvid.zoo.info import BackboneInfo
+
+COPIES = 5  # of a fold's tokens at most at once: read, reordered, centred, scaled, and the test videos' beside them
+# numbers kept for backward for each number of a batch: by cross-attention, by a block of self-attention
+KEPT, KEPT_A_BLOCK = 5, 35
 
 PROTOCOLS = {
     "attentive": {
@@ -46,6 +54,7 @@ PROTOCOLS = {
             "batch": 128,
             "rates": (5e-3, 3e-3, 1e-3, 3e-4, 1e-4),
             "decays": (0.01, 0.1, 0.4, 0.8),
+            "gigabytes": 64.0,
         },
     },
 }
@@ -84,13 +93,19 @@ def attentive(
     batch: int = 8,
     rates: tuple[float, ...] = (1e-2, 3e-3, 1e-3),
     decays: tuple[float, ...] = (0.01, 0.4),
+    gigabytes: float = 8.0,
 ) -> Iterator[Score]:
-    """One score. Raises ConfigError where the heads do not divide the backbone's channels."""
+    """One score. gigabytes: of memory that the tokens may take.
+
+    Raises ConfigError where the heads do not divide the backbone's channels, and where the tokens take more memory than that.
+    """
     name, progress = context.protocol, context.progress
-    dim = candidate.backbone(0).info.dim
+    info = candidate.backbone(0).info
+    dim = info.dim
     if heads < 1 or dim % heads:
         raise ConfigError(f"{name}: {heads} heads do not divide the {dim} channels of the backbone; set {name}.heads")
     view = replace(context.view, clips=clips, pool="none")
+    _check_memory(candidate.name, context, info, view, depth, batch, gigabytes)
     features = list(features_by_fold(candidate, context, view))
     labels = labels_of(context.videos)
 
@@ -114,6 +129,31 @@ def attentive(
         )
 
     yield accuracy(name, context, predict)
+
+
+def _check_memory(
+    model: str, context: EvalContext, info: BackboneInfo, view: View, depth: int, batch: int, gigabytes: float
+) -> None:
+    name = context.protocol
+    most = max(len(train) + len(test) for train, test in context.folds)
+    needed = memory_needed(info, view, most, depth, batch)
+    if needed > 1e9 * gigabytes:
+        raise ConfigError(
+            f"{name}: the feature maps of {model} have {view.clips * cells_of(info, view)} cells of {info.dim} channels a video, which "
+            f"takes about {needed / 1e9:.3g} GB for {most} videos, more than {name}.gigabytes={gigabytes:g}: take a smaller --size, "
+            f"fewer --frames, a smaller {name}.clips or {name}.batch, fewer videos, or raise {name}.gigabytes"
+        )
+
+
+def cells_of(info: BackboneInfo, view: View) -> int:
+    """Cells t*h*w of the map of one clip, from the backbone's strides."""
+    return -(-view.frames // info.temporal_stride) * (-(-view.size // info.spatial_stride)) ** 2
+
+
+def memory_needed(info: BackboneInfo, view: View, videos: int, depth: int, batch: int) -> float:
+    """Bytes that the tokens of `videos` videos and the training of one head on them take, about; known before a frame is decoded."""
+    numbers = view.clips * cells_of(info, view) * info.dim  # of a video
+    return 4.0 * numbers * (COPIES * videos + (KEPT + KEPT_A_BLOCK * (depth - 1)) * min(batch, videos))
 
 
 def tokens_of(features: np.ndarray, dim: int) -> np.ndarray:

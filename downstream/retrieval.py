@@ -18,9 +18,9 @@ from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.folds import features_by_fold, vectors_by_fold
 from ssvid.evaluation.inner_folds import labels_of
-from ssvid.evaluation.metrics import KS, mean_average_precision, recall_at, recall_by_chance
+from ssvid.evaluation.metrics import KS, average_precision, mean_percent, recall_at, recall_by_chance
 from ssvid.files import cache_folder
-from ssvid.search.ann import exact
+from ssvid.search.ann import QUERIES, exact
 from ssvid.search.encode import WHOLE, Encoder, clip_vectors, video_segments
 from ssvid.search.near_duplicates import make_copies
 from ssvid.search.store import unit
@@ -72,9 +72,9 @@ PROTOCOLS = {
 
 
 class Ranking(NamedTuple):
-    """Ranked answers of one fold: positions of the gallery's videos for every query (Q,G), best first, and of the queries (Q,).
+    """Ranked answers of some queries: positions of the gallery's videos for every query (Q,G), best first, and of the queries (Q,).
 
-    An answer that is left out is -1 and stands last.
+    An answer that is left out is -1 and stands last. A protocol gives its queries in blocks, so that no order of all of them is held.
     """
 
     order: np.ndarray
@@ -82,32 +82,33 @@ class Ranking(NamedTuple):
 
 
 def ranking_scores(context: EvalContext, rankings: Iterable[Ranking]) -> Iterator[Score]:
-    """Scores "PROTOCOL R@1" ... as far as the gallery goes and "PROTOCOL mAP", over the queries of all folds, with the chance of each.
+    """Scores "PROTOCOL R@1" ... as far as the gallery goes and "PROTOCOL mAP", over the queries of all rankings, with the chance of each.
 
-    R@1 predicts the class of the nearest video. Raises DataError where a query has nothing to be compared with.
+    R@1 predicts the class of the nearest video. Memory is that of one block of queries.
+    Raises DataError where a query has nothing to be compared with.
     """
-    protocol, labels, rankings = context.protocol, labels_of(context.videos), list(rankings)
-    least = min(int((order >= 0).sum(1).min()) for order, _ in rankings)
-    if least < 1:
-        raise DataError(
-            f"{protocol}: a query has no video left to be compared with; use another split or keep its group"
-        )
-    relevant = [(labels[order] == labels[queries][:, None]) & (order >= 0) for order, queries in rankings]
-    right = np.concatenate([found.sum(1) for found in relevant])
-    gallery = np.concatenate([(order >= 0).sum(1) for order, _ in rankings])
-    ks = [k for k in KS if k <= least]
-    found = np.concatenate([part[:, : ks[-1]] for part in relevant])
-    predicted = {
-        context.videos[query].id: str(labels[first])
-        for order, queries in rankings
-        for query, first in zip(queries, order[:, 0], strict=True)
-    }
-    chances = recall_by_chance(right, gallery, ks)
-    for k, value in recall_at(found, ks).items():
+    protocol, (names, codes) = context.protocol, np.unique(labels_of(context.videos), return_inverse=True)
+    first, right, gallery, precisions = [], [], [], []
+    predicted: dict[int, str] = {}
+    for order, queries in rankings:
+        there = order >= 0
+        if not there[:, 0].all():
+            raise DataError(
+                f"{protocol}: a query has no video left to be compared with; use another split or keep its group"
+            )
+        relevant = (codes[order] == codes[queries][:, None]) & there
+        first.append(relevant[:, : KS[-1]].copy())
+        right.append(relevant.sum(1))
+        gallery.append(there.sum(1))
+        precisions.append(average_precision(relevant))
+        nearest = zip(queries, names[codes[order[:, 0]]], strict=True)
+        predicted |= {context.videos[query].id: str(name) for query, name in nearest}
+    counts = np.concatenate(right), np.concatenate(gallery)
+    ks = [k for k in KS if k <= counts[1].min()]
+    chances = recall_by_chance(*counts, ks)
+    for k, value in recall_at(np.concatenate([part[:, : ks[-1]] for part in first]), ks).items():
         yield Score(f"{protocol} R@{k}", value, chances[k], predicted if k == 1 else {})
-    widest = max(part.shape[1] for part in relevant)
-    padded = np.concatenate([np.pad(part, ((0, 0), (0, widest - part.shape[1]))) for part in relevant])
-    yield Score(f"{protocol} mAP", mean_average_precision(padded), precision_by_chance(right, gallery), {})
+    yield Score(f"{protocol} mAP", mean_percent(np.concatenate(precisions)), precision_by_chance(*counts), {})
 
 
 def precision_by_chance(right: np.ndarray, gallery: np.ndarray) -> float:
@@ -115,11 +116,11 @@ def precision_by_chance(right: np.ndarray, gallery: np.ndarray) -> float:
 
     The i-th of G places is right with R / G, and then 1 + (i - 1)(R - 1) / (G - 1) of the first i are.
     """
+    harmonics = {g: float((1 / np.arange(1, g + 1)).sum()) for g in np.unique(gallery).tolist()}
     means = []
     for r, g in zip(right, gallery, strict=True):
         if r:
-            harmonic = float((1 / np.arange(1, g + 1)).sum())
-            means.append((harmonic + (r - 1) / max(g - 1, 1) * (g - harmonic)) / g)
+            means.append((harmonics[int(g)] + (r - 1) / max(g - 1, 1) * (g - harmonics[int(g)])) / g)
     return 100 * float(np.mean(means)) if means else 0.0
 
 
@@ -133,6 +134,13 @@ def ranked(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return exact(unit(gallery), unit(queries), len(gallery))[1]
 
 
+def ranked_blocks(queries: np.ndarray, gallery: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows of some queries (n,), their order (n,G) as `ranked` gives it), until all have been asked: (Q,G) is never held."""
+    for first in range(0, len(queries), QUERIES):
+        rows = np.arange(first, min(first + QUERIES, len(queries)))
+        yield rows, ranked(queries[rows], gallery)
+
+
 def video(candidate: Candidate, context: EvalContext, *, space: str = "centre") -> Iterator[Score]:
     """Test videos ask, training videos answer. space: how vectors are compared, as `Whitening.fit` takes it."""
     yield from ranking_scores(context, _split_rankings(candidate, context, space))
@@ -142,7 +150,7 @@ def loo(
     candidate: Candidate, context: EvalContext, *, space: str = "centre", leave_out_group: bool = False
 ) -> Iterator[Score]:
     """Every video asks, all others answer. space: as of `video`. leave_out_group: those of the query's own group do not answer."""
-    yield from ranking_scores(context, [_ranking_of_others(candidate, context, space, leave_out_group)])
+    yield from ranking_scores(context, _rankings_of_others(candidate, context, space, leave_out_group))
 
 
 def vcop(candidate: Candidate, context: EvalContext, *, clips: int = 10) -> Iterator[Score]:
@@ -179,20 +187,22 @@ def copy(
     if unit == "concat":
         clips, queries = clips.reshape(len(clips), 1, -1), queries.reshape(len(queries), 1, -1)
     move = space_of(clips.mean(1), space)
-    order = ranked(move(queries.mean(1)), move(clips.mean(1)))
-    found = order == np.arange(len(order))[:, None]
-    ks = [k for k in (1, 5) if k <= len(order)]
+    ks = [k for k in (1, 5) if k <= len(clips)]
+    blocks = ranked_blocks(move(queries.mean(1)), move(clips.mean(1)))
+    found = np.concatenate([order[:, : ks[-1]] == rows[:, None] for rows, order in blocks])
     for k, value in recall_at(found, ks).items():
-        yield Score(f"{context.protocol} R@{k}", value, 100 * k / len(order), {})
+        yield Score(f"{context.protocol} R@{k}", value, 100 * k / len(clips), {})
 
 
 def _split_rankings(candidate: Candidate, context: EvalContext, space: str) -> Iterator[Ranking]:
     for (train, test), (gallery, queries) in zip(context.folds, vectors_by_fold(candidate, context), strict=True):
         move = space_of(gallery, space)
-        yield Ranking(train[ranked(move(queries), move(gallery))], test)
+        yield from _rankings(move(queries), move(gallery), test, train)
 
 
-def _ranking_of_others(candidate: Candidate, context: EvalContext, space: str, leave_out_group: bool) -> Ranking:
+def _rankings_of_others(
+    candidate: Candidate, context: EvalContext, space: str, leave_out_group: bool
+) -> Iterator[Ranking]:
     if candidate.per_fold:
         raise DataError("loo has no folds, so no weights can be trained on their labels")
     vectors = next(features_by_fold(candidate, context)).clip_means()
@@ -200,19 +210,20 @@ def _ranking_of_others(candidate: Candidate, context: EvalContext, space: str, l
     if leave_out_group and None in groups:
         raise DataError("loo.leave_out_group: some videos have no group; give a layout or a CSV that has groups")
     vectors = space_of(vectors, space)(vectors)
-    order = ranked(vectors, vectors)
-    query = np.arange(len(vectors))[:, None]
-    codes = np.unique([str(group) for group in groups], return_inverse=True)[1] if leave_out_group else query[:, 0]
-    out = (codes[order] == codes[query]) | (order == query)
-    last = np.argsort(out, 1, kind="stable")  # what is left out goes to the end
-    return Ranking(np.where(np.take_along_axis(out, last, 1), -1, np.take_along_axis(order, last, 1)), query[:, 0])
+    codes = np.arange(len(vectors))  # one of its own for each, or for each group
+    if leave_out_group:
+        codes = np.unique([str(group) for group in groups], return_inverse=True)[1]
+    for rows, order in ranked_blocks(vectors, vectors):
+        out = codes[order] == codes[rows][:, None]
+        last = np.argsort(out, 1, kind="stable")  # what is left out goes to the end
+        yield Ranking(np.where(np.take_along_axis(out, last, 1), -1, np.take_along_axis(order, last, 1)), rows)
 
 
 def _unpooled_rankings(candidate: Candidate, context: EvalContext, clips: int) -> Iterator[Ranking]:
     view = replace(context.view, clips=clips, stride=1, pool="none")
     unpooled = replace(candidate, make=lambda *fold: Unpooled.of(candidate.make(*fold)))
     for (train, test), (gallery, queries) in zip(context.folds, vectors_by_fold(unpooled, context, view), strict=True):
-        yield Ranking(train[ranked(queries, gallery)], test)
+        yield from _rankings(queries, gallery, test, train)
 
 
 def _window_rankings(candidate: Candidate, context: EvalContext) -> Iterator[Ranking]:
@@ -220,9 +231,13 @@ def _window_rankings(candidate: Candidate, context: EvalContext) -> Iterator[Ran
     for fold, (train, test) in enumerate(context.folds):
         if vectors is None or candidate.per_fold:
             vectors = _window_means(candidate.backbone(fold), context)
-        yield Ranking(
-            train[ranked(vectors[test] - vectors[test].mean(0), vectors[train] - vectors[train].mean(0))], test
-        )
+        queries, gallery = (vectors[part] - vectors[part].mean(0) for part in (test, train))
+        yield from _rankings(queries, gallery, test, train)
+
+
+def _rankings(queries: np.ndarray, gallery: np.ndarray, test: np.ndarray, train: np.ndarray) -> Iterator[Ranking]:
+    """test, train: positions of the queries and of the gallery among all videos."""
+    return (Ranking(train[order], test[rows]) for rows, order in ranked_blocks(queries, gallery))
 
 
 def _window_means(backbone: Backbone, context: EvalContext) -> np.ndarray:

@@ -101,3 +101,18 @@ def test_heads_that_do_not_divide_the_channels_are_told():
     candidate = Candidate("x", lambda: create_model("r3d_18_tiny"), False)
     with pytest.raises(ConfigError, match=r"5 heads do not divide the 64 channels.*attentive\.heads"):
         next(adapter.run("attentive", candidate, context))
+
+
+def test_maps_that_do_not_fit_into_memory_are_told_before_a_frame_is_decoded():
+    context: EvalContext = setting_of(["a", "b"] * 4, 4, options={"gigabytes": 1e-3})
+    candidate = Candidate("x", lambda: create_model("r3d_18_tiny"), False)
+    with pytest.raises(ConfigError, match=r"cells of 64 channels.*GB for 8 videos.*--size.*attentive\.gigabytes"):
+        next(adapter.run("attentive", candidate, context))  # there are no files behind the videos
+
+
+@pytest.mark.parametrize(("name", "size"), [("r3d_18_tiny", 48), ("resnet18_tiny", 64), ("baseline_mean_frame", 32)])
+def test_the_cells_of_a_map_are_known_before_it_is_made(name, size):
+    backbone, view = create_model(name).eval(), View(clips=2, frames=8, size=size)
+    with torch.inference_mode():
+        shape = backbone(torch.rand(1, 3, view.frames, size, size)).shape
+    assert attentive.cells_of(backbone.info, view) == shape[2] * shape[3] * shape[4]

@@ -252,7 +252,7 @@ def test_the_space_stays_what_it_was(videos, footage, tmp_path):
     assert not videos.space.centre.any()  # eight rows are too few for one
 
 
-def test_a_collection_that_began_too_small_gets_its_space_when_it_has_grown(tmp_path, caplog):
+def test_a_collection_that_began_too_small_gets_its_space_when_it_has_grown(tmp_path):
     for number in range(17):
         write_video(tmp_path / "v" / f"{number:02}.mp4", panning(number, 20, 32, 40), fps=FPS)
     videos = sorted((tmp_path / "v").iterdir())
@@ -260,9 +260,7 @@ def test_a_collection_that_began_too_small_gets_its_space_when_it_has_grown(tmp_
     assert not grown.space.centre.any()
     grown = add(grown, videos[9:12])
     assert not grown.space.centre.any()
-    assert "has grown enough" not in caplog.text
     grown = add(grown, videos[12:])
-    assert "has grown enough for the space centre" in caplog.text
     whole = build(tmp_path / "whole", videos, encoder())
     np.testing.assert_allclose(grown.space.centre, whole.space.centre, atol=1e-6)
     np.testing.assert_allclose(grown.vectors.array(), whole.vectors.array(), atol=1e-6)

@@ -16,7 +16,7 @@ from typing import Any
 from ssvid.environment import environment
 from ssvid.errors import ConfigError
 
-BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup", "reader", "fuzz")
+BENCHES = ("loader", "step", "start", "transfer", "retrieval", "search_growth", "speedup", "reader", "fuzz")
 
 TESTS = {  # what the rows of those count that time nothing
     "reader": "Frames that differ from decoding in order.",

@@ -269,7 +269,7 @@ def _show_facts(collection: Collection, as_json: bool) -> None:
         return
     console.say(
         f"{collection.folder}: {facts.videos} videos, {facts.rows} {facts.unit} vectors of {facts.dim} "
-        f"({facts.vectors_bytes / 1e6:.1f} MB), {facts.kind} search"
+        f"({facts.vectors_bytes / 1e6:.1f} MB) {facts.space}, {facts.kind} search"
         + (f" ({facts.index_bytes / 1e6:.1f} MB)" if facts.index_bytes else "")
     )
     for video in bad[:20]:

@@ -213,16 +213,19 @@ class Index:
 
     def videos(self, split: str | None = None, paths: Iterable[str] | None = None) -> list[VideoRecord]:
         """The usable videos in the order they were entered, of one split or all, and only `paths` when given."""
-        wanted = None if paths is None else {str(Path(path)) for path in paths}
         query = "SELECT id, label, split, grp, info, times, motion, shots, copy, path FROM videos WHERE status = 'ok'"
-        names = (
+        terms = (
             () if split is None else (split, split.lower(), *(name for name, known in SPLITS.items() if known == split))
         )
-        if names:  # an index of an older version spells them as its lists did
-            query += f" AND lower(trim(split)) IN ({', '.join('?' * len(names))})"
+        if terms:  # an index of an older version spells them as its lists did
+            query += f" AND lower(trim(split)) IN ({', '.join('?' * len(terms))})"
         with self.database() as database:
-            rows = database.execute(query + " ORDER BY id", names).fetchall()
-        return [_record(row) for row in rows if wanted is None or row[9] in wanted]
+            if paths is None:
+                rows = database.execute(query + " ORDER BY id", terms).fetchall()
+            else:  # one row is read for a path, not all of them
+                one, names = query + " AND path = CAST(? AS TEXT)", {os.fsencode(Path(path)) for path in paths}
+                rows = sorted(row for name in names for row in database.execute(one, (*terms, name)))  # by their ids
+        return [_record(row) for row in rows]
 
     def bad(self) -> list[BadVideo]:
         """The files that cannot be used, with the reasons."""

@@ -61,44 +61,69 @@ def checked_kind(name: str) -> Kind:
     raise ConfigError(f"there is no index kind {name!r}; there are: {', '.join(get_args(Kind))}")
 
 
-class Nearest:
-    """Search over vectors of length 1. folder: of the index over the first `covered` of them; where there is none, search is exact."""
+NONE = np.zeros(0, np.int64)
 
-    def __init__(self, vectors: Vectors, kind: Kind = "exact", folder: Path | None = None) -> None:
+
+class Nearest:
+    """Search over vectors of length 1. folder: of the index over the first `covered` of them; where there is none, search is exact.
+
+    dead: positions int64, ascending, that are never an answer, whether the index holds them or not.
+    """
+
+    def __init__(
+        self, vectors: Vectors, kind: Kind = "exact", folder: Path | None = None, dead: np.ndarray = NONE
+    ) -> None:
         self.vectors = vectors
         self.kind = kind
+        self.dead = dead
+        self._living = faiss.IDSelectorNot(faiss.IDSelectorBatch(dead)) if len(dead) else None
         opened: tuple[Any, list[Any]] = _open(kind, folder) if folder and kind != "exact" else (None, [])
         self._index, self._held = opened
         self.covered = int(self._index.ntotal) if self._index else 0
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest of each query (Q,D): cosines float32 (Q,k), best first, and positions int64 (Q,k); fewer than k where there
-        are no more vectors."""
-        array, k = self.vectors.array(), min(k, len(self.vectors))
+        are no more living vectors."""
+        array, k = self.vectors.array(), min(k, len(self.vectors) - len(self.dead))
         queries = np.ascontiguousarray(queries, np.float32)
         wanted = min(max(k * CANDIDATES, LEAST), self.covered)
         if self._index is None or k * CANDIDATES > len(array):  # so many answers that reading all is no longer
-            return exact(array, queries, k)
+            return exact(array, queries, k, dead=self.dead)
         found = self._index.search(queries, wanted, params=self._effort(wanted))[1]
-        answers = [
-            _rescored(array, query, proposed, self.covered, k) for query, proposed in zip(queries, found, strict=True)
-        ]
+        answers = [self._rescored(array, query, proposed, k) for query, proposed in zip(queries, found, strict=True)]
         if any(len(scores) < k for scores, _ in answers):  # the lists that were looked into hold too few
-            return exact(array, queries, k)
+            return exact(array, queries, k, dead=self.dead)
         return np.stack([scores for scores, _ in answers]), np.stack([places for _, places in answers])
 
     def _effort(self, wanted: int) -> faiss.SearchParameters:
         if self.kind == "hnsw":
-            return faiss.SearchParametersHNSW(efSearch=wanted)
-        return faiss.SearchParametersIVF(nprobe=probes(self._index.nlist))
+            return faiss.SearchParametersHNSW(efSearch=wanted, sel=self._living)
+        return faiss.SearchParametersIVF(nprobe=probes(self._index.nlist), sel=self._living)
+
+    def _rescored(
+        self, array: np.ndarray, query: np.ndarray, proposed: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of the proposed positions and of those that are not in the index, by exact inner products."""
+        places = np.sort(proposed[proposed >= 0])  # in the order of the file
+        scores = array[places] @ query
+        if self.covered < len(array):
+            beside, there = exact(array, query[None], k, self.covered, self.dead)
+            scores, places = np.concatenate([scores, beside[0]]), np.concatenate([places, there[0]])
+        order = np.argsort(-scores, kind="stable")[:k]
+        return scores[order], places[order]
 
 
-def exact(array: np.ndarray, queries: np.ndarray, k: int, start: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def exact(
+    array: np.ndarray, queries: np.ndarray, k: int, start: int = 0, dead: np.ndarray = NONE
+) -> tuple[np.ndarray, np.ndarray]:
     """The k largest inner products of queries (Q,D) with array (N,D) from row `start` on: scores (Q,k), positions (Q,k).
 
+    dead: rows, ascending, that do not answer; there are fewer than k answers where fewer live.
     A matrix product a block, where faiss would use one core for one question.
     """
-    parts = [_exact(array, queries[first : first + QUERIES], k, start) for first in range(0, len(queries), QUERIES)]
+    k = min(k, len(array) - start - int((dead >= start).sum()))
+    blocks = [queries[first : first + QUERIES] for first in range(0, len(queries), QUERIES)]
+    parts = [_exact(array, block, k, start, dead) for block in blocks]
     scores, places = (
         zip(*parts, strict=True) if parts else ([np.zeros((0, k), np.float32)], [np.zeros((0, k), np.int64)])
     )
@@ -124,11 +149,15 @@ def probes(lists: int) -> int:
     return min(lists, max(16, lists // 32))
 
 
-def _exact(array: np.ndarray, queries: np.ndarray, k: int, start: int) -> tuple[np.ndarray, np.ndarray]:
+def _exact(
+    array: np.ndarray, queries: np.ndarray, k: int, start: int, dead: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     scores = np.zeros((len(queries), 0), np.float32)
     places = np.zeros((len(queries), 0), np.int64)
     for first in range(start, len(array), BLOCK):
         fresh = (np.asarray(array[first : first + BLOCK]) @ queries.T).T
+        low, high = np.searchsorted(dead, (first, first + fresh.shape[1]))
+        fresh[:, dead[low:high] - first] = -np.inf
         chosen = _largest(fresh, k)
         scores = np.concatenate([scores, np.take_along_axis(fresh, chosen, 1)], 1)
         places = np.concatenate([places, chosen + first], 1)
@@ -140,20 +169,9 @@ def _largest(scores: np.ndarray, k: int) -> np.ndarray:
     """Columns (Q,k) of the k largest of every row, in the order of the columns."""
     if scores.shape[1] <= k:
         return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    if k < 1:
+        return np.zeros((len(scores), 0), np.int64)
     return np.sort(np.argpartition(scores, -k, 1)[:, -k:], 1)
-
-
-def _rescored(
-    array: np.ndarray, query: np.ndarray, proposed: np.ndarray, covered: int, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of the proposed positions and of those behind the covered ones, by exact inner products."""
-    places = np.sort(proposed[proposed >= 0])  # in the order of the file
-    scores = array[places] @ query
-    if covered < len(array):
-        beside, there = exact(array, query[None], k, covered)
-        scores, places = np.concatenate([scores, beside[0]]), np.concatenate([places, there[0]])
-    order = np.argsort(-scores, kind="stable")[:k]
-    return scores[order], places[order]
 
 
 def _open(kind: Kind, folder: Path) -> tuple[Any, list[Any]]:

@@ -1,18 +1,20 @@
 """Making a collection and changing it: every step can be killed, and the same call goes on.
 
-A video is entered in one transaction after its vectors are on the disk. What changes positions (the end of the first build, removing)
-writes a new file of vectors and makes it valid in the transaction that changes the rows.
+A video is entered in one transaction after its vectors are on the disk. A video that is taken out, or whose file has changed, leaves its
+vectors behind, dead, so that nothing else has to move; where they are many, or the collection is small, the vectors are written anew
+without them. What changes positions (that, and fitting the space) writes a new file of vectors and makes it valid in the transaction that
+changes the rows. One process changes a collection at a time; any number may search in it meanwhile.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,16 +23,20 @@ from ssvid.data.layouts import Entry
 from ssvid.data.scanning import open_data
 from ssvid.errors import DataError, VideoError
 from ssvid.files import write_json
-from ssvid.progress import Progress
+from ssvid.progress import Progress, silent
 from ssvid.search import ann
 from ssvid.search.collection import VERSION, Collection, check_weights, index_folder, read_manifest
 from ssvid.search.encode import Encoder, video_segments
 from ssvid.search.segment_table import SegmentTable
 from ssvid.search.store import Vectors
-from ssvid.search.whitening import Whitening, checked_space
+from ssvid.search.whitening import LONGEST, Whitening, checked_space
 
-logger = logging.getLogger(__name__)
 FEW = 16  # rows under which their mean and their directions say nothing, so that they are compared as they come
+GROWN = 1.5  # times the rows that the space was fitted on, from which it is fitted anew
+SETTLED = 4096  # rows from which the space stays, so that raw vectors need not be kept beside the others
+SMALL = 10_000  # rows up to which vectors are written anew without the dead ones at once
+DEAD = 0.2  # share of dead rows from which a larger file is
+ENTERED = 8192  # videos entered in one transaction, for which searching may have to wait
 
 
 def build(
@@ -46,7 +52,10 @@ def build(
 
     data: as `open_data` takes it, an index or what to scan. kind: exact, hnsw, ivfpq, or auto, by size. space: how vectors are
     compared, as the first build's vectors lie: raw, centre (less their mean, so that what all videos share does not count) or whiten.
-    Raises DataError for a folder of other weights and where no video can be used, ConfigError for an unknown kind or space.
+    Fewer than `FEW` rows are compared as they come; up to `SETTLED` rows the space is fitted anew when there are `GROWN` times as many
+    rows as it was fitted on, which `progress` and the collection's facts say.
+    Raises DataError for a folder of other weights, where no video can be used and while another process changes the collection,
+    ConfigError for an unknown kind or space.
     """
     folder = Path(folder)
     if kind != "auto":
@@ -59,9 +68,10 @@ def build(
         check_weights(folder, manifest, encoder)
     else:
         encoder = _start(folder, source, encoder, kind, space)
-    _enter(Index(folder / "rows.sqlite", create=True), source)
-    _encode(folder, encoder, progress)
-    return Collection(folder, encoder)
+    with _alone(folder):
+        _enter(Index(folder / "rows.sqlite", create=True), source)
+        _encode(folder, encoder, progress)
+        return Collection(folder, encoder)
 
 
 def add(collection: Collection, data: Sequence[str | os.PathLike[str]], progress: Progress | None = None) -> Collection:
@@ -70,15 +80,35 @@ def add(collection: Collection, data: Sequence[str | os.PathLike[str]], progress
 
 
 def remove(collection: Collection, paths: Sequence[str | os.PathLike[str]]) -> Collection:
-    """The collection without these videos. Raises DataError naming one that is not in it."""
+    """The collection without these videos. No search finds them any more; in a collection of more than `SMALL` rows their vectors lie
+    in the file until a share of `DEAD` of it is of that kind.
+
+    Raises DataError naming one that is not in it, and while another process changes the collection.
+    """
     ids = [collection.id_of(path) for path in paths]
     if None in ids:
         raise DataError(f"{paths[ids.index(None)]} is not in {collection.folder}")
     chosen = {id for id in ids if id is not None}
-    _drop(collection.folder, collection.rows, collection.manifest["dim"], chosen, forget=True)
-    fresh = Collection(collection.folder)
-    _index(fresh, None)
-    return fresh
+    with _alone(collection.folder):
+        _bury(collection.folder, collection.rows, collection.manifest["dim"], chosen, forget=True)
+        fresh = Collection(collection.folder)
+        _index(fresh, None)
+        return fresh
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Be the only process that changes a collection: SQLite holds the lock, and lets go of it when the process dies."""
+    connection = sqlite3.connect(folder / "changing.sqlite", timeout=0, isolation_level=None)
+    try:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            why = "is being changed by another process; wait until it has ended"
+            raise DataError(f"{folder} {why if 'locked' in str(error) else f'cannot be changed: {error}'}") from error
+        yield
+    finally:
+        connection.close()
 
 
 def _start(folder: Path, source: Index, encoder: Encoder, kind: str, space: str) -> Encoder:
@@ -112,83 +142,98 @@ def _dim(encoder: Encoder, videos: Sequence[VideoRecord]) -> int:
 def _enter(index: Index, source: Index) -> None:
     """Enter the videos of another index, with all that it found out about them."""
     videos = source.videos()
-    index.add(Entry(Path(video.path), video.label, video.split, video.group) for video in videos)
-    index.adopt(source.path)
+    for first in range(0, len(videos), ENTERED):
+        some = videos[first : first + ENTERED]
+        index.add(Entry(Path(video.path), video.label, video.split, video.group) for video in some)
+        index.adopt(source.path)
 
 
 def _encode(folder: Path, encoder: Encoder, progress: Progress | None) -> None:
-    """Encode what is not encoded yet, fix the space at the end of the first build, and bring the index up to date."""
+    """Encode what is not encoded yet, fit the space where it is time, and bring the index up to date."""
     rows, manifest = SegmentTable(Index(folder / "rows.sqlite"), create=True), read_manifest(folder)
-    if stale := rows.stale():
-        _drop(folder, rows, manifest["dim"], stale, forget=False)
-    if _uncentred(rows, manifest) and len(rows.index) >= FEW:
-        _begin_anew(folder, rows, manifest)
-    space, done = rows.space, rows.done()
-    vectors = Vectors(folder / f"vectors-{rows.generation}.f32", manifest["dim"], len(rows))
-    todo = [video for video in rows.index.videos() if video.id not in done]
-    total = len(todo)
-    while todo:
-        try:
-            for video, raw, spans in encoder.encode(todo):
-                first = len(vectors)
-                vectors.append(raw if space is None else space(raw))
-                rows.enter(video, spans, first)
-                todo = todo[1:]
-                if progress:
-                    progress("encoding", total - len(todo), total)
-        except VideoError as error:
-            bad = next(video for video in todo if error.path in (video.path, video.source.path))
-            rows.index.set_bad(bad.id, error.reason)
-            todo.remove(bad)
+    _bury(folder, rows, manifest["dim"], rows.stale(), forget=False)
+    space, stamp, dim = rows.space, rows.stamp(), manifest["dim"]
+    vectors, path = (
+        Vectors(_file(folder, "vectors", stamp.generation), dim, stamp.held),
+        _file(folder, "raw", stamp.generation),
+    )
+    raw = Vectors(path, dim, stamp.held) if path.exists() else None
+    _append(rows, encoder, vectors, raw, progress or silent)
     if not len(vectors):
         raise DataError(f"no video of {folder} could be read; see what is wrong with: ssvid index VIDEOS")
     if space is None:
         _move(folder, rows, vectors, manifest["space"])
-    elif _uncentred(rows, manifest) and len(vectors) >= FEW:
-        _begin_anew(folder, rows, manifest)
-        _encode(folder, encoder, progress)
-        return
+    elif raw is not None and _outgrown(rows.fitted, len(raw)):
+        if progress:
+            progress(f"fitting the space anew, so far of {rows.fitted} vectors", len(raw), len(raw))
+        _move(folder, rows, raw, manifest["space"])
     _index(Collection(folder, encoder), progress)
 
 
-def _uncentred(rows: SegmentTable, manifest: dict[str, Any]) -> bool:
-    """Whether the first build had too few rows for the space that was asked for, so that vectors lie as they came."""
-    space = rows.space
-    return manifest["space"] != "raw" and space is not None and space.axes is None and not space.centre.any()
+def _append(rows: SegmentTable, encoder: Encoder, vectors: Vectors, raw: Vectors | None, progress: Progress) -> None:
+    """Encode and enter what is not entered yet, behind the vectors that are there. raw: where they are kept as the network gives them."""
+    space, done = rows.space, rows.done()
+    todo = [video for video in rows.index.videos() if video.id not in done]
+    total = len(todo)
+    while todo:
+        entered = 0
+        try:
+            for video, found, spans in encoder.encode(todo):
+                first = len(vectors)
+                if raw is not None:
+                    raw.append(found)
+                vectors.append(found if space is None else space(found))
+                rows.enter(video, spans, first)
+                entered += 1
+                progress("encoding", total - len(todo) + entered, total)
+        except VideoError as error:
+            bad = next(video for video in todo if error.path in (video.path, video.source.path))
+            rows.index.set_bad(bad.id, error.reason)
+            todo.remove(bad)
+        todo = todo[entered:]
 
 
-def _begin_anew(folder: Path, rows: SegmentTable, manifest: dict[str, Any]) -> None:
-    """Encode the few videos again together with the new ones, since what they lack in their vectors' length decides the centre."""
-    logger.warning(
-        "%s has grown enough for the space %s, which is fitted now; scores change, since it was too small for one before",
-        folder,
-        manifest["space"],
-    )
-    rows.begin_anew()
-    _sweep(folder, rows.generation)
+def _outgrown(fitted: int, count: int) -> bool:
+    """Whether a space that was fitted on `fitted` rows should be fitted anew on `count`."""
+    return count >= FEW and (fitted < FEW or count >= GROWN * fitted)
 
 
 def _move(folder: Path, rows: SegmentTable, raw: Vectors, how: str) -> None:
-    """Rewrite the first build's vectors in the space they are compared in."""
-    how = how if len(raw) >= FEW else "raw"
-    space = Whitening.fit((block for _, block in raw.blocks()), len(raw), raw.dim, how)
-    vectors = Vectors(folder / f"vectors-{rows.generation + 1}.f32", raw.dim)
+    """Write the vectors anew in a space fitted on them. raw: as the network gives them; they are kept until there are `SETTLED`."""
+    generation = rows.generation + 1
+    fitted = LONGEST if how == "whiten" and min(len(raw), raw.dim) > LONGEST else len(raw)
+    blocks = (block for _, block in raw.blocks(0, fitted))
+    space = Whitening.fit(blocks, fitted, raw.dim, how if len(raw) >= FEW else "raw")
+    vectors, copy = (Vectors(_file(folder, what, generation), raw.dim) for what in ("vectors", "raw"))
+    copy.path.unlink(missing_ok=True)  # of a call that was killed
     for _, block in raw.blocks():
         vectors.append(space(block))
-    rows.moved(space)
-    _sweep(folder, rows.generation)
+        if how != "raw" and len(raw) < SETTLED:
+            copy.append(block)
+    rows.moved(space, fitted)
+    _sweep(folder, generation)
 
 
-def _drop(folder: Path, rows: SegmentTable, dim: int, videos: set[int], forget: bool) -> None:
-    """Rewrite the vectors without those of `videos`."""
-    generation = rows.generation
-    before = Vectors(folder / f"vectors-{generation}.f32", dim, len(rows))
-    with rows.without(videos, forget) as kept:
-        after = Vectors(folder / f"vectors-{generation + 1}.f32", dim)
-        for first, block in before.blocks():
-            low, high = np.searchsorted(kept, (first, first + len(block)))
-            after.append(block[kept[low:high] - first])
-    _sweep(folder, generation + 1)
+def _bury(folder: Path, rows: SegmentTable, dim: int, videos: set[int], forget: bool) -> None:
+    """Leave the vectors of `videos` dead, and write the others anew where the dead are many or the file is small."""
+    if videos:
+        rows.bury(videos, forget)
+    before = rows.stamp()
+    if not before.dead or (before.held > SMALL and before.dead <= DEAD * before.held):
+        return
+    with rows.without_dead() as living:
+        for what in ("vectors", "raw"):
+            path, fresh = (_file(folder, what, generation) for generation in (before.generation, before.generation + 1))
+            fresh.unlink(missing_ok=True)  # of a call that was killed
+            if path.exists():
+                _copy_rows(Vectors(path, dim, before.held), living, Vectors(fresh, dim))
+    _sweep(folder, before.generation + 1)
+
+
+def _copy_rows(source: Vectors, chosen: np.ndarray, target: Vectors) -> None:
+    for first, block in source.blocks():
+        low, high = np.searchsorted(chosen, (first, first + len(block)))
+        target.append(block[chosen[low:high] - first])
 
 
 def _index(collection: Collection, progress: Progress | None) -> None:
@@ -201,8 +246,12 @@ def _index(collection: Collection, progress: Progress | None) -> None:
         collection.__dict__.pop("nearest")
 
 
+def _file(folder: Path, what: str, generation: int) -> Path:
+    return folder / f"{what}-{generation}.f32"
+
+
 def _sweep(folder: Path, generation: int) -> None:
     """Delete the files of other generations."""
-    for path in [*folder.glob("vectors-*.f32"), *folder.glob("index-*-*")]:
+    for path in [*folder.glob("vectors-*.f32"), *folder.glob("raw-*.f32"), *folder.glob("index-*-*")]:
         if int(path.stem.split("-")[1]) != generation:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -3,6 +3,7 @@
 manifest.json          what made it: model, weights, view, unit; written first and never changed
 rows.sqlite            the videos as `ssvid index` found them, and which seconds each vector stands for
 vectors-N.f32          the vectors, of length 1; N counts how often positions have changed
+raw-N.f32              the same as the network gives them, as long as they are few and their space may be fitted anew
 index-N-KIND/          the index over them, where there are too many to read all
 
 collection = build("coll", ["videos/"], open_encoder("runs/speednet-s3dg_tiny-s0", unit="clip"))    # ssvid.search.building
@@ -12,13 +13,13 @@ for hit in Collection("coll").query("clip.mp4", at=(12, 15), k=10):
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,12 +30,15 @@ from ssvid.evaluation.features import View
 from ssvid.files import read_json
 from ssvid.search import ann
 from ssvid.search.encode import WHOLE, Encoder, Span, open_encoder, resolve_span
-from ssvid.search.segment_table import SegmentTable
+from ssvid.search.segment_table import Segment, SegmentTable
 from ssvid.search.store import Vectors, unit
+from ssvid.search.whitening import Whitening
 
 VERSION = 2
-logger = logging.getLogger(__name__)
 NEAR = 0.5  # seconds between the middles of two hits in one video, at least
+TRIES = 5  # of a question, where another process moves positions while it is answered
+
+Found = TypeVar("Found")
 
 
 class Hit(NamedTuple):
@@ -58,11 +62,12 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a collection is: counts, kind of index and sizes in bytes on the disk."""
+    """What a collection is: counts, how vectors are compared, kind of index and sizes in bytes on the disk."""
 
     videos: int
     rows: int
     unit: str
+    space: str
     kind: str
     model: str
     dim: int
@@ -74,7 +79,8 @@ class Collection:
     """A collection that has been built.
 
     folder: where it lies. encoder: what turns a query into vectors; None opens the model that the manifest names when it is first
-    needed. Raises DataError where there is no collection or it is not finished, and for an encoder of other weights.
+    needed. What another process adds, removes or fits anew while it is open is taken up by the next question.
+    Raises DataError where there is no collection or it is not finished, and for an encoder of other weights.
     """
 
     def __init__(self, folder: str | os.PathLike[str], encoder: Encoder | None = None) -> None:
@@ -82,28 +88,13 @@ class Collection:
         self.manifest = read_manifest(self.folder)
         self.index = Index(self.folder / "rows.sqlite")
         self.rows = SegmentTable(self.index)
-        space = self.rows.space
-        if space is None:
-            raise DataError(f"{folder} is not finished; the same `ssvid retrieve index` command goes on")
-        self.space, self._version = space, self.rows.version()
+        self._stamp = self.rows.stamp()
+        self.space  # noqa: B018  an unfinished one is told now
         if encoder is not None:
             self.encoder = self._checked(encoder)
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def _follow(self) -> None:
-        """Open anew what another process has changed since it was opened. Raises DataError while it is being built anew."""
-        version = self.rows.version()
-        if version == self._version:
-            return
-        space = self.rows.space
-        if space is None:
-            raise DataError(f"{self.folder} is being built anew by another process; ask again when that has ended")
-        for name in ("vectors", "nearest"):
-            self.__dict__.pop(name, None)
-        self.space, self._version = space, version
-        logger.info("%s was changed by another process and is opened anew", self.folder)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -115,39 +106,75 @@ class Collection:
         return open_encoder(model, self.manifest["unit"], View(**self.manifest["view"]), device)
 
     @cached_property
+    def space(self) -> Whitening:
+        """What raw vectors go through before they are compared."""
+        space = self.rows.space
+        if space is None:
+            raise DataError(f"{self.folder} is not finished; the same `ssvid retrieve index` command goes on")
+        return space
+
+    @cached_property
     def vectors(self) -> Vectors:
-        """The vectors."""
-        return Vectors(self.folder / f"vectors-{self.rows.generation}.f32", self.manifest["dim"], len(self.rows))
+        """The vectors, with those of removed videos until they are written anew without them."""
+        return Vectors(self.folder / f"vectors-{self._stamp.generation}.f32", self.manifest["dim"], self._stamp.held)
 
     @cached_property
     def nearest(self) -> ann.Nearest:
         """The search over them."""
-        return ann.Nearest(self.vectors, self.kind, index_folder(self))
+        return ann.Nearest(self.vectors, self.kind, index_folder(self), self.rows.dead())
 
     @property
     def kind(self) -> ann.Kind:
         """The kind of index: the one chosen when the collection was made, else by size."""
         return ann.kind_for(len(self.vectors), self.manifest["kind"])
 
+    @property
+    def generation(self) -> int:
+        """Number of the files that are open."""
+        return self._stamp.generation
+
+    def refresh(self) -> None:
+        """Open anew what another process has changed. Raises DataError where it is gone, or was made anew with other weights."""
+        manifest = read_manifest(self.folder)
+        if not self.index.path.is_file():
+            raise DataError(f"{self.folder} is not finished; the same `ssvid retrieve index` command goes on")
+        stamp = self.rows.stamp()
+        if manifest != self.manifest:
+            self.manifest = manifest
+            held = self.__dict__.pop("encoder", None)
+            if held is not None:
+                self.encoder = self._checked(held)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            for name in ("space", "vectors", "nearest"):
+                self.__dict__.pop(name, None)
+
     def facts(self) -> Facts:
         """What it is, for people."""
+        self.refresh()
         sizes = self.vectors.count * 4 * self.vectors.dim, ann.size_on_disk(index_folder(self))
         manifest = self.manifest
         return Facts(
-            self.rows.videos(), len(self), manifest["unit"], self.kind, manifest["model"], manifest["dim"], *sizes
+            self.rows.videos(),
+            len(self),
+            manifest["unit"],
+            self._space_in_words(),
+            self.kind,
+            manifest["model"],
+            manifest["dim"],
+            *sizes,
         )
 
     def record(self, path: str | os.PathLike[str]) -> VideoRecord:
         """A video as it is in the collection, or scanned now. Raises VideoError for one that cannot be read."""
-        known = [video for name in names_of(path) if self.rows.ids([name]) for video in self.index.videos(paths=[name])]
         if os.path.isdir(path):
             raise VideoError(path, "is a folder, not a video file")
+        known = self.index.videos(paths=names_of(path))
         return known[0] if known else open_data([path]).videos()[0]
 
     def id_of(self, path: str | os.PathLike[str]) -> int | None:
         """The id of a video by any name of its file; None where it is not in the collection."""
-        found = self.rows.ids(names_of(path))
-        return next(iter(found.values()), None)
+        return next(iter(self.rows.ids(names_of(path)).values()), None)
 
     def vector(self, video: VideoRecord, at: Span | None = None) -> np.ndarray:
         """The vector (D,) of a query, of length 1. Raises DataError where the model sees nothing in it."""
@@ -168,23 +195,22 @@ class Collection:
         exclude_self: leave out the query's own file. group: leave out all files of its group, which are often cut from one recording.
         Raises DataError where `group` is given and the query has none, ConfigError for a vector of another length.
         """
-        self._follow()
         if isinstance(what, np.ndarray):
             if exclude_self or group:
                 raise ConfigError("a vector has no file and no group of its own; leave out exclude_self and group")
-            if what.shape[-1] != self.vectors.dim:
+            if what.shape[-1] != self.manifest["dim"]:
                 raise ConfigError(
-                    f"vectors of {what.shape[-1]} numbers, and the collection holds vectors of {self.vectors.dim}"
+                    f"vectors of {what.shape[-1]} numbers, and the collection holds vectors of {self.manifest['dim']}"
                 )
-            return self._nearest(self._one(np.atleast_2d(what)), k, None, None)
+            return self._steady(lambda: self._nearest(self._one(np.atleast_2d(what)), k, None, None))
         video = what if isinstance(what, VideoRecord) else self.record(what)
         if group and video.group is None:
             raise DataError(
                 f"{video.path} has no group in {self.folder}; index it with a layout or a CSV that has groups"
             )
-        return self._nearest(
-            self.vector(video, at), k, video.path if exclude_self else None, video.group if group else None
-        )
+        raw = self.encoder.query_vectors(video, at)
+        left_out = video.path if exclude_self else None, video.group if group else None
+        return self._steady(lambda: self._nearest(self._one(raw), k, *left_out))
 
     def within(self, what: str | os.PathLike[str] | VideoRecord, at: Span | None = None, k: int = 10) -> Moments:
         """The k moments of one video most like the seconds `at` of it, and how like each other all its moments are.
@@ -194,11 +220,13 @@ class Collection:
         video = what if isinstance(what, VideoRecord) else self.record(what)
         if self.manifest["unit"] in WHOLE:
             raise ConfigError(f"{self.folder} holds whole videos; for moments build one with --unit clip or frame")
-        self._follow()
+        return self._steady(lambda: self._within(video, at, k))
+
+    def _within(self, video: VideoRecord, at: Span | None, k: int) -> Moments:
         spans, rows = self._moments(video)
         start, end = resolve_span(video, self.encoder.view, at or (float(spans[0][0]), float(spans[0][1])))
         scores = rows @ self.vector(video, (start, end))
-        hits: list[Hit] = []
+        hits, taken = [], _Taken()
         for number in np.argsort(-scores, kind="stable"):
             hit = Hit(
                 video.path,
@@ -208,7 +236,7 @@ class Collection:
                 video.label,
                 video.group,
             )
-            if not (hit.start < end and start < hit.end) and _apart(hit, hits):
+            if not (hit.start < end and start < hit.end) and taken.take(hit):
                 hits.append(hit)
         return Moments(hits[:k], spans, rows @ rows.T)
 
@@ -216,25 +244,52 @@ class Collection:
         """Spans (R,2) and vectors (R,D) of all segments of a video, from the collection where it holds them."""
         ids = self.rows.ids([video.path])
         held = self.rows.positions(ids.values())
-        if len(held) and ids[video.path] in self.rows.done():
-            return np.array([place[4:] for place in self.rows.places(held)]), self.vectors.array()[held]
+        if len(held) and self.rows.is_current(ids[video.path]):
+            places = self.rows.places(held)
+            return np.array([places[position][4:] for position in held.tolist()]), self.vectors.array()[held]
         _, raw, spans = next(self.encoder.encode([video]))
         return spans, self.space(raw)
 
     def _nearest(self, vector: np.ndarray, k: int, path: str | None, group: str | None) -> list[Hit]:
         if k < 1:
             raise ConfigError(f"k must be 1 or more, not {k}")
-        looked = 2 * k + 16
+        looked, places = 2 * k + 16, dict[int, Segment]()
         while True:
-            scores, positions = self.nearest.search(vector[None], looked)
-            hits: list[Hit] = []
-            for score, place in zip(scores[0], self.rows.places(positions[0]), strict=True):
-                hit = Hit(place.path, place.start, place.end, float(score), place.label, place.group)
-                if place.path != path and (group is None or place.group != group) and _apart(hit, hits):
+            scores, positions = (found[0].tolist() for found in self.nearest.search(vector[None], looked))
+            places |= self.rows.places([position for position in positions if position not in places])
+            hits, taken = [], _Taken()
+            for score, position in zip(scores, positions, strict=True):
+                place = places.get(position)
+                if place is None or place.path == path or (group is not None and place.group == group):
+                    continue
+                hit = Hit(place.path, place.start, place.end, score, place.label, place.group)
+                if taken.take(hit):
                     hits.append(hit)
             if len(hits) >= k or looked >= len(self):
                 return hits[:k]
             looked *= 4
+
+    def _steady(self, ask: Callable[[], Found]) -> Found:
+        """What `ask` finds in one state of the files: it asks again where another process moves positions meanwhile."""
+        for _ in range(TRIES):
+            self.refresh()
+            try:
+                found = ask()
+            except (OSError, RuntimeError, DataError):  # RuntimeError: of faiss, for a file that is gone
+                if self.rows.generation == self.generation:
+                    raise
+                continue
+            if self.rows.generation == self.generation:
+                return found
+        raise DataError(f"{self.folder} is changed by another process all the time; ask again when that has ended")
+
+    def _space_in_words(self) -> str:
+        how, fitted = self.manifest["space"], self.rows.fitted
+        if how == "raw":
+            return "compared as they come"
+        if not self.space.centre.any() and self.space.axes is None:
+            return "compared as they come, as they are too few"
+        return {"centre": "centred", "whiten": "whitened"}[how] + (f" on {fitted} of them" if fitted else "")
 
     def _one(self, raw: np.ndarray) -> np.ndarray:
         """One vector of raw ones (R,D): their mean direction in the collection's space."""
@@ -257,11 +312,8 @@ class Collection:
 def names_of(path: str | os.PathLike[str]) -> list[str]:
     """Absolute names under which a file may have been entered: its links as they are, its folder resolved, all of them resolved."""
     folder, name = os.path.split(os.path.abspath(path))
-    return list(
-        dict.fromkeys(
-            [os.path.join(folder, name), os.path.join(os.path.realpath(folder), name), os.path.realpath(path)]
-        )
-    )
+    names = (os.path.join(folder, name), os.path.join(os.path.realpath(folder), name), os.path.realpath(path))
+    return list(dict.fromkeys(names))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -298,11 +350,22 @@ def check_weights(folder: Path, manifest: dict[str, Any], encoder: Encoder) -> N
 
 def index_folder(collection: Collection) -> Path:
     """Where the collection's index lies."""
-    return collection.folder / f"index-{collection.rows.generation}-{collection.kind}"
+    return collection.folder / f"index-{collection.generation}-{collection.kind}"
 
 
-def _apart(hit: Hit, others: Sequence[Hit]) -> bool:
-    """Whether no other hit is in the same place."""
-    least = max(hit.end - hit.start, NEAR) * 0.99
-    middle = (hit.start + hit.end) / 2
-    return all(one.path != hit.path or abs((one.start + one.end) / 2 - middle) >= least for one in others)
+class _Taken:
+    """Where the hits of an answer lie, so that no two are in the same place."""
+
+    def __init__(self) -> None:
+        self._middles: dict[str, list[float]] = {}
+
+    def take(self, hit: Hit) -> bool:
+        """Take the hit's place, where no other hit is in it."""
+        least = max(hit.end - hit.start, NEAR) * 0.99
+        middle = (hit.start + hit.end) / 2
+        others = self._middles.setdefault(hit.path, [])
+        beside = bisect_left(others, middle)
+        if any(abs(other - middle) < least for other in others[max(0, beside - 1) : beside + 1]):
+            return False
+        insort(others, middle)
+        return True

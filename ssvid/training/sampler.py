@@ -59,8 +59,7 @@ class PlanSampler:
     @cached_property
     def by_label(self) -> dict[str | None, np.ndarray]:
         """Which videos have each label; those without one count as one action."""
-        labels = [video.label for video in self.videos]
-        return {label: np.flatnonzero([other == label for other in labels]) for label in set(labels)}
+        return {label: np.array(numbers) for label, numbers in videos_by_label(self.videos).items()}
 
     def plan(self, video: int, position: int, size: int) -> SamplePlan:
         """One sample; its generator depends on the seed and its position in the whole run."""
@@ -89,8 +88,13 @@ def test_plans(task: PretextTask, videos: Sequence[VideoRecord], batch: int) -> 
 
 def _paired(videos: Sequence[VideoRecord]) -> list[int]:
     """The videos in twos of one label."""
-    order: list[int] = []
-    for label in sorted({video.label for video in videos}, key=str):
-        group = [number for number, video in enumerate(videos) if video.label == label]
-        order += group[: len(group) // 2 * 2]
-    return order
+    groups = videos_by_label(videos)
+    return [number for label in sorted(groups, key=str) for number in groups[label][: len(groups[label]) // 2 * 2]]
+
+
+def videos_by_label(videos: Sequence[VideoRecord]) -> dict[str | None, list[int]]:
+    """Which videos have each label, in their order; looked through once, as there may be as many labels as videos."""
+    groups: dict[str | None, list[int]] = {}
+    for number, video in enumerate(videos):
+        groups.setdefault(video.label, []).append(number)
+    return groups

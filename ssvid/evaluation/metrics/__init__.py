@@ -2,7 +2,14 @@
 
 from ssvid.evaluation.metrics.keypoints import PCK_THRESHOLDS, normalized_distances, pck
 from ssvid.evaluation.metrics.parts import ConfusionMatrix
-from ssvid.evaluation.metrics.retrieval import KS, mean_average_precision, recall_at, recall_by_chance
+from ssvid.evaluation.metrics.retrieval import (
+    KS,
+    average_precision,
+    mean_average_precision,
+    mean_percent,
+    recall_at,
+    recall_by_chance,
+)
 from ssvid.evaluation.metrics.segmentation import (
     MaskScores,
     contour_accuracy,
@@ -18,11 +25,13 @@ __all__ = [
     "PCK_THRESHOLDS",
     "ConfusionMatrix",
     "MaskScores",
+    "average_precision",
     "contour_accuracy",
     "davis_scores",
     "davis_summary",
     "mask_boundary",
     "mean_average_precision",
+    "mean_percent",
     "mean_recall_decay",
     "normalized_distances",
     "pck",

@@ -21,16 +21,26 @@ def recall_at(relevant: np.ndarray, ks: Sequence[int] = KS) -> dict[int, float]:
     return {k: 100 * float(found[:, k - 1].mean()) for k in ks}
 
 
-def mean_average_precision(relevant: np.ndarray) -> float:
-    """mAP in percent over the queries that have a right answer: relevant bool (Q,G), the whole gallery ranked, best first.
+def average_precision(relevant: np.ndarray) -> np.ndarray:
+    """Average precision (0..1) of those queries (n,) that have a right answer, in their order: relevant bool (Q,G), the whole gallery
+    ranked, best first.
 
-    The average precision of a query is the mean, over its right answers, of the share of right ones up to each.
+    It is the mean, over a query's right answers, of the share of right ones up to each.
     """
     asked = relevant[relevant.any(1)]
-    if not len(asked):
-        return 0.0
     precision = np.cumsum(asked, 1) / np.arange(1, asked.shape[1] + 1)
-    return 100 * float(((precision * asked).sum(1) / asked.sum(1)).mean())
+    result: np.ndarray = (precision * asked).sum(1) / asked.sum(1)
+    return result
+
+
+def mean_average_precision(relevant: np.ndarray) -> float:
+    """mAP in percent over the queries that have a right answer, 0 where none has one: relevant bool (Q,G) as of `average_precision`."""
+    return mean_percent(average_precision(relevant))
+
+
+def mean_percent(shares: np.ndarray) -> float:
+    """The mean in percent of shares (n,), 0..1; 0 of none."""
+    return 100 * float(shares.mean()) if len(shares) else 0.0
 
 
 def recall_by_chance(right: np.ndarray, gallery: np.ndarray, ks: Sequence[int] = KS) -> dict[int, float]:
