@@ -141,7 +141,7 @@ def run_one(config: PretrainConfig, labelled: str) -> dict[str, Any]:
         run.path / "held_out.json",
         lambda: {
             "trained": validate(run, held_out, 0),
-            "untrained": evaluate(untrained_task(config), held_out, 0),
+            "untrained": evaluate(untrained_task(config), run.masked(held_out), 0),
         },
     )
     report = audit_report(run)

@@ -25,6 +25,7 @@ from torch import nn
 from ssvid.config import PretrainConfig
 from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.loader import Batch, load
+from ssvid.data.overlays import find_overlay
 from ssvid.data.scanning import open_data
 from ssvid.environment import package_version
 from ssvid.errors import DataError, SsvidError
@@ -66,12 +67,24 @@ def pretrain(
     if fabric.is_global_zero:
         run = Run(config.out) if resume else Run.create(config, overwrite)
         report({"videos": len(videos), **{f"left out: {reason}": count for reason, count in left_out.items()}})
+        if config.overlays == "mask" and not resume:
+            mask_overlays(run, videos, report)
     fabric.barrier()
-    fit(task, videos, config, run or Run(config.out), fabric, report if fabric.is_global_zero else lambda line: None)
+    run = run or Run(config.out)
+    videos = run.masked(videos)
+    fit(task, videos, config, run, fabric, report if fabric.is_global_zero else lambda line: None)
     if fabric.is_global_zero:
         Run(config.out).export(task.backbone, make_card(task, config, videos))
     fabric.barrier()
     return Run(config.out)
+
+
+def mask_overlays(run: Run, videos: Sequence[VideoRecord], report: Report) -> None:
+    """Look for overlays in the videos of a new run, and note in its folder where they are to be masked."""
+    found = find_overlay(videos)
+    report({f"overlays masked{': ' + found.describe() if found else ''}": float(found is not None)})
+    if found is not None:
+        run.keep_mask(found.mask)
 
 
 def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[VideoRecord], dict[str, int]]:
