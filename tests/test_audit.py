@@ -307,7 +307,7 @@ def test_chance_includes_what_the_speed_of_a_cue_adds(threshold, held_out):
 def test_a_task_gets_the_general_checks_and_those_it_declares():
     names, exempt = select_checks(Coin())
     assert exempt == {}
-    assert names == ["pan", "fade", "bars", "noise", "codec", "blank", "recode", "frame_rate", "padding"]
+    assert names == ["pan", "fade", "bars", "overlay", "noise", "codec", "blank", "recode", "frame_rate", "padding"]
     task = Coin()
     task.controls, task.exempt_controls = ("blocks",), {"pan": "a pan has an honest answer"}
     names, exempt = select_checks(task)

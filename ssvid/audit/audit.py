@@ -17,6 +17,7 @@ from ssvid.audit.controls import CONTROLS
 from ssvid.audit.reencodings import REENCODINGS
 from ssvid.compute import resolve_device
 from ssvid.data.index import VideoRecord
+from ssvid.data.overlays import Overlay, find_overlay
 from ssvid.data.scanning import open_data
 from ssvid.errors import ConfigError, DataError
 from ssvid.progress import Progress, silent
@@ -76,13 +77,15 @@ def audit(
     task = trained_task(run, hardware)
     names, exempt = select_checks(task)
     sources = list(data or run.config.data)
+    held_out = _held_out(task, sources, videos)
     auditor = Auditor(
         task,
-        _held_out(task, sources, videos),
+        run.masked(held_out),
         videos,
         alpha=alpha_per_comparison(names),
         workers=workers,
         device=hardware,
+        overlay=_overlay(held_out),
         progress=progress,
     )
     checks = []
@@ -97,7 +100,7 @@ def audit(
         step=int((run.checkpoint() or {}).get("step", 0)),
         data=sources,
         held_out=auditor.held_out_accuracy,
-        other=None if other is None else auditor.accuracy(_held_out(task, [other], videos)),
+        other=None if other is None else auditor.accuracy(run.masked(_held_out(task, [other], videos))),
         other_data=other,
         checks=checks + [Check(name, description(name), SKIPPED, reason) for name, reason in exempt.items()],
         samples=auditor.samples,
@@ -146,3 +149,11 @@ def _held_out(task: PretextTask, sources: Sequence[str], count: int) -> list[Vid
     """Up to `count` usable videos of the test split, or of all videos where there is no split."""
     index = open_data(list(sources))
     return select_videos(task, index.videos("test") or index.videos(), count, ", ".join(sources))
+
+
+def _overlay(held_out: Sequence[VideoRecord]) -> Overlay | None:
+    """What all held-out videos have burned in; None too where they are too few to tell."""
+    try:
+        return find_overlay(held_out)
+    except DataError:
+        return None
