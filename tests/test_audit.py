@@ -363,7 +363,9 @@ def test_the_command_writes_a_report_and_names_the_shortcuts(tmp_path, world_ind
         assert all(f"| {name} |" in text for name in checks)
         assert (out / "audit" / "audit.png").stat().st_size > 10_000
         assert (out / "audit" / "videos.png").stat().st_size > 10_000
+        assert report["diagnosis"][0].startswith("Ends at the audit" if code else "At chance on its training videos")
         if code:
+            assert any(line.startswith("codec: it reads the encoder") for line in report["diagnosis"])
             assert "shortcuts: fade, bars, noise, codec, blank" in log
             assert "Shortcuts: fade, bars, noise, codec, blank" in text
             assert "blank" in report["shortcuts"]

@@ -19,9 +19,12 @@ from ssvid.compute import resolve_device
 from ssvid.data.index import VideoRecord
 from ssvid.data.overlays import Overlay, find_overlay
 from ssvid.data.scanning import open_data
-from ssvid.errors import ConfigError, DataError
+from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.progress import Progress, silent
+from ssvid.training.diagnosis import diagnose
+from ssvid.training.fit import training_videos
 from ssvid.training.run import Run
+from ssvid.training.run_facts import measure
 from ssvid.training.task import CaptionedFrames, PretextTask, usable
 from ssvid.training.validate import trained_task
 
@@ -33,7 +36,7 @@ class Audit:
     """The result of an audit.
 
     data: where the held-out videos came from. held_out, other: accuracy on the held-out and on the other videos. samples: frames of the
-    videos of every check, with captions.
+    videos of every check, with captions. diagnosis: where the run stays at chance or ends, and what to try, as sentences.
     """
 
     run: str
@@ -45,6 +48,7 @@ class Audit:
     other: Accuracy | None
     other_data: str | None
     checks: list[Check]
+    diagnosis: list[str]
     samples: list[CaptionedFrames] = field(repr=False)
 
     @property
@@ -102,6 +106,7 @@ def audit(
         held_out=auditor.held_out_accuracy,
         other=None if other is None else auditor.accuracy(run.masked(_held_out(task, [other], videos))),
         other_data=other,
+        diagnosis=_diagnosis(run, task, auditor, checks, workers),
         checks=checks + [Check(name, description(name), SKIPPED, reason) for name, reason in exempt.items()],
         samples=auditor.samples,
     )
@@ -149,6 +154,25 @@ def _held_out(task: PretextTask, sources: Sequence[str], count: int) -> list[Vid
     """Up to `count` usable videos of the test split, or of all videos where there is no split."""
     index = open_data(list(sources))
     return select_videos(task, index.videos("test") or index.videos(), count, ", ".join(sources))
+
+
+def _diagnosis(run: Run, task: PretextTask, auditor: Auditor, checks: Sequence[Check], workers: int) -> list[str]:
+    """Where the run stays at chance or ends, from its log, its training videos as far as they are still there, and the checks."""
+    try:
+        videos, _ = training_videos(task, open_data(run.config.data), run.config.split)
+    except SsvidError:
+        videos = []
+    held_out = auditor.held_out_accuracy
+    facts = measure(
+        run,
+        task,
+        run.masked(videos),
+        (held_out.accuracy, held_out.n),
+        workers=workers,
+        shortcuts=[check.name for check in checks if check.is_shortcut],
+        padding=next((check.reason for check in checks if check.name == PADDING), ""),
+    )
+    return diagnose(facts) if facts else []
 
 
 def _overlay(held_out: Sequence[VideoRecord]) -> Overlay | None:

@@ -66,6 +66,8 @@ def pretrain(
 
     with console.training(chosen.steps, load_task(chosen.task).chance) as progress:
         run = run_it(chosen, resume=resume is not None, overwrite=overwrite, report=progress)
+    for sentence in run.card.get("diagnosis", []):
+        console.log(sentence)
     console.LOG.print(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)", soft_wrap=True)
 
 
@@ -96,6 +98,8 @@ def audit(
     else:
         console.show_table(f"audit of {run}", HEADER, rows(found))
     result = f"shortcuts: {', '.join(found.shortcuts)}" if found.shortcuts else "no shortcut found"
+    for sentence in found.diagnosis:
+        console.log(sentence)
     console.LOG.print(f"{result}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
     if found.shortcuts:
         raise typer.Exit(SsvidError.exit_code)

@@ -31,9 +31,11 @@ from ssvid.environment import package_version
 from ssvid.errors import DataError, SsvidError
 from ssvid.plugins import load_task
 from ssvid.training.build import all_options, build_task, check_batch, compiled, make_fabric, make_optimizer
+from ssvid.training.diagnosis import diagnose
 from ssvid.training.interrupts import Interrupts
 from ssvid.training.meter import Meter, Spread
 from ssvid.training.run import Run
+from ssvid.training.run_facts import accuracy, measure
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask, usable
 from ssvid.training.visualize import draw
@@ -74,9 +76,24 @@ def pretrain(
     videos = run.masked(videos)
     fit(task, videos, config, run, fabric, report if fabric.is_global_zero else lambda line: None)
     if fabric.is_global_zero:
-        Run(config.out).export(task.backbone, make_card(task, config, videos))
+        card = make_card(task, config, videos)
+        run.export(task.backbone, card)
+        run.export_card({**card, "diagnosis": explain(run, task, videos, index)})
     fabric.barrier()
     return Run(config.out)
+
+
+def explain(run: Run, task: PretextTask, videos: Sequence[VideoRecord], index: Index) -> list[str]:
+    """Where a finished run stays at chance and what to try, as sentences; none where it answers held-out videos above chance.
+
+    Held-out videos are asked where the index has a test split that was not trained on: up to 64, each once.
+    """
+    config = run.config
+    trained = {video.path for video in videos}
+    unseen = [video for video in index.videos("test") if video.path not in trained]
+    held_out = accuracy(task, run.masked(unseen), worker_count(config))
+    facts = measure(run, task, videos, held_out, workers=worker_count(config))
+    return diagnose(facts) if facts else []
 
 
 def mask_overlays(run: Run, videos: Sequence[VideoRecord], report: Report) -> None:

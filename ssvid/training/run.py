@@ -156,7 +156,11 @@ class Run:
     def export(self, backbone: Backbone, card: dict[str, Any]) -> None:
         """Write the backbone's weights and their card."""
         save_weights(self.path / EXPORTED, dict(backbone.state_dict()))
-        write_json(self.path / "card.json", card)
+        self.export_card(card)
+
+    def export_card(self, card: Mapping[str, Any]) -> None:
+        """Write the card alone."""
+        write_json(self.path / "card.json", dict(card))
 
     def load(self) -> Backbone:
         """The backbone this run exported, with its weights, in eval mode.
