@@ -7,7 +7,7 @@ A task gets every general check, except the controls it may legitimately solve (
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,11 +92,7 @@ def audit(
         overlay=_overlay(held_out),
         progress=progress,
     )
-    checks = []
-    for number, name in enumerate(names):
-        progress("auditing", number, len(names))
-        checks.append(auditor.check(name))
-    progress("auditing", len(names), len(names))
+    checks = list(_run_checks(auditor, names, progress))
     return Audit(
         run=str(run.path),
         task=run.config.task,
@@ -154,6 +150,13 @@ def _held_out(task: PretextTask, sources: Sequence[str], count: int) -> list[Vid
     """Up to `count` usable videos of the test split, or of all videos where there is no split."""
     index = open_data(list(sources))
     return select_videos(task, index.videos("test") or index.videos(), count, ", ".join(sources))
+
+
+def _run_checks(auditor: Auditor, names: Sequence[str], progress: Progress) -> Iterator[Check]:
+    for number, name in enumerate(names):
+        progress("auditing", number, len(names))
+        yield auditor.check(name)
+    progress("auditing", len(names), len(names))
 
 
 def _diagnosis(run: Run, task: PretextTask, auditor: Auditor, checks: Sequence[Check], workers: int) -> list[str]:

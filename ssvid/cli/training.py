@@ -66,9 +66,7 @@ def pretrain(
 
     with console.training(chosen.steps, load_task(chosen.task).chance) as progress:
         run = run_it(chosen, resume=resume is not None, overwrite=overwrite, report=progress)
-    for sentence in run.card.get("diagnosis", []):
-        console.log(sentence)
-    console.LOG.print(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)", soft_wrap=True)
+    _tell(run.card["diagnosis"], f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)")
 
 
 @app.command()
@@ -98,9 +96,7 @@ def audit(
     else:
         console.show_table(f"audit of {run}", HEADER, rows(found))
     result = f"shortcuts: {', '.join(found.shortcuts)}" if found.shortcuts else "no shortcut found"
-    for sentence in found.diagnosis:
-        console.log(sentence)
-    console.LOG.print(f"{result}; see {run / 'audit' / 'audit.md'}", soft_wrap=True)
+    _tell(found.diagnosis, f"{result}; see {run / 'audit' / 'audit.md'}")
     if found.shortcuts:
         raise typer.Exit(SsvidError.exit_code)
 
@@ -147,3 +143,9 @@ def survey(
     if out is not None:
         write(table, facts, out)
     show(table, as_json)
+
+
+def _tell(diagnosis: list[str], end: str) -> None:
+    """What keeps a run at chance, a line a sentence, and how the command ended."""
+    for line in (*diagnosis, end):
+        console.log(line)
