@@ -31,6 +31,8 @@ class PretrainConfig:
     warmup: share of the steps with rising rate. clip_grad: largest gradient norm, 0 for none.
     optimizer: one of OPTIMIZERS. precision: as Fabric names it, one of PRECISIONS. workers: decoding processes a device, -1 chooses.
     split: which rows of the index to train on; "auto" takes train where there is one, else all.
+    overlays: keep, or mask: what all videos have burned in alike (clocks, progress bars, marks; ssvid.data.overlays) is looked for before
+        the first step, which decodes 16 frames of 32 videos, and masked from then on, in tests of the run too.
     options: of the task. backbone_options: of the backbone. init: weights to start the backbone from: a name, a run folder or a file.
     log: extra loggers, of tensorboard and wandb.
     """
@@ -48,6 +50,7 @@ class PretrainConfig:
     clip_grad: float = 1.0
     seed: int = 0
     split: str = "auto"
+    overlays: str = "keep"
     workers: int = -1
     devices: int = 1
     nodes: int = 1
@@ -210,6 +213,8 @@ def _checked(config: PretrainConfig) -> PretrainConfig:
         raise ConfigError(
             f"batch {config.batch} is the number of videos over all devices; make it a multiple of {world}"
         )
+    if config.overlays not in ("keep", "mask"):
+        raise ConfigError(f"overlays={config.overlays!r} is not one of keep, mask")
     if not 0 <= config.warmup < 1:
         raise ConfigError(f"warmup is a share of the steps, 0 to 1, not {config.warmup}")
     return config

@@ -307,7 +307,7 @@ def test_chance_includes_what_the_speed_of_a_cue_adds(threshold, held_out):
 def test_a_task_gets_the_general_checks_and_those_it_declares():
     names, exempt = select_checks(Coin())
     assert exempt == {}
-    assert names == ["pan", "fade", "bars", "noise", "codec", "blank", "recode", "frame_rate", "padding"]
+    assert names == ["pan", "fade", "bars", "overlay", "noise", "codec", "blank", "recode", "frame_rate", "padding"]
     task = Coin()
     task.controls, task.exempt_controls = ("blocks",), {"pan": "a pan has an honest answer"}
     names, exempt = select_checks(task)
@@ -346,7 +346,7 @@ def test_the_command_writes_a_report_and_names_the_shortcuts(tmp_path, world_ind
     for right, code in ((1.0, 1), (0.5, 0)):
         out = tmp_path / f"run{right}"
         words = ["--data", str(world_index.path), "--backbone", "tests/toy.py:toy", "-o", str(out)]
-        settings = ["steps=1", "batch=2", "workers=0", f"right={right}"]
+        settings = ["steps=1", "batch=16", "workers=0", f"right={right}"]
         assert called(monkeypatch, capsys, "pretrain", str(tmp_path / "cheat.py"), *settings, *words)[0] == 0
         words = ["--videos", "24", "--other", str(world_index.path), "--json"]
         found, printed, log = called(monkeypatch, capsys, "audit", str(out), *words)
@@ -363,7 +363,9 @@ def test_the_command_writes_a_report_and_names_the_shortcuts(tmp_path, world_ind
         assert all(f"| {name} |" in text for name in checks)
         assert (out / "audit" / "audit.png").stat().st_size > 10_000
         assert (out / "audit" / "videos.png").stat().st_size > 10_000
+        assert report["diagnosis"][0].startswith("Ends at the audit" if code else "At chance on its training videos")
         if code:
+            assert any(line.startswith("codec: it reads the encoder") for line in report["diagnosis"])
             assert "shortcuts: fade, bars, noise, codec, blank" in log
             assert "Shortcuts: fade, bars, noise, codec, blank" in text
             assert "blank" in report["shortcuts"]

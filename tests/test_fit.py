@@ -125,19 +125,11 @@ def test_killed_and_resumed_with_other_workers_is_bit_for_bit_the_same(whole, wo
     assert losses(whole) == losses(out)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_signal_saves_and_the_run_goes_on(name, world_index, tmp_path):
-    out = tmp_path / "run"
-    # more steps than there is time for: a run that ends by itself before the signal comes would prove nothing
-    process = subprocess.Popen(
-        command(world_index, out, steps=100_000, save_every=100_000),
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def interrupted(words: list[str], name: str, at: int) -> str:
+    """What a run says after the signal `name`, which it gets when it has logged step `at`."""
+    process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    while not process.stderr.readline().startswith("step 2/"):
+    while not process.stderr.readline().startswith(f"step {at}/"):
         assert process.poll() is None
     process.send_signal(getattr(signal, name))
     try:
@@ -145,13 +137,25 @@ def test_a_signal_saves_and_the_run_goes_on(name, world_index, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130, rest
+    return rest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_saves_and_the_run_goes_on(name, world_index, tmp_path):
+    out = tmp_path / "run"
+    # more steps than there is time for: a run that ends by itself before the signal comes would prove nothing
+    rest = interrupted(command(world_index, out, steps=100_000, save_every=100_000), name, at=2)
     assert "--resume" in rest
     step = torch.load(out / "checkpoints" / "last.pt", weights_only=True)["step"]
     assert step >= 2
     with (out / "metrics.jsonl").open("a") as file:  # as a kill after the checkpoint would leave it
         file.write(json.dumps({"step": step + 1, "loss": 9.0}) + '\n{"step": 3')
-    loop.pretrain(replace(Run(out).config, steps=step + 10), resume=True)
-    assert [line["step"] for line in Run(out).metrics()] == list(range(1, step + 11))  # no step lost, none twice
+    interrupted([sys.executable, "-m", "ssvid", "pretrain", "--resume", str(out)], name, at=step + 5)
+    last = torch.load(out / "checkpoints" / "last.pt", weights_only=True)["step"]
+    assert last >= step + 5
+    assert [line["step"] for line in Run(out).metrics()] == list(range(1, last + 1))  # no step lost, none twice
+    assert Run(out).metrics()[step]["loss"] < 9.0
 
 
 @pytest.mark.ddp

@@ -7,7 +7,7 @@ A task gets every general check, except the controls it may legitimately solve (
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,11 +17,15 @@ from ssvid.audit.controls import CONTROLS
 from ssvid.audit.reencodings import REENCODINGS
 from ssvid.compute import resolve_device
 from ssvid.data.index import VideoRecord
+from ssvid.data.overlays import Overlay, find_overlay
 from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out
-from ssvid.errors import ConfigError, DataError
+from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.progress import Progress, silent
+from ssvid.training.diagnosis import diagnose
+from ssvid.training.fit import training_videos
 from ssvid.training.run import Run
+from ssvid.training.run_facts import measure
 from ssvid.training.task import CaptionedFrames, PretextTask, usable
 from ssvid.training.validate import trained_task
 
@@ -33,7 +37,7 @@ class Audit:
     """The result of an audit.
 
     data: where the held-out videos came from. held_out, other: accuracy on the held-out and on the other videos. samples: frames of the
-    videos of every check, with captions.
+    videos of every check, with captions. diagnosis: where the run stays at chance or ends, and what to try, as sentences.
     """
 
     run: str
@@ -45,6 +49,7 @@ class Audit:
     other: Accuracy | None
     other_data: str | None
     checks: list[Check]
+    diagnosis: list[str]
     samples: list[CaptionedFrames] = field(repr=False)
 
     @property
@@ -77,20 +82,18 @@ def audit(
     task = trained_task(run, hardware)
     names, exempt = select_checks(task)
     sources = list(data or run.config.data)
+    asked = _held_out(task, sources, videos, "auto" if data else run.config.split)
     auditor = Auditor(
         task,
-        _held_out(task, sources, videos, "auto" if data else run.config.split),
+        run.masked(asked),
         videos,
         alpha=alpha_per_comparison(names),
         workers=workers,
         device=hardware,
+        overlay=_overlay(asked),
         progress=progress,
     )
-    checks = []
-    for number, name in enumerate(names):
-        progress("auditing", number, len(names))
-        checks.append(auditor.check(name))
-    progress("auditing", len(names), len(names))
+    checks = list(_run_checks(auditor, names, progress))
     return Audit(
         run=str(run.path),
         task=run.config.task,
@@ -98,8 +101,9 @@ def audit(
         step=int((run.checkpoint() or {}).get("step", 0)),
         data=sources,
         held_out=auditor.held_out_accuracy,
-        other=None if other is None else auditor.accuracy(_held_out(task, [other], videos)),
+        other=None if other is None else auditor.accuracy(run.masked(_held_out(task, [other], videos))),
         other_data=other,
+        diagnosis=_diagnosis(run, task, auditor, checks, workers),
         checks=checks + [Check(name, description(name), SKIPPED, reason) for name, reason in exempt.items()],
         samples=auditor.samples,
     )
@@ -151,3 +155,37 @@ def _held_out(task: PretextTask, sources: Sequence[str], count: int, trained: st
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
     return select_videos(task, videos, count, where)
+
+
+def _run_checks(auditor: Auditor, names: Sequence[str], progress: Progress) -> Iterator[Check]:
+    for number, name in enumerate(names):
+        progress("auditing", number, len(names))
+        yield auditor.check(name)
+    progress("auditing", len(names), len(names))
+
+
+def _diagnosis(run: Run, task: PretextTask, auditor: Auditor, checks: Sequence[Check], workers: int) -> list[str]:
+    """Where the run stays at chance or ends, from its log, its training videos as far as they are still there, and the checks."""
+    try:
+        videos, _ = training_videos(task, open_data(run.config.data), run.config.split)
+    except SsvidError:
+        videos = []
+    held_out = auditor.held_out_accuracy
+    facts = measure(
+        run,
+        task,
+        run.masked(videos),
+        (held_out.accuracy, held_out.n),
+        workers=workers,
+        shortcuts=[check.name for check in checks if check.is_shortcut],
+        padding=next((check.reason for check in checks if check.name == PADDING), ""),
+    )
+    return diagnose(facts) if facts else []
+
+
+def _overlay(held_out: Sequence[VideoRecord]) -> Overlay | None:
+    """What all held-out videos have burned in; None too where they are too few to tell."""
+    try:
+        return find_overlay(held_out)
+    except DataError:
+        return None

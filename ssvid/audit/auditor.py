@@ -10,22 +10,26 @@ reverse: networks without any training were right on 88 % of one direction and o
 learnt no shortcut. A shortcut needs a network that reads the cue and data that contain it. Accuracy above chance in one direction is
 therefore called a shortcut only where the cue runs in that direction in the held-out videos too. Elsewhere it is called biased: the bias
 does no harm on these videos, but may on others.
+
+A clock or a progress bar also moves, and a task that sees motion may answer what it honestly sees. It is a shortcut where the held-out
+videos have one, all of them alike (ssvid.data.overlays); the control then shows that one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from ssvid.audit.confidence_interval import confidence_interval
-from ssvid.audit.controls import CONTROLS, Control, control_spec, make_videos
+from ssvid.audit.controls import CONTROLS, OVERLAY, Control, control_spec, make_videos
 from ssvid.audit.padding_check import guess_from_padding, padding_histogram
 from ssvid.audit.reencodings import REENCODINGS, make_reencodings
 from ssvid.data.index import VideoRecord
-from ssvid.data.loader import read_square
+from ssvid.data.loader import hidden_square, read_square
+from ssvid.data.overlays import Overlay, hide
 from ssvid.errors import DataError
 from ssvid.progress import Progress, counter, silent
 from ssvid.training.task import CaptionedFrames, PretextTask
@@ -92,7 +96,8 @@ class Auditor:
     """Runs the checks on one task.
 
     task: in eval mode, on `device`. held_out: videos it was not trained on. count: videos made for each control. workers: decoding
-    processes. alpha: probability of error of one comparison with chance.
+    processes. alpha: probability of error of one comparison with chance. overlay: what all held-out videos have burned in, if anything.
+    Where the held-out videos are masked, so are the videos of every check.
     Raises DataError where no control video can be made for the task, and where the task returns no accuracy.
     """
 
@@ -105,12 +110,14 @@ class Auditor:
         alpha: float,
         workers: int = 0,
         device: torch.device | None = None,
+        overlay: Overlay | None = None,
         progress: Progress = silent,
     ) -> None:
-        self.task, self.held_out, self.count = task, held_out, count
+        self.task, self.held_out, self.count, self.overlay = task, held_out, count, overlay
         self.alpha, self.workers, self.progress = alpha, workers, progress
         self.device = device or torch.device("cpu")
-        self.spec = control_spec(task, held_out)
+        moving = overlay.mask if overlay is not None and overlay.changes else None
+        self.spec = control_spec(task, [replace(video, hidden=None) for video in held_out], moving)
         self.samples: list[CaptionedFrames] = []
         self.held_out_accuracy = self.accuracy(held_out)
 
@@ -124,6 +131,8 @@ class Auditor:
         """Accuracy on videos that hold no legitimate answer."""
         control = CONTROLS[name]
         made = make_videos(name, self.spec, self.count, counter(self.progress, f"making videos: {name}", self.count))
+        if self.held_out[0].hidden is not None:  # a control is the square that a task sees of a video
+            made = hide(made, hidden_square(self.held_out[0], self.spec.size))
         self._keep_samples(name, made)
         values, null, labels = self.per_video(made)
         null = null + self.gain_from_speed(control, made)
@@ -133,6 +142,8 @@ class Auditor:
             for side in control.sides
             if (labels == side).any()
         }
+        if name == OVERLAY:
+            return self._overlay(score, sides)
         if score.above_chance:
             return Check(name, control.description, SHORTCUT, "", score, sides)
         for side, found in sides.items():
@@ -140,6 +151,23 @@ class Auditor:
                 return self._one_sided(name, side, score, sides)
         reason = "guessing is always right here" if score.chance >= 1 else ""
         return Check(name, control.description, CHANCE, reason, score, sides)
+
+    def _overlay(self, score: Accuracy, sides: dict[str, Accuracy]) -> Check:
+        """The verdict on overlays: a shortcut where they are read as they run in the held-out videos."""
+        shows, forward = CONTROLS[OVERLAY].description, CONTROLS[OVERLAY].sides[0]
+        if not any(found.above_chance for found in (score, *sides.values())):
+            reason = "guessing is always right here" if score.chance >= 1 else ""
+            return Check(OVERLAY, shows, CHANCE, reason, score, sides)
+        if self.spec.overlay is None or self.overlay is None:
+            return Check(
+                OVERLAY, shows, BIASED, "the held-out videos have no overlay in common that changes", score, sides
+            )
+        reason = f"the held-out videos have one ({self.overlay.describe()})"
+        if not (score.above_chance or sides[forward].above_chance):
+            return Check(OVERLAY, shows, BIASED, f"{reason}, which runs the other way", score, sides)
+        without = self.accuracy(hide(self.held_out, self.overlay.mask))
+        reason += f"; with it masked, {without.accuracy:.0%} are right; pretrain again with overlays=mask"
+        return Check(OVERLAY, shows, SHORTCUT, reason, score, sides)
 
     def _one_sided(self, name: str, side: str, score: Accuracy, sides: dict[str, Accuracy]) -> Check:
         """The verdict where one direction of a cue is above chance: a shortcut if the held-out videos run in that direction too."""

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ssvid.audit import overlay_control
+from ssvid.audit.overlay_control import draw_overlay, paste_overlay
 from ssvid.audit.trends import border_growth, brightening, expansion
 from ssvid.data.color import lab_to_rgb
 from ssvid.data.index import VideoRecord
@@ -30,11 +32,13 @@ from ssvid.video.info import VideoInfo
 from ssvid.video.shots import Shots
 from ssvid.video.writer import write_video
 
-RECIPES = zlib.crc32(Path(__file__).read_bytes())  # part of the cache key: after a change here the videos are made anew
+# part of the cache key: after a change of a recipe the videos are made anew
+RECIPES = zlib.crc32(Path(__file__).read_bytes() + Path(overlay_control.__file__).read_bytes())
 MARGIN = 12  # frames more than the task needs, so that no clip begins at frame 0, which is a key frame
 MOTION = 10.0  # grey levels a frame, noted in every record: a task with min_motion would refuse still videos
 
 Array = np.ndarray
+OVERLAY = "overlay"
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,14 @@ class ControlSpec:
     """What control videos must be to suit a task.
 
     frames: number of frames, played at `fps`. size: side in px. stills: videos of the data, whose middle frames are the still pictures.
+    overlay: bool (h,w), where all of them have an overlay that changes, over the whole picture; None where they have none.
     """
 
     frames: int
     fps: float
     size: int
     stills: Sequence[VideoRecord] = ()
+    overlay: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,11 @@ def codec(rng: np.random.Generator, direction: int, still: Array, T: int, S: int
     return result
 
 
+def overlay(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
+    """A still picture with new sensor noise in every frame, under a drawn clock or progress bar that runs forward (+1) or backward."""
+    return draw_overlay(codec(rng, direction, still, T, S), rng, direction, _speed(rng, FADE_OCTAVES))
+
+
 def blank(rng: np.random.Generator, direction: int, still: Array, T: int, S: int) -> Array:
     """One colour in all pixels of all frames."""
     return np.broadcast_to(rng.uniform(0, 255, 3), (T, S, S, 3))
@@ -162,6 +173,12 @@ CONTROLS: dict[str, Control] = {
         FADE_OCTAVES,
         border_growth,
     ),
+    OVERLAY: Control(
+        "a still picture under a clock or progress bar, that of the held-out videos where they have one",
+        overlay,
+        ("running forward", "running backward"),
+        FADE_OCTAVES,
+    ),
     "noise": Control("frames of independent noise", noise),
     "codec": Control(
         "a still picture with new noise in every frame, compressed hard",
@@ -176,10 +193,11 @@ CONTROLS: dict[str, Control] = {
 }
 
 
-def control_spec(task: PretextTask, videos: Sequence[VideoRecord]) -> ControlSpec:
+def control_spec(task: PretextTask, videos: Sequence[VideoRecord], overlay: Array | None = None) -> ControlSpec:
     """Rate, length and size of control videos that the task can use.
 
     videos: of the data; the controls play at their median rate, or faster where the task needs it, and take still pictures from them.
+    overlay: where they all have one, as in `ControlSpec`.
     Raises DataError where no length up to 40 times the window of the task suits it.
     """
     fps = max(float(np.median([video.info.fps for video in videos])), task.fps or 0.0)
@@ -188,7 +206,7 @@ def control_spec(task: PretextTask, videos: Sequence[VideoRecord]) -> ControlSpe
     for frames in np.unique(np.round(least * 1.25 ** np.arange(17)).astype(int)).tolist():
         reason = task.why_unusable(_record(0, "", ControlSpec(frames, fps, 16)))
         if reason is None:
-            return ControlSpec(frames + MARGIN, fps, 2 * round(task.augment.decode_size / 2), videos)
+            return ControlSpec(frames + MARGIN, fps, 2 * round(task.augment.decode_size / 2), videos, overlay)
     raise DataError(f"no control video can be made for {type(task).__name__}: {reason}")
 
 
@@ -205,17 +223,34 @@ def make_videos(
         side = number % len(control.sides) if control.sides else 0
         still = spec.stills[number // 2 % len(spec.stills)] if spec.stills and number // 2 % 2 else None
         origin = (still.path, still.info.frames) if still else None
-        key = json.dumps([RECIPES, name, spec.frames, spec.fps, spec.size, number, origin])
+        key = json.dumps(
+            [RECIPES, name, spec.frames, spec.fps, spec.size, number, origin, *_overlay_key(name, spec, number)]
+        )
         path = cache_folder() / "controls" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.mp4"
         if not path.exists():
-            rng = np.random.default_rng([zlib.crc32(name.encode()), number])
-            T, S = spec.frames, spec.size
-            picture = _texture(rng, 2 * S) if still is None else _middle_frame(still, 2 * S)
-            frames = np.broadcast_to(control.frames(rng, -1 if side else 1, picture, T, S), (T, S, S, 3))
+            frames = _frames(name, spec, number, -1 if side else 1, still)
             write_frames(path, (frames + 0.5).clip(0, 255).astype(np.uint8), spec.fps, **control.encoding)
         records.append(_record(number, str(path), spec, control.sides[side] if control.sides else None))
         advance()
     return records
+
+
+def _frames(name: str, spec: ControlSpec, number: int, direction: int, still: VideoRecord | None) -> Array:
+    """The frames (T,S,S,3) of one video of a control."""
+    rng = np.random.default_rng([zlib.crc32(name.encode()), number])
+    T, S = spec.frames, spec.size
+    picture = _texture(rng, 2 * S) if still is None else _middle_frame(still, 2 * S)
+    if name == OVERLAY and spec.overlay is not None:
+        source = spec.stills[number // 2 % len(spec.stills)]
+        return paste_overlay(codec(rng, direction, picture, T, S), direction, source, spec.overlay, spec.fps)
+    return np.broadcast_to(CONTROLS[name].frames(rng, direction, picture, T, S), (T, S, S, 3))
+
+
+def _overlay_key(name: str, spec: ControlSpec, number: int) -> list[str]:
+    """What tells videos with an overlay of the data from others; nothing where none is shown."""
+    if name != OVERLAY or spec.overlay is None:
+        return []
+    return [hashlib.sha256(spec.overlay.tobytes()).hexdigest(), spec.stills[number // 2 % len(spec.stills)].path]
 
 
 def write_frames(path: Path, frames: Array, fps: float, **encoding: str | int) -> None:

@@ -71,6 +71,7 @@ def markdown(audit: Audit) -> str:
         ),
         *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows(audit)),
         "",
+        *(["## What to try", "", *(f"- {sentence}" for sentence in audit.diagnosis), ""] if audit.diagnosis else []),
         VERDICTS,
         "",
         "![accuracy on every check](audit.png)",

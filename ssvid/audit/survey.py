@@ -144,7 +144,7 @@ def run_one(config: PretrainConfig, labelled: str) -> dict[str, Any]:
         run.path / "held_out.json",
         lambda: {
             "trained": validate(run, tested, 0),
-            "untrained": evaluate(untrained_task(config), tested, 0),
+            "untrained": evaluate(untrained_task(config), run.masked(tested), 0),
         },
     )
     report = audit_report(run)

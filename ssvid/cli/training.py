@@ -77,7 +77,7 @@ def _pretrain(config: PretrainConfig, resume: bool, overwrite: bool) -> None:
     config = resumed_config(config) if resume else config
     with console.training(config.steps, load_task(config.task).chance) as progress:
         run = run_it(config, resume=resume, overwrite=overwrite, report=progress)
-    console.log(f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)")
+    _tell(run.card["diagnosis"], f"done: {run.path}  (next: ssvid transfer {run.path} --data LABELLED_VIDEOS)")
 
 
 @app.command()
@@ -107,7 +107,7 @@ def audit(
     else:
         console.show_table(f"audit of {run}", HEADER, rows(found))
     result = f"shortcuts: {', '.join(found.shortcuts)}" if found.shortcuts else "no shortcut found"
-    console.log(f"{result}; see {run / 'audit' / 'audit.md'}")
+    _tell(found.diagnosis, f"{result}; see {run / 'audit' / 'audit.md'}")
     if found.shortcuts:
         raise typer.Exit(SsvidError.exit_code)
 
@@ -154,3 +154,9 @@ def survey(
     if out is not None:
         write(table, facts, out)
     show(table, as_json)
+
+
+def _tell(diagnosis: list[str], end: str) -> None:
+    """What keeps a run at chance, a line a sentence, and how the command ended."""
+    for line in (*diagnosis, end):
+        console.log(line)

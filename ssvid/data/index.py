@@ -14,7 +14,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ class VideoRecord:
     """One usable video of an index.
 
     info describes the original file; `source` is what to decode, the training copy where there is one: the copy has the same frames
-    at the same times, only smaller and quicker to seek in.
+    at the same times, only smaller and quicker to seek in. hidden: part of the picture that is masked wherever the video is read, bool
+    (h,w), a grid over the whole picture as shown; None shows all.
     """
 
     id: int
@@ -68,6 +69,7 @@ class VideoRecord:
     split: str | None = None
     group: str | None = None
     copy: VideoInfo | None = None
+    hidden: np.ndarray | None = field(default=None, compare=False)
 
     @property
     def path(self) -> str:

@@ -22,6 +22,7 @@ from ssvid.errors import VideoError
 from ssvid.video.reader import Video
 
 WORKER_LIMIT = 300.0  # seconds without a batch after which a worker counts as hung
+GREY = 128  # what stands in place of a masked part of the picture
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,39 @@ class Batch:
 def read_square(video: VideoRecord, indices: np.ndarray, side: int, offset: float = 0.5) -> np.ndarray:
     """Frames (V,T,side,side,3) uint8: black bars cut off, short side resized to `side` while decoding, one square cut out.
 
+    What the record hides is one grey in all frames, in training and in tests alike.
     indices: int (V,T) of the video's frames, read in one go. offset: where the square lies along the long side, 0..1.
     """
     source = video.source
+    (height, width), (y, x) = _square(video, side, offset)
+    frames = Video(source.path, source).frames(indices.ravel(), (height, width))
+    square = frames[:, y : y + side, x : x + side].reshape(*indices.shape, side, side, 3)
+    if video.hidden is None:
+        return square
+    return np.where(hidden_square(video, side, offset)[..., None], np.uint8(GREY), square)
+
+
+def hidden_square(video: VideoRecord, side: int, offset: float = 0.5) -> np.ndarray:
+    """Which pixels (side,side) of the square of `read_square` are masked. Only for a record that hides something."""
+    assert video.hidden is not None
+    (height, width), (y, x) = _square(video, side, offset)
+    rows, columns = np.arange(y, y + side) + 0.5, np.arange(x, x + side) + 0.5
+    h, w = video.hidden.shape
+    result: np.ndarray = video.hidden[np.ix_((rows * h / height).astype(int), (columns * w / width).astype(int))]
+    return result
+
+
+def _square(video: VideoRecord, side: int, offset: float) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width at which the whole picture is decoded, and the top left corner of the square in it."""
     top, bottom, left, right = video.shots.bars
     across, down = video.info.width - left - right, video.info.height - top - bottom
     scale = side / min(across, down)
     height, width = (
         max(side, 2 * round(length * scale / 2)) for length in (video.info.height, video.info.width)
     )  # even: scales faster
-    frames = Video(source.path, source).frames(indices.ravel(), (height, width))
     y = round(top * scale + offset * (down * scale - side))
     x = round(left * scale + offset * (across * scale - side))
-    y, x = min(max(y, 0), height - side), min(max(x, 0), width - side)
-    return frames[:, y : y + side, x : x + side].reshape(*indices.shape, side, side, 3)
+    return (height, width), (min(max(y, 0), height - side), min(max(x, 0), width - side))
 
 
 class ClipReader(Dataset[Any]):

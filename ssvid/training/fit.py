@@ -27,16 +27,19 @@ from torch import nn
 from ssvid.config import PretrainConfig
 from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.loader import Batch, load
+from ssvid.data.overlays import find_overlay
 from ssvid.data.scanning import open_data
-from ssvid.data.splits import training_part
+from ssvid.data.splits import held_out_split, training_part
 from ssvid.environment import package_version
 from ssvid.errors import DataError, SsvidError
 from ssvid.plugins import load_task
 from ssvid.training.build import all_options, build_task, check_batch, compiled, make_fabric, make_optimizer
+from ssvid.training.diagnosis import diagnose
 from ssvid.training.interrupts import Interrupts
 from ssvid.training.meter import Meter, Spread
 from ssvid.training.resuming import check_data, data_mark, resumed_config
 from ssvid.training.run import Run
+from ssvid.training.run_facts import accuracy, measure
 from ssvid.training.run_lock import locked
 from ssvid.training.run_paths import absolute
 from ssvid.training.sampler import PlanSampler
@@ -77,13 +80,41 @@ def pretrain(
                 logger.warning("%s", note)
             run = Run(config.out) if resume else Run.create(config, overwrite)
             report({"videos": len(videos), **{f"left out: {reason}": count for reason, count in left_out.items()}})
+            if config.overlays == "mask" and not resume:
+                mask_overlays(run, videos, report)
         fabric.barrier()
-        report = report if fabric.is_global_zero else lambda line: None
-        fit(task, videos, config, run or Run(config.out), fabric, report)
+        run = run or Run(config.out)
+        videos = run.masked(videos)
+        fit(task, videos, config, run, fabric, report if fabric.is_global_zero else lambda line: None)
         if fabric.is_global_zero:
-            Run(config.out).export(task.backbone, make_card(task, config, videos))
+            card = make_card(task, config, videos)
+            run.export(task.backbone, card)
+            run.export_card({**card, "diagnosis": explain(run, task, videos, index)})
     fabric.barrier()
     return Run(config.out)
+
+
+def explain(run: Run, task: PretextTask, videos: Sequence[VideoRecord], index: Index) -> list[str]:
+    """Where a finished run stays at chance and what to try, as sentences; none where it answers held-out videos above chance.
+
+    Held-out videos are asked where the index has any that were not trained on: up to 64, each once.
+    """
+    config = run.config
+    trained = {video.path for video in videos}
+    known = index.videos()
+    split = held_out_split(known)
+    unseen = [video for video in known if split and video.split == split and video.path not in trained]
+    held_out = accuracy(task, run.masked(unseen), worker_count(config))
+    facts = measure(run, task, videos, held_out, workers=worker_count(config))
+    return diagnose(facts) if facts else []
+
+
+def mask_overlays(run: Run, videos: Sequence[VideoRecord], report: Report) -> None:
+    """Look for overlays in the videos of a new run, and note in its folder where they are to be masked."""
+    found = find_overlay(videos)
+    report({f"overlays masked{': ' + found.describe() if found else ''}": float(found is not None)})
+    if found is not None:
+        run.keep_mask(found.mask)
 
 
 def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[VideoRecord], dict[str, int]]:

@@ -1,6 +1,7 @@
 """The run folder: what a run was, what it measured, where it stands, and the backbone it leaves behind.
 
     config.yaml  command.txt  env.json  metrics.jsonl  checkpoints/last.pt  pictures/STEP.png  backbone.safetensors  card.json
+    overlays.png, where overlays were found and masked
 
 Written atomically and without pickle: tensors, numbers and strings only.
 """
@@ -12,16 +13,20 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ssvid.config import PretrainConfig, load_config, to_yaml
+from ssvid.data.index import VideoRecord
+from ssvid.data.overlays import hide
 from ssvid.environment import environment, package_version
 from ssvid.errors import ConfigError, DataError
 from ssvid.files import atomic, read_json, write_json, write_text, writing
@@ -30,11 +35,13 @@ from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.weights import EXPORTED, load_weights
 
+MASK = "overlays.png"
 # what a run and its examination leave in the folder, and a run that replaces it takes away
 MADE = (
     "checkpoints",
     "pictures",
     "audit",
+    MASK,
     "metrics.jsonl",
     EXPORTED,
     "card.json",
@@ -148,10 +155,27 @@ class Run:
                 "(env.json there names its commit), or pretrain again with --overwrite"
             ) from error
 
+    def keep_mask(self, mask: np.ndarray) -> None:
+        """Write where the run's videos are masked, bool (h,w) over the whole picture, as a black and white picture."""
+        with atomic(self.path / MASK) as temporary:
+            Image.fromarray(mask.astype(np.uint8) * 255).save(temporary)
+
+    def masked(self, videos: Sequence[VideoRecord]) -> list[VideoRecord]:
+        """The videos as this run sees them: with what it masked masked, whatever they are."""
+        path = self.path / MASK
+        if not path.exists():
+            return list(videos)
+        with Image.open(path) as picture:
+            return hide(videos, np.asarray(picture) > 127)
+
     def export(self, backbone: Backbone, card: dict[str, Any]) -> None:
         """Write the backbone's weights and their card."""
         save_weights(self.path / EXPORTED, dict(backbone.state_dict()))
-        write_json(self.path / "card.json", card)
+        self.export_card(card)
+
+    def export_card(self, card: Mapping[str, Any]) -> None:
+        """Write the card alone."""
+        write_json(self.path / "card.json", dict(card))
 
     def load(self) -> Backbone:
         """The backbone this run exported, with its weights, in eval mode.

@@ -18,11 +18,12 @@ from ssvid.zoo.backbone import to_device
 
 
 def validate(run: Run, videos: Sequence[VideoRecord], workers: int = 1) -> dict[str, tuple[float, float]]:
-    """(mean, standard error over videos) of every metric of the run's task, with its deterministic test samples.
+    """(mean, standard error over videos) of every metric of the run's task, with its deterministic test samples,
+    on the videos masked as in training.
 
     videos: those the task cannot use are passed over. Raises DataError as `trained_task` does.
     """
-    return evaluate(trained_task(run), videos, workers)
+    return evaluate(trained_task(run), run.masked(videos), workers)
 
 
 def trained_task(run: Run, device: torch.device | None = None) -> PretextTask:
