@@ -9,16 +9,18 @@ k best places holds none of the k best.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from ssvid.compute import thread_pool
 from ssvid.ops.affinity import Neighbourhood, is_near
+
+Result = TypeVar("Result")
 
 TILE = 8  # cells along a side of the queries taken together: measured best, of 4 to 32
 
@@ -48,8 +50,11 @@ def largest_affinities(
     neighbourhood: Neighbourhood = "disc",
     ties: bool = False,
     total: bool = False,
-) -> Iterator[Largest]:
-    """The `topk` largest dot products of every cell (h,w,D) with the cells of other frames, each (h,w,D), tile by tile; in fp32.
+    then: Callable[[Largest], Result],
+) -> Iterator[Result]:
+    """The `topk` largest dot products of every cell (h,w,D) with the cells of other frames, each (h,w,D); in fp32.
+
+    They are found tile by tile, and what is made of each tile comes in order. No gradient is kept.
 
     Args:
         query: features of the frame that asks.
@@ -61,6 +66,7 @@ def largest_affinities(
         neighbourhood: "disc", "open_disc" or "square".
         ties: keys count too that are as similar as the last of the `topk`.
         total: work `Largest.total` out; zeros else.
+        then: what to make of a tile, called in the thread that searched it.
     """
     search = partial(
         _strip,
@@ -72,6 +78,7 @@ def largest_affinities(
         neighbourhood=neighbourhood,
         ties=ties,
         total=total,
+        then=then,
     )
     strips = range(0, len(query), TILE)
     if query.device.type != "cpu":
@@ -91,8 +98,9 @@ def _strip(
     radius: float,
     neighbourhood: Neighbourhood,
     total: bool,
+    then: Callable[[Largest], Result],
     **kept: Any,
-) -> list[Largest]:
+) -> list[Result]:
     """What `largest_affinities` yields for the tiles whose first row is `top`; one piece of memory serves them all."""
     h, w, _ = query.shape
     side = 2 * int(radius) + TILE
@@ -109,7 +117,7 @@ def _strip(
             near = is_near(tile.cells(query.device), box.cells(query.device), radius, neighbourhood)
             part = _search(queries, nearby, box, near, room, total=total, **kept)
             found.append(part._replace(keys=part.keys + len(everywhere) * h * w))
-        done.append(_merged(found, tile.flat(w, query.device), **kept))
+        done.append(then(_merged(found, tile.flat(w, query.device), **kept)))
     return done
 
 
