@@ -92,7 +92,7 @@ def dense(features: Tensor, memory: Memory, preset: Preset) -> Tensor:
         logits = (query @ keys.T / preset.temperature).masked_fill_(far, -torch.inf)
         top = logits.topk(preset.topk)
         carried.append(torch.einsum("nk,nkc->nc", top.values.softmax(1), labels[top.indices]))
-    return torch.cat(carried).unflatten(0, (h, w))
+    return torch.cat(carried).view(h, w, -1)
 
 
 def follow(frames: int) -> None:
@@ -115,7 +115,9 @@ def _speed(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     ratio = statistics.median(
         dense["seconds"] / ours["seconds"] for dense, ours in zip(runs["dense"], runs["ours"], strict=True)
     )
-    shown = {side: f"{statistics.median(1 / run['seconds'] for run in done):.2f} frames/s" for side, done in runs.items()}
+    shown = {
+        side: f"{statistics.median(1 / run['seconds'] for run in done):.2f} frames/s" for side, done in runs.items()
+    }
     what = f"propagation within a window against all pairs, {GRID[0]}x{GRID[1]} cells x {DIM}, radius 12, 20 + 1 frames, k = 10"
     return _row(what, shown["dense"], shown["ours"], ratio, FAST, ratio >= FAST)
 
@@ -124,7 +126,8 @@ def _memory(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     took = {side: statistics.median(run["bytes"] for run in done) for side, done in runs.items()}
     ratio = took["ours"] / took["dense"]
     what = "peak memory of that, beside the features that both are given"
-    return _row(what, *(f"{took[side] / 1e6:.0f} MB" for side in runs), ratio, f"at most {MEMORY:.2f}", ratio <= MEMORY)
+    dense, ours = (f"{took[side] / 1e6:.0f} MB" for side in ("dense", "ours"))
+    return _row(what, dense, ours, ratio, f"at most {MEMORY:.2f}", ratio <= MEMORY)
 
 
 def _equality(folder: Path) -> dict[str, Any]:
@@ -142,7 +145,8 @@ def _length(rounds: int) -> dict[str, Any]:
     ]
     ratio = peaks[1] / peaks[0]
     what = f"peak memory of a tracker over {LONG:,} frames against {SHORT}, 96x64 px"
-    return _row(what, *(f"{peak / 1e6:.0f} MB" for peak in peaks), ratio, f"at most {LENGTH}", ratio <= LENGTH)
+    short, long = (f"{peak / 1e6:.0f} MB" for peak in peaks)
+    return _row(what, short, long, ratio, f"at most {LENGTH}", ratio <= LENGTH)
 
 
 def _row(what: str, base: str, ours: str, ratio: float, target: float | str, met: bool) -> dict[str, Any]:

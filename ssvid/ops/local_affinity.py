@@ -196,7 +196,10 @@ def _total(logits: Tensor, near: Tensor | None) -> Tensor:
 
 
 def _top(values: Tensor, topk: int, ties: bool) -> tuple[Tensor, Tensor]:
-    """Values and places of the largest of every row (n,N) -> (n,K); with ties also those like the last of them, -inf in the rows with fewer."""
+    """Values and places of the largest of every row (n,N) -> (n,K).
+
+    ties: also those like the last of them, so that K grows; -inf in the rows with fewer.
+    """
     top = values.topk(min(topk, values.shape[1]))
     if ties:
         last = top.values[:, -1:].clamp(min=torch.finfo(values.dtype).min)

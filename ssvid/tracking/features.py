@@ -69,13 +69,13 @@ class FrameEncoder:
         if grid.work != grid.frame:
             pixels = F.interpolate(pixels, grid.work, mode="bilinear", antialias=True, align_corners=False)
         sides = (max(side, self.backbone.info.min_size) for side in grid.work)
-        down, right = (
-            side + -side % self.multiple - now for side, now in zip(sides, grid.work, strict=True)
-        )
+        down, right = (side + -side % self.multiple - now for side, now in zip(sides, grid.work, strict=True))
         pixels = F.pad(pixels, (0, right, 0, down), mode="replicate")
         maps = self._maps(pixels.unsqueeze(2))[0, :, : grid.cells[0], : grid.cells[1]].permute(1, 2, 0)
         if not maps.isfinite().all():
-            raise DataError(f"{self.name} gives features that are not finite; take weights of an earlier step, or another layer")
+            raise DataError(
+                f"{self.name} gives features that are not finite; take weights of an earlier step, or another layer"
+            )
         return (F.normalize(maps, dim=-1) if normalize else maps).contiguous()
 
     def _maps(self, clip: Tensor) -> Tensor:
@@ -113,7 +113,9 @@ def open_encoder(model: str | os.PathLike[str], layer: str = "", device: str = "
     """
     backbone = open_model(model, seed).backbone
     if broken := next((name for name, tensor in backbone.state_dict().items() if not tensor.isfinite().all()), None):
-        raise DataError(f"{model}: its weights are not finite ({broken}); the training diverged, take an earlier checkpoint")
+        raise DataError(
+            f"{model}: its weights are not finite ({broken}); the training diverged, take an earlier checkpoint"
+        )
     return FrameEncoder(to_device(_finest(backbone), resolve_device(device)), layer)
 
 
@@ -134,7 +136,8 @@ def _find_layer(backbone: Backbone, layer: str) -> nn.Module:
     found = [name for name in named if name == layer or name.endswith(f".{layer}")]
     if not found:
         raise ConfigError(f"{backbone.info.name} has no layer {layer!r}; it has: {_layers(backbone)}")
-    return named[min(found, key=lambda name: name.count("."))]
+    layer_found: nn.Module = named[min(found, key=lambda name: name.count("."))]
+    return layer_found
 
 
 def _layers(backbone: Backbone) -> str:

@@ -54,11 +54,6 @@ class Memory:
         self.kept = [_wide(frame, place, channels) for frame in self.kept]
         self.recent = deque((_wide(frame, place, channels) for frame in self.recent), self.recent.maxlen)
 
-    @property
-    def numbers(self) -> list[int]:
-        """The frames that are remembered, each once, in order."""
-        return sorted({frame.number for frame in (*self.kept, *self.recent)})
-
 
 def _wide(frame: LabelledFrame, place: int, channels: int) -> LabelledFrame:
     before, after = frame.labels[..., :place], frame.labels[..., place:]

@@ -148,6 +148,11 @@ def find_preset(name: str, **changes: Any) -> Preset:
     except TypeError as error:
         known = ", ".join(Preset.__dataclass_fields__)
         raise ConfigError(f"a preset has no such setting ({error}); it has: {known}") from error
-    if preset.recent < 0 or preset.topk < 1 or preset.temperature <= 0 or (preset.radius is not None and preset.radius < 0):
+    if (
+        preset.recent < 0
+        or preset.topk < 1
+        or preset.temperature <= 0
+        or (preset.radius is not None and preset.radius < 0)
+    ):
         raise ConfigError("a preset needs recent >= 0, topk >= 1, temperature > 0 and radius >= 0")
     return preset

@@ -24,8 +24,8 @@ def propagate(features: Tensor, memory: Memory, preset: Preset) -> Tensor:
         everywhere, nearby = [], kept + recent
     if not preset.per_frame:
         return _carry(features, everywhere, nearby, preset)
-    alone = [([frame], []) for frame in everywhere] + [([], [frame]) for frame in nearby]
-    carried = [_carry(features, *one, preset) for one in alone]
+    carried = [_carry(features, [frame], [], preset) for frame in everywhere]
+    carried += [_carry(features, [], [frame], preset) for frame in nearby]
     return torch.stack(carried).mean(0)
 
 
@@ -54,4 +54,4 @@ def _carry(
         then=carry,
     ):
         carried[cells] = found
-    return carried.unflatten(0, (h, w))
+    return carried.view(h, w, -1)

@@ -23,8 +23,8 @@ Point = tuple[float, float]  # x, y in pixels of the frame
 class Prompt:
     """What is known of a frame.
 
-    mask: ids of objects or parts, uint8 (H,W), 0 where none of them is; objects that it leaves out stay as they are tracked. points: x, y of
-    named points.
+    mask: ids of objects or parts, uint8 (H,W), 0 where none of them is; objects that it leaves out stay as they are tracked.
+    points: x, y of named points.
     """
 
     mask: np.ndarray | None = None
@@ -69,8 +69,7 @@ class Tracker:
 
         Raises DataError for a frame of another size than the first, ConfigError for a prompt that does not fit.
         """
-        grid = self._grid(number, frame)
-        features = self.encoder(frame, grid, self.preset.normalize)
+        features, grid = self.encode(number, frame), self._grid(number, frame)
         if prompt is None and not self.memory.kept:
             raise ConfigError("nothing to track: the first frame needs a mask, a box or points")
         labels = propagate(features, self.memory, self.preset) if self.memory.kept else self._nothing(grid)
@@ -79,10 +78,9 @@ class Tracker:
         self.memory.add(LabelledFrame(number, features, labels), keep=prompt is not None)
         return self._read(number, labels, grid, prompt)
 
-    def restore(self, frame: LabelledFrame, pixels: np.ndarray, keep: bool) -> None:
-        """Put a frame back into the memory whose labels are known from before; its features are computed anew."""
-        features = self.encoder(pixels, self._grid(frame.number, pixels), self.preset.normalize)
-        self.memory.add(frame._replace(features=features, labels=frame.labels.to(features.device)), keep)
+    def encode(self, number: int, frame: np.ndarray) -> Tensor:
+        """Features (h,w,D) of a frame, uint8 (H,W,3). Raises DataError for one of another size than the first."""
+        return self.encoder(frame, self._grid(number, frame), self.preset.normalize)
 
     def _grid(self, number: int, frame: np.ndarray) -> FrameGrid:
         size = (frame.shape[0], frame.shape[1])

@@ -79,7 +79,8 @@ def patches(pixels: Tensor) -> Tensor:
     blocks = F.avg_pool2d(F.pad(frames, (0, right, 0, down), mode="replicate"), BLOCK)
     around = F.unfold(F.pad(blocks, (1, 0, 1, 0), mode="replicate"), 3, stride=2)
     maps = around.unflatten(2, (blocks.shape[2] // 2, blocks.shape[3] // 2))
-    return maps.unflatten(0, (pixels.shape[0], pixels.shape[2])).transpose(1, 2)
+    clips: Tensor = maps.unflatten(0, (pixels.shape[0], pixels.shape[2])).transpose(1, 2)
+    return clips
 
 
 def difference(pixels: Tensor) -> Tensor:
