@@ -65,7 +65,7 @@ class FrameEncoder:
         The frame is resized as the grid says and padded with its border to the network's stride; cells beyond it are cut off.
         Raises DataError where a feature is not finite.
         """
-        pixels = torch.from_numpy(frame).to(self.device).permute(2, 0, 1)[None].float() / 255
+        pixels = torch.tensor(frame, device=self.device).permute(2, 0, 1)[None].float() / 255
         if grid.work != grid.frame:
             pixels = F.interpolate(pixels, grid.work, mode="bilinear", antialias=True, align_corners=False)
         sides = (max(side, self.backbone.info.min_size) for side in grid.work)
