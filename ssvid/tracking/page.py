@@ -13,7 +13,7 @@ import numpy as np
 from ssvid.evaluation.page import data_uri, write_template
 from ssvid.tracking.frames import FrameSource
 from ssvid.tracking.pipeline import TrackResult
-from ssvid.tracking.rendering import palette
+from ssvid.tracking.rendering import colours
 
 EMBEDDED = 12_000_000  # bytes of overlay and masks up to which the page holds them itself
 KNOTS = 1500  # points of a curve
@@ -55,7 +55,7 @@ def _curve(name: str, number: int, records: Sequence[dict[str, Any]]) -> dict[st
     ]
     seen = [row for row in found if row is not None]
     isobject = any(row["left"] is not None for row in seen)
-    red, green, blue = palette()[int(name) if isobject else 1 + number % 255].tolist()
+    red, green, blue = colours()[int(name) if isobject else 1 + number % 255].tolist()
     return {
         "name": name,
         "colour": f"rgb({red} {green} {blue})",

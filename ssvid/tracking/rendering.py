@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
 from ssvid.errors import DataError
@@ -27,6 +28,17 @@ def palette() -> np.ndarray:
     return colours
 
 
+@cache
+def colours() -> np.ndarray:
+    """The colours (256,3) in which ids are drawn over frames: matplotlib's ten, then ten paler ones, again and again.
+
+    Those of `palette` are dark, and hard to see over a dark frame.
+    """
+    twenty = np.array(colormaps["tab20"].colors) * 255
+    order = [*range(0, 20, 2), *range(1, 20, 2)]
+    return twenty[[order[(number - 1) % 20] for number in range(256)]].round().astype(np.uint8)
+
+
 def write_mask(path: Path, mask: np.ndarray) -> None:
     """A mask of ids, uint8 (H,W), as palette PNG, whole or not at all. Raises DataError where it cannot be written."""
     picture = Image.fromarray(mask)
@@ -42,9 +54,9 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
 
 def overlay(frame: np.ndarray, mask: np.ndarray, points: Mapping[str, Point], names: list[str]) -> np.ndarray:
     """A frame, uint8 (H,W,3), with every object in its colour and outlined, and every point as a dot; names: of all points, in order."""
-    colours = palette()[mask].astype(np.float32)
-    filled = np.where(mask[..., None] > 0, (1 - ALPHA) * frame + ALPHA * colours, frame)
-    outlined = np.where(_outline(mask)[..., None], 0.5 * colours + 127.5, filled)
+    paint = colours()[mask].astype(np.float32)
+    filled = np.where(mask[..., None] > 0, (1 - ALPHA) * frame + ALPHA * paint, frame)
+    outlined = np.where(_outline(mask)[..., None], 0.5 * paint + 127.5, filled)
     drawn: np.ndarray = outlined.round().astype(np.uint8)
     if not points:
         return drawn
@@ -52,7 +64,7 @@ def overlay(frame: np.ndarray, mask: np.ndarray, points: Mapping[str, Point], na
     pen, size = ImageDraw.Draw(picture), max(2, round(min(frame.shape[:2]) / 80))
     for name, (x, y) in points.items():
         if np.isfinite((x, y)).all():
-            colour = tuple(palette()[1 + names.index(name) % 255].tolist())
+            colour = tuple(colours()[1 + names.index(name) % 255].tolist())
             pen.ellipse((x - size, y - size, x + size, y + size), fill=colour, outline="white")
     return np.asarray(picture)
 
