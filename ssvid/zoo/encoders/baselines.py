@@ -73,11 +73,15 @@ def frame(pixels: Tensor) -> Tensor:
 
 
 def patches(pixels: Tensor) -> Tensor:
-    """Colours of 3 x 3 blocks of 4 px around every second block: -> (B,27,T,H/8,W/8), rounded up; beyond the border, what is at it."""
+    """Colours of 3 x 3 blocks of 4 px around the middle of every cell of 8 px: -> (B,27,T,H/8,W/8), rounded up.
+
+    Beyond the border is what is at it.
+    """
     frames = pixels.transpose(1, 2).flatten(0, 1)
     down, right = (-side % (2 * BLOCK) for side in frames.shape[2:])
-    blocks = F.avg_pool2d(F.pad(frames, (0, right, 0, down), mode="replicate"), BLOCK)
-    around = F.unfold(F.pad(blocks, (1, 0, 1, 0), mode="replicate"), 3, stride=2)
+    half = BLOCK // 2  # so that a block, not a corner of four, lies in the middle of a cell
+    blocks = F.avg_pool2d(F.pad(frames, (half, right + half, half, down + half), mode="replicate"), BLOCK)
+    around = F.unfold(blocks, 3, stride=2)
     maps = around.unflatten(2, (blocks.shape[2] // 2, blocks.shape[3] // 2))
     clips: Tensor = maps.unflatten(0, (pixels.shape[0], pixels.shape[2])).transpose(1, 2)
     return clips
