@@ -68,7 +68,9 @@ def test_patches_are_the_colours_around_each_cell_of_frames_of_any_size():
     assert maps.shape == (1, 27, 2, 3, 4)
     middle = maps[0, :, 1, 1, 2].view(3, 9)[:, 4]  # the block in the middle of the cell of rows 8-15, columns 16-23
     torch.testing.assert_close(middle, pixels[0, :, 1, 10:14, 18:22].mean((1, 2)))
-    beyond = maps[0, :, 0, 0, 0].view(3, 9)[:, 0]  # two rows and columns of it lie outside, where what is at the border is repeated
+    beyond = maps[0, :, 0, 0, 0].view(3, 9)[
+        :, 0
+    ]  # two rows and columns of it lie outside, where what is at the border is repeated
     near = pixels[0, :, 0, :2, :2]
     expected = (9 * near[:, 0, 0] + 3 * near[:, 0, 1] + 3 * near[:, 1, 0] + near[:, 1, 1]) / 16
     torch.testing.assert_close(beyond, expected)

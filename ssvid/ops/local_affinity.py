@@ -10,7 +10,7 @@ k best places holds none of the k best.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
@@ -114,7 +114,8 @@ def _strip(
             found.append(_search(queries, everywhere, Box(0, h, 0, w), None, room, total=total, **kept))
         if nearby:
             box = tile.grown(int(radius), h, w)
-            near = is_near(tile.cells(query.device), box.cells(query.device), radius, neighbourhood)
+            place = (-tile.top, -tile.left)
+            near = _near(tile.moved(*place), box.moved(*place), radius, neighbourhood, query.device)
             part = _search(queries, nearby, box, near, room, total=total, **kept)
             found.append(part._replace(keys=part.keys + len(everywhere) * h * w))
         done.append(then(_merged(found, tile.flat(w, query.device), **kept)))
@@ -138,6 +139,10 @@ class Box(NamedTuple):
         """The box with a margin, as far as the map of (h,w) cells reaches."""
         return Box(max(0, self.top - by), min(h, self.bottom + by), max(0, self.left - by), min(w, self.right + by))
 
+    def moved(self, down: int, right: int) -> Box:
+        """The box elsewhere."""
+        return Box(self.top + down, self.bottom + down, self.left + right, self.right + right)
+
     def cells(self, device: torch.device) -> Tensor:
         """Row and column of every cell, long (n,2)."""
         rows, columns = (torch.arange(*ends, device=device) for ends in (self[:2], self[2:]))
@@ -147,6 +152,12 @@ class Box(NamedTuple):
         """Place of every cell in a map of w columns read row by row, long (n,)."""
         rows, columns = self.cells(device).unbind(1)
         return rows * w + columns
+
+
+@lru_cache(maxsize=64)  # most tiles lie alike in their boxes
+def _near(tile: Box, box: Box, radius: float, neighbourhood: Neighbourhood, device: torch.device) -> Tensor:
+    """Which cells of a box count for which of a tile, bool (n, cells of the box)."""
+    return is_near(tile.cells(device), box.cells(device), radius, neighbourhood)
 
 
 def _search(
