@@ -16,8 +16,18 @@ from typing import Any
 from ssvid.environment import environment
 from ssvid.errors import ConfigError
 
-BENCHES = ("loader", "step", "start", "transfer", "retrieval", "search_growth", "speedup", "reader", "fuzz")
-
+BENCHES = (
+    "loader",
+    "step",
+    "start",
+    "transfer",
+    "retrieval",
+    "search_growth",
+    "speedup",
+    "track",
+    "reader",
+    "fuzz",
+)
 TESTS = {  # what the rows of those count that time nothing
     "reader": "Frames that differ from decoding in order.",
     "fuzz": "Damaged files: slow, wrong and failed must be none.",

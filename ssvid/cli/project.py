@@ -71,7 +71,12 @@ def demo(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="loader, step, start, transfer, retrieval, speedup, reader or fuzz.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="loader, step, start, transfer, retrieval, search_growth, speedup, track, reader or fuzz.",
+        ),
+    ],
     rounds: Annotated[int, typer.Option(help="Rounds, each timing both sides; the median counts.")] = 5,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the table as Markdown.")] = None,
     videos: Annotated[
