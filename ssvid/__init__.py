@@ -9,6 +9,7 @@
     ssvid.build_collection("collection", ["videos.sqlite"], run.path, unit="clip")
     ssvid.retrieve("CLIP.mp4", "collection", at=(12, 15))
     ssvid.speedup("IN.mp4", "OUT.mp4", speed=2)
+    ssvid.track("IN.mp4", "OUT", model=run.path, box=(40, 30, 120, 90))
 
 Importing this is light: torch and the decoders are imported by what needs them.
 """
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ssvid.progress import Log, Progress
     from ssvid.search.collection import Collection, Hit
     from ssvid.search.encode import Unit
+    from ssvid.tracking.pipeline import track, track_video
     from ssvid.training.models import load
     from ssvid.training.run import Run
     from ssvid.video.reader import Video
@@ -45,6 +47,8 @@ __all__ = [
     "pretrain",
     "retrieve",
     "speedup",
+    "track",
+    "track_video",
     "transfer",
 ]
 
@@ -57,6 +61,8 @@ _HOMES = {
     "list_models": "ssvid.zoo",
     "load": "ssvid.training.models",
     "model_info": "ssvid.zoo",
+    "track": "ssvid.tracking.pipeline",
+    "track_video": "ssvid.tracking.pipeline",
 }
 
 

@@ -1,4 +1,5 @@
-"""Where work runs: the device by name, and pools of processes of one thread each, none of which outlives the process that started it."""
+"""Where work runs: the device by name, pools of threads, and pools of processes of one thread each, none of which outlives the process
+that started it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,23 @@ def resolve_device(name: str) -> torch.device:
     if (device.index or 0) >= found.get(device.type, 0):
         raise ConfigError(f"--device {name}: this machine has no such device; use auto or cpu")
     return device
+
+
+@contextmanager
+def thread_pool() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch uses, in each of which it then uses one, for many small operations that need not wait for each other.
+
+    Torch's own threads meet after every operation; where other programs share the cores, each meeting can cost more than its work.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # part of what a thread sets holds for all
 
 
 @contextmanager

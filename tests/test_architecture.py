@@ -33,8 +33,9 @@ ALLOWED = {
     "ssvid.audit": EVALUATION,
     "ssvid.search": EVALUATION,
     "ssvid.speedup": EVALUATION,
+    "ssvid.tracking": EVALUATION,
     "pretext": {"ssvid.training.task", "ssvid.ops"},
-    "downstream": EVALUATION | {"ssvid.search", "downstream"},
+    "downstream": EVALUATION | {"ssvid.search", "ssvid.tracking", "downstream"},
 }
 
 
@@ -108,7 +109,20 @@ def test_functions_fit_on_a_screen():
     assert not long, f"longer than {SCREEN} lines: {sorted(long)}"
 
 
-ROOMS = {"audit", "bench", "cli", "data", "evaluation", "ops", "search", "speedup", "training", "video", "zoo"}
+ROOMS = {
+    "audit",
+    "bench",
+    "cli",
+    "data",
+    "evaluation",
+    "ops",
+    "search",
+    "speedup",
+    "tracking",
+    "training",
+    "video",
+    "zoo",
+}
 
 
 def test_the_tree_is_that_of_contributing():

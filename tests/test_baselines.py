@@ -17,7 +17,7 @@ def encode(name: str, pixels: torch.Tensor) -> torch.Tensor:
 
 def test_they_are_listed_and_have_no_parameter():
     names = list_models("baseline_*")
-    assert names == ["baseline_difference", "baseline_histogram", "baseline_mean_frame"]
+    assert names == ["baseline_difference", "baseline_histogram", "baseline_mean_frame", "baseline_patches"]
     assert all(count_parameters(create_model(name)) == 0 for name in names)
     assert all(not create_model(name).state_dict() for name in names)
 
@@ -60,3 +60,13 @@ def test_features_of_videos(name, world_index, tmp_path):
     features = extract(create_model(name), world_index.videos("test")[:4], view, workers=0, cache=tmp_path)[range(4)]
     assert features.shape == (4, 1, create_model(name).info.dim)
     assert features.std(0).max() > 0
+
+
+def test_patches_are_the_colours_around_each_cell_of_frames_of_any_size():
+    pixels = torch.rand(1, 3, 2, 21, 32)
+    maps = create_model("baseline_patches")(pixels)
+    assert maps.shape == (1, 27, 2, 3, 4)
+    middle = maps[0, :, 1, 1, 2].view(3, 9)[:, 4]  # the block in the middle of the patch of a cell
+    torch.testing.assert_close(middle, pixels[0, :, 1, 8:12, 16:20].mean((1, 2)))
+    corner = maps[0, :, 0, 0, 0].view(3, 9)
+    torch.testing.assert_close(corner[:, 0], corner[:, 4])  # beyond the border, what is at it

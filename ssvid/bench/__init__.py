@@ -16,7 +16,7 @@ from typing import Any
 from ssvid.environment import environment
 from ssvid.errors import ConfigError
 
-BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup")
+BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup", "track")
 
 
 def run_bench(what: str, rounds: int = 5) -> list[dict[str, Any]]:

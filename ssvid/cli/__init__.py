@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ssvid import __version__
-from ssvid.cli import cache, project, retrieve, speediness, speedup, training, transfer, videos
+from ssvid.cli import cache, project, retrieve, speediness, speedup, track, training, transfer, videos
 from ssvid.errors import SsvidError
 
 app = typer.Typer(
@@ -25,7 +25,17 @@ app = typer.Typer(
     help="Self-supervised video pretraining with temporal pretext tasks.",
     epilog="Start with:  ssvid demo",
 )
-for group in (videos, training, transfer, retrieve, speediness, speedup, project, cache):  # in the order of the help
+for group in (
+    videos,
+    training,
+    transfer,
+    retrieve,
+    speediness,
+    speedup,
+    track,
+    project,
+    cache,
+):  # in the order of the help
     app.add_typer(group.app)
 
 

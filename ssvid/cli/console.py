@@ -23,6 +23,14 @@ def log(line: str) -> None:
     LOG.print(line, soft_wrap=True, markup=False)
 
 
+class RateColumn(bars.ProgressColumn):
+    """How many units are done a second."""
+
+    def render(self, task: bars.Task) -> str:
+        """The rate, empty before it is known."""
+        return f"{task.speed:.1f}/s" if task.speed else ""
+
+
 @contextmanager
 def counting() -> Iterator[Progress]:
     """A callable (what, done, total) that shows a bar for every `what`; silent when stderr is not a terminal."""
@@ -30,6 +38,7 @@ def counting() -> Iterator[Progress]:
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
+        RateColumn(),
         bars.TimeRemainingColumn(),
     )
     with bars.Progress(*columns, console=LOG, transient=True, disable=not LOG.is_terminal) as shown:

@@ -71,7 +71,7 @@ def demo(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="loader, step, start, transfer, retrieval or speedup.")],
+    what: Annotated[str, typer.Argument(help="loader, step, start, transfer, retrieval, speedup or track.")],
     rounds: Annotated[int, typer.Option(help="Rounds, each timing both sides; the median counts.")] = 5,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the table as Markdown.")] = None,
     as_json: Json = False,

@@ -1,6 +1,7 @@
 """Fixed features of the pixels, without a parameter: colours, mean frame and differences of frames, the floor for learnt features.
 
-The maps are averaged down to a grid of fixed size, so that the number of channels does not depend on the size of the frames.
+The maps of all but the patches are averaged down to a grid of fixed size, so that the number of channels does not depend on the size of
+the frames. The patches give a map for label propagation.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 GRID = 48  # cells of a map along a side
 BINS = 16  # of each colour's histogram
 SEGMENTS = 4  # equal parts of a clip, each with its own map of differences
+BLOCK = 4  # px that are averaged; a patch is 3 x 3 of these, and a cell of the map 2 x 2
 
 MODELS = {
     "*": {
@@ -27,6 +29,7 @@ MODELS = {
     },
     "baseline_histogram": {"description": "No weights: how much of each colour, 16 bins of R, G and B"},
     "baseline_mean_frame": {"description": "No weights: what is where on average, 48 x 48 x RGB"},
+    "baseline_patches": {"description": "No weights: the colours of 12 x 12 px around every cell of 8 px"},
     "baseline_difference": {
         "description": "No weights: where it moves, differences of frames in 4 stretches of 48 x 48",
     },
@@ -34,8 +37,13 @@ MODELS = {
 
 
 def build(name: str) -> nn.Module:
-    """Trunk of one of `MODELS`: (B,3,T,H,W) -> (B,D,T,1,1), or (B,D,1,1,1) for the one that compares frames."""
-    trunks = {"baseline_histogram": histogram, "baseline_mean_frame": frame, "baseline_difference": difference}
+    """Trunk of one of `MODELS`: (B,3,T,H,W) -> (B,D,T,1,1), (B,D,1,1,1) for the one that compares frames, (B,27,T,h,w) for patches."""
+    trunks = {
+        "baseline_histogram": histogram,
+        "baseline_mean_frame": frame,
+        "baseline_patches": patches,
+        "baseline_difference": difference,
+    }
     return Fixed(trunks[name])
 
 
@@ -62,6 +70,17 @@ def frame(pixels: Tensor) -> Tensor:
     """Every frame, small, its pixels as channels, so that averaging over time gives the mean frame: -> (B,3*GRID*GRID,T,1,1)."""
     small = F.adaptive_avg_pool3d(pixels, (pixels.shape[2], GRID, GRID))
     return small.transpose(1, 2).flatten(2).transpose(1, 2)[..., None, None]
+
+
+def patches(pixels: Tensor) -> Tensor:
+    """Colours of 3 x 3 blocks of 4 px around every second block: -> (B,27,T,H/8,W/8), rounded up; beyond the border, what is at it."""
+    frames = pixels.transpose(1, 2).flatten(0, 1)
+    down, right = (-side % (2 * BLOCK) for side in frames.shape[2:])
+    blocks = F.avg_pool2d(F.pad(frames, (0, right, 0, down), mode="replicate"), BLOCK)
+    around = F.unfold(F.pad(blocks, (1, 0, 1, 0), mode="replicate"), 3, stride=2)
+    maps = around.unflatten(2, (blocks.shape[2] // 2, blocks.shape[3] // 2))
+    clips: Tensor = maps.unflatten(0, (pixels.shape[0], pixels.shape[2])).transpose(1, 2)
+    return clips
 
 
 def difference(pixels: Tensor) -> Tensor:

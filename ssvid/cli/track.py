@@ -1,0 +1,100 @@
+"""The command that follows objects and points through a video: track."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssvid.cli import console
+from ssvid.cli.shared import Device, Json
+from ssvid.errors import ConfigError
+
+app = typer.Typer()
+INTERRUPTED = 130
+
+Video = Annotated[Path, typer.Argument(metavar="VIDEO|FRAMES_FOLDER", help="A video, or a folder of its frames.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the result.")]
+Model = Annotated[str, typer.Option(help="Run folder, NAME or NAME@WEIGHTS.")]
+Mask = Annotated[
+    list[Path] | None,
+    typer.Option(help="PNG of object ids, 0 for none. Again, with its own --at, for objects that appear later."),
+]
+BoxText = Annotated[list[str] | None, typer.Option("--box", help="x,y,w,h of an object, px; again for more objects.")]
+Points = Annotated[Path | None, typer.Option(help='JSON of points, {"name": [x, y], ...}, px.')]
+At = Annotated[list[float] | None, typer.Option(help="Seconds of the frame that is marked; default: the first.")]
+PresetName = Annotated[str, typer.Option("--preset", help="crw, dino, dinov3, timecycle or uvc.")]
+Layer = Annotated[
+    str, typer.Option(help="Part of the network whose output is compared, as layer3; default: the whole.")
+]
+Recent = Annotated[int | None, typer.Option(min=0, help="Last frames compared with; default: the preset's.")]
+Radius = Annotated[float | None, typer.Option(min=0, help="Cells away that count; default: the preset's.")]
+Html = Annotated[Path | None, typer.Option(help="Also write a page.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew where OUT holds another track.")]
+
+
+@app.command()
+def track(
+    video: Video,
+    model: Model,
+    out: Out,
+    mask: Mask = None,
+    box: BoxText = None,
+    points: Points = None,
+    at: At = None,
+    preset: PresetName = "crw",
+    layer: Layer = "",
+    recent: Recent = None,
+    radius: Radius = None,
+    html: Html = None,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Follow objects or points through a video: masks, points, an overlay video and a page.
+
+    Example:  ssvid track CLIP.mp4 --model RUN --box 40,30,120,90 -o OUT --html OUT/index.html
+
+    OUT/CLIP/00000.png ... are palette PNGs as DAVIS has them. Interrupted, the same command goes on where it was.
+    """
+    from ssvid.tracking.pipeline import track as run_it
+
+    changes = {name: value for name, value in (("recent", recent), ("radius", radius)) if value is not None}
+    try:
+        with console.counting() as progress:
+            result = run_it(
+                video,
+                out,
+                model=model,
+                mask=mask or (),
+                box=[_box(text) for text in box or ()],
+                points=points,
+                at=at or (),
+                preset=preset,
+                layer=layer,
+                device=device,
+                html=html,
+                overwrite=overwrite,
+                progress=progress,
+                **changes,
+            )
+    except KeyboardInterrupt:
+        console.LOG.print("interrupted; the same command goes on from here", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    summary = result.summary()
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    rows = [[name, str(summary["frames"]), f"{mean:.2f}"] for name, mean in summary["confidence"].items()]
+    console.show_table("track", ["name", "frames", "confidence"], rows)
+    console.log(f"{out}: masks, points.json, points.csv and overlay.mp4")
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    try:
+        x, y, w, h = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{text!r} is no box; write x,y,w,h in pixels, as 40,30,120,90") from None
+    return x, y, w, h

@@ -1,0 +1,58 @@
+"""Going on where tracking stopped: the soft labels of the context are kept on disk; its features are computed anew, which is exact."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ssvid.errors import DataError
+from ssvid.files import atomic
+from ssvid.tracking.memory import LabelledFrame
+from ssvid.tracking.tracker import Tracker
+
+
+def save_checkpoint(path: Path, tracker: Tracker, following: int) -> None:
+    """Write what `tracker` knows before it is shown the frame of number `following`."""
+    memory = tracker.memory
+    labels = {str(frame.number): frame.labels.contiguous() for frame in (*memory.kept, *memory.recent)}
+    about = {
+        "following": following,
+        "kept": [frame.number for frame in memory.kept],
+        "recent": [frame.number for frame in memory.recent],
+        "objects": tracker.objects,
+        "points": tracker.points,
+        "peaks": tracker.peaks,
+    }
+    with atomic(path) as temporary:
+        save_file(labels, temporary, {"tracker": json.dumps(about)})
+
+
+class Checkpoint:
+    """What `save_checkpoint` wrote. following: the next frame. numbers: the frames that it needs to be shown again."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with safe_open(path, "pt") as file:
+                self.about = json.loads(file.metadata()["tracker"])
+                self.labels = {int(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} cannot be read ({error}); remove it, and tracking begins anew") from error
+        self.following: int = self.about["following"]
+        self.numbers = frozenset(self.labels)
+
+    def restore(self, tracker: Tracker, frames: Mapping[int, np.ndarray]) -> None:
+        """Bring a new tracker to where the other was; frames: those of `numbers`."""
+        tracker.objects, tracker.points = list(self.about["objects"]), list(self.about["points"])
+        tracker.peaks = dict(self.about["peaks"])
+        known = {
+            number: LabelledFrame(number, tracker.encode(number, frame), self.labels[number].to(tracker.encoder.device))
+            for number, frame in frames.items()
+        }
+        tracker.memory.kept = [known[number] for number in self.about["kept"]]
+        tracker.memory.recent = deque((known[number] for number in self.about["recent"]), tracker.memory.recent.maxlen)
