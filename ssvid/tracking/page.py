@@ -27,7 +27,9 @@ def write_tracking_page(
     records: of every frame, in order, as `ssvid.tracking.pipeline` keeps them.
     """
     names = list(dict.fromkeys(row["name"] for record in records for row in record["found"]))
-    masks = [] if result.masks is None else [result.masks / f"{source.names[record['frame']]}.png" for record in records]
+    masks = (
+        [] if result.masks is None else [result.masks / f"{source.names[record['frame']]}.png" for record in records]
+    )
     whole = sum(file.stat().st_size for file in (result.overlay, *masks)) <= EMBEDDED
     start = records[0]["seconds"]
     return write_template(

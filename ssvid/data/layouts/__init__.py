@@ -114,7 +114,7 @@ def place_of(source: str | os.PathLike[str]) -> tuple[str, str]:
     Sources of the same place name the same videos, only with other splits or classes.
     """
     name, options, folder = _parse(os.fspath(source))
-    if name in LAYOUTS:
+    if name in LAYOUTS or (name in SEQUENCE_LAYOUTS and not Path(source).exists()):
         return f"{name}:{Path(folder).resolve()}", options
     return str(Path(source).resolve()), ""
 
