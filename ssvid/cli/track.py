@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,27 +59,20 @@ def track(
 
     OUT/CLIP/00000.png ... are palette PNGs as DAVIS has them. Interrupted, the same command goes on where it was.
     """
+    changes = {name: value for name, value in (("recent", recent), ("radius", radius)) if value is not None}
+    boxes = [_box(text) for text in box or ()]
+    found = {"mask": mask or (), "box": boxes, "points": points, "at": at or ()}
+    how = {"model": model, "preset": preset, "layer": layer, "device": device, "html": html, "overwrite": overwrite}
+    _run(video, out, as_json, found | how | changes)
+
+
+def _run(video: Path, out: Path, as_json: bool, options: dict[str, Any]) -> None:
+    """Track, and print how sure each name was."""
     from ssvid.tracking.pipeline import track as run_it
 
-    changes = {name: value for name, value in (("recent", recent), ("radius", radius)) if value is not None}
     try:
         with console.counting() as progress:
-            result = run_it(
-                video,
-                out,
-                model=model,
-                mask=mask or (),
-                box=[_box(text) for text in box or ()],
-                points=points,
-                at=at or (),
-                preset=preset,
-                layer=layer,
-                device=device,
-                html=html,
-                overwrite=overwrite,
-                progress=progress,
-                **changes,
-            )
+            result = run_it(video, out, progress=progress, **options)
     except KeyboardInterrupt:
         console.LOG.print("interrupted; the same command goes on from here", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -36,8 +36,7 @@ class Preset:
         softmax: "after" top-k, over the cells that count; "before", over all cells, so that weights sum to less than 1.
         per_frame: top-k and softmax are those of each frame of the context alone, and the labels found in each are averaged.
         short_side: px that frames are resized to, their aspect kept; None: they stay as they are.
-        multiple: px that both sides are then a multiple of; 0: as the stride asks, by padding.
-        rounding: towards which multiple the long side goes, "down" or "up".
+        rounding: "down": the long side then goes down to a multiple of `multiple` px; "up": both go up to a multiple of the stride.
         squash: px of both sides; the aspect is lost.
         shrink: how masks are brought to the map: "bilinear", or "nearest", the pixel in the middle of a cell.
         enlarge: how they are brought back: "bilinear" or "nearest".
@@ -56,7 +55,7 @@ class Preset:
     softmax: Literal["after", "before"] = "after"
     per_frame: bool = False
     short_side: int | None = None
-    multiple: int = 0
+    multiple: int = 1
     rounding: Literal["down", "up"] = "down"
     squash: int | None = None
     shrink: Literal["bilinear", "nearest"] = "bilinear"
@@ -64,19 +63,19 @@ class Preset:
     min_max: bool = False
 
     def frame_size(self, height: int, width: int, stride: int) -> tuple[int, int]:
-        """Height and width at which a frame is encoded; stride: px of a cell, which a multiple is at least."""
+        """Height and width at which a frame is encoded; stride: px of a cell."""
         if self.squash is not None:
             return self.squash, self.squash
         if self.short_side is None:
             return height, width
         scale = self.short_side / min(height, width)
-        sides = height * scale, width * scale
-        if not self.multiple:
-            return round(sides[0]), round(sides[1])
-        step = math.lcm(self.multiple, stride)
-        rounded = math.floor if self.rounding == "down" else math.ceil
-        tall, wide = (max(step, step * rounded(round(side / step, 6))) for side in sides)
-        return tall, wide
+        tall, wide = height * scale, width * scale
+        if self.rounding == "up":
+            return math.ceil(round(tall / stride, 6)) * stride, math.ceil(round(wide / stride, 6)) * stride
+        step = self.multiple
+        if tall < wide:
+            return round(tall), max(step, int(wide / step) * step)
+        return max(step, int(tall / step) * step), round(wide)
 
 
 PRESETS = {
@@ -108,7 +107,6 @@ PRESETS = {
         ties=True,
         radius=12,
         short_side=960,
-        multiple=1,
         rounding="up",
         shrink="nearest",
         enlarge="nearest",
