@@ -7,12 +7,28 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from ssvid.cli import console
+from ssvid.cli import console, track_table
 from ssvid.cli.shared import Device, Json
 from ssvid.errors import ConfigError
 
+
+class VideoOrEvaluate(TyperGroup):
+    """`ssvid track CLIP ...` without the name of a subcommand, beside `ssvid track evaluate`."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Put in the name that is left out."""
+        return super().parse_args(ctx, args if args[:1] == [track_table.EVALUATE] else [VIDEO, *args])
+
+
+VIDEO = "video"
 app = typer.Typer()
+track_app = typer.Typer(cls=VideoOrEvaluate)
+app.add_typer(
+    track_app, name="track", help="Follow objects or points through a video; `track evaluate` compares models by it."
+)
+track_app.command(track_table.EVALUATE)(track_table.evaluate)
 INTERRUPTED = 130
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO|FRAMES_FOLDER", help="A video, or a folder of its frames.")]
@@ -35,7 +51,7 @@ Html = Annotated[Path | None, typer.Option(help="Also write a page.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew where OUT holds another track.")]
 
 
-@app.command()
+@track_app.command(VIDEO)
 def track(
     video: Video,
     model: Model,
@@ -56,6 +72,8 @@ def track(
     """Follow objects or points through a video: masks, points, an overlay video and a page.
 
     Example:  ssvid track CLIP.mp4 --model RUN --box 40,30,120,90 -o OUT --html OUT/index.html
+
+    Models are compared by it with: ssvid track evaluate -h
 
     OUT/CLIP/00000.png ... are palette PNGs as DAVIS has them. Interrupted, the same command goes on where it was.
     """

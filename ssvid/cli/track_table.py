@@ -12,21 +12,23 @@ import typer
 from ssvid.cli import console
 from ssvid.cli.shared import CellWorkers, Device, Jobs, Json, show
 
-app = typer.Typer()
+EVALUATE = "evaluate"
 
 
-@app.command()
 def evaluate(
     models: Annotated[list[str], typer.Argument(help="Run folders, or names of backbones, or NAME@WEIGHTS.")],
     data: Annotated[
         list[str],
-        typer.Option(help="davis:, jhmdb:, vip:, world: or clip:FOLDER, sequences with masks, joints or parts; repeatable."),
+        typer.Option(
+            help="davis:, jhmdb:, vip:, world: or clip:FOLDER, sequences with masks, joints or parts; repeatable."
+        ),
     ],
     protocol: Annotated[
         list[str] | None, typer.Option(help="davis, jhmdb, vip or world; default: that of the layout. Repeatable.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="PROTOCOL.NAME=VALUE, as davis.preset=dino or davis.layer=layer3; repeatable.")
+        list[str] | None,
+        typer.Option(help="PROTOCOL.NAME=VALUE, as davis.preset=dino or davis.layer=layer3; repeatable."),
     ] = None,
     out: Annotated[
         Path | None,

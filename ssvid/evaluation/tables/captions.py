@@ -20,6 +20,7 @@ SPREAD = (
     "±: standard deviation over the seeds. Of several runs or inits it is the spread of the whole training; of one run alone only that of "
     "the protocol's own draws, which is less."
 )
+CARRIED = "Labels of the first frame are carried through each sequence by the features alone; J&F, J, F, PCK and mIoU in percent."
 ONE_SET = (
     "One data set only: a single number misleads. Ranks of pretext tasks change with the data set and with the number of labels (SEVERE, "
     "ECCV 2022), so set a motion-centred data set beside an appearance-centred one with another --data."

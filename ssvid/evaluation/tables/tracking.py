@@ -5,15 +5,13 @@ from __future__ import annotations
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import find_protocol
 from ssvid.evaluation.sequences import is_sequence_source, protocol_for
+from ssvid.evaluation.tables import captions
 from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.table import Kind, Table
 from ssvid.evaluation.tables.table_spec import compute, describe, make_spec, tabulate, without_draws
 from ssvid.progress import Log, Progress
 
 KINDS = (Kind.FIXED, Kind.RANDOM, Kind.WEIGHTS, Kind.PRETRAINED)  # nothing is trained with labels
-UNIT = (
-    "Labels of the first frame are carried through each sequence by the features alone; J&F, PCK and mIoU in percent."
-)
 
 
 def tracking(request: TableRequest, progress: Progress | None = None, log: Log | None = None) -> Table:
@@ -34,5 +32,5 @@ def tracking(request: TableRequest, progress: Progress | None = None, log: Log |
     spec = without_draws(make_spec(request, names, progress, KINDS))
     results = compute(spec, request, progress, log)
     table, columns = tabulate(spec, results)
-    describe(table, spec, results, columns, "Tracking on", UNIT)
+    describe(table, spec, results, columns, "Tracking on", captions.CARRIED)
     return table

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ssvid.evaluation.plots import score_figure
 from ssvid.evaluation.sequences import is_sequence_source, protocol_for
+from ssvid.evaluation.tables import captions
 from ssvid.evaluation.tables.page import transfer_page
 from ssvid.evaluation.tables.published import published_rows, read_published
 from ssvid.evaluation.tables.request import TableRequest
@@ -61,7 +62,9 @@ def transfer(request: TableRequest, progress: Progress | None = None, log: Log |
     table, columns = tabulate(spec, results, any(score.backbone for score in published))
     rows = published_rows(published, [(column, data.split()[0], name) for column, (data, name) in columns.items()])
     table.rows += rows
-    describe(table, spec, results, columns, "Transfer to", "Scores in percent.")
+    carried = [captions.CARRIED] if any(map(is_sequence_source, request.data)) else []
+    unit = " ".join(["Accuracy in percent.", *carried])
+    describe(table, spec, results, columns, "Transfer to", unit)
     if request.published:
         table.notes.append(
             f"Published rows ({len(rows)}): from {Path(request.published).name}, measured by others, with other data and budgets."
