@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,21 +13,16 @@ from safetensors.torch import save_file
 from ssvid.errors import DataError
 from ssvid.files import atomic
 from ssvid.tracking.memory import LabelledFrame
-from ssvid.tracking.tracker import Tracker
+from ssvid.tracking.tracker import Tracker, TrackerState
+
+STATED = ("objects", "points", "peaks")  # what of a tracker's state is written as it is
 
 
-def save_checkpoint(path: Path, tracker: Tracker, following: int) -> None:
-    """Write what `tracker` knows before it is shown the frame of number `following`."""
-    memory = tracker.memory
-    labels = {str(frame.number): frame.labels.contiguous() for frame in (*memory.kept, *memory.recent)}
-    about = {
-        "following": following,
-        "kept": [frame.number for frame in memory.kept],
-        "recent": [frame.number for frame in memory.recent],
-        "objects": tracker.objects,
-        "points": tracker.points,
-        "peaks": tracker.peaks,
-    }
+def save_checkpoint(path: Path, state: TrackerState, following: int) -> None:
+    """Write what a tracker knows before it is shown the frame of number `following`."""
+    labels = {str(frame.number): frame.labels.contiguous() for frame in (*state.kept, *state.recent)}
+    numbers = {name: [frame.number for frame in getattr(state, name)] for name in ("kept", "recent")}
+    about = {"following": following, **numbers, **{name: getattr(state, name) for name in STATED}}
     with atomic(path) as temporary:
         save_file(labels, temporary, {"tracker": json.dumps(about)})
 
@@ -48,11 +42,9 @@ class Checkpoint:
 
     def restore(self, tracker: Tracker, frames: Mapping[int, np.ndarray]) -> None:
         """Bring a new tracker to where the other was; frames: those of `numbers`."""
-        tracker.objects, tracker.points = list(self.about["objects"]), list(self.about["points"])
-        tracker.peaks = dict(self.about["peaks"])
         known = {
             number: LabelledFrame(number, tracker.encode(number, frame), self.labels[number].to(tracker.encoder.device))
             for number, frame in frames.items()
         }
-        tracker.memory.kept = [known[number] for number in self.about["kept"]]
-        tracker.memory.recent = deque((known[number] for number in self.about["recent"]), tracker.memory.recent.maxlen)
+        kept, recent = (tuple(known[number] for number in self.about[name]) for name in ("kept", "recent"))
+        tracker.set_state(TrackerState(kept, recent, **{name: self.about[name] for name in STATED}))

@@ -61,7 +61,7 @@ def labels_from_mask(
             for middle, side in zip((rows, columns), mask.shape, strict=True)
         ]
         mask = mask[near[0]][:, near[1]]
-    layers = torch.stack([mask == number for number in ids], -1).float() if len(ids) else mask.new_zeros(*mask.shape, 0)
+    layers = (mask[..., None] == torch.tensor(list(ids), device=mask.device)).float()
     if shrink == "bilinear":
         layers = _between(_between(layers, rows, 0), columns, 1)
     return torch.cat([1 - layers.sum(-1, keepdim=True), layers], -1)

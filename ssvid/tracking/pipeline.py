@@ -25,6 +25,7 @@ from ssvid.tracking.presets import Preset, find_preset
 from ssvid.tracking.prompts import Box, MaskLike, PointsLike, make_prompts
 from ssvid.tracking.rendering import overlay, write_mask
 from ssvid.tracking.tracker import Prompt, TrackedFrame, Tracker
+from ssvid.training.interrupts import Interrupts
 from ssvid.video.writer import write_video
 
 EVERY = 25  # frames from one checkpoint to the next
@@ -152,20 +153,23 @@ def _run(
     _keep_records(records, following)
     if following >= total:
         return
-    with _writing(records), records.open("a", encoding="utf-8") as lines:
+    state = None
+    with _writing(records), records.open("a", encoding="utf-8") as lines, Interrupts() as signals:
         try:
             for tracked in _steps(source, prompts, tracker, following, saved):
                 if tracker.objects:
                     write_mask(folder / source.name / f"{source.names[tracked.number]}.png", tracked.mask)
                 lines.write(json.dumps(_record(tracked, source)) + "\n")
                 lines.flush()
-                following = tracked.number + 1
+                following, state = tracked.number + 1, tracker.state()
                 if (following - first) % EVERY == 0:
-                    save_checkpoint(kept, tracker, following)
+                    save_checkpoint(kept, state, following)
                 progress("tracking", following - first, total - first)
+                if signals.seen():
+                    raise KeyboardInterrupt
         finally:
-            if following > first and tracker.memory.kept:
-                save_checkpoint(kept, tracker, following)
+            if state is not None:  # that after the last frame of which everything was written
+                save_checkpoint(kept, state, following)
 
 
 def _finish(

@@ -34,9 +34,9 @@ def colours() -> np.ndarray:
 
     Those of `palette` are dark, and hard to see over a dark frame.
     """
-    twenty = np.array(colormaps["tab20"].colors) * 255
-    order = [*range(0, 20, 2), *range(1, 20, 2)]
-    return twenty[[order[(number - 1) % 20] for number in range(256)]].round().astype(np.uint8)
+    order = np.array([*range(0, 20, 2), *range(1, 20, 2)])
+    found: np.ndarray = colormaps["tab20"](order[(np.arange(256) - 1) % 20], bytes=True)[:, :3]
+    return found
 
 
 def write_mask(path: Path, mask: np.ndarray) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -47,6 +49,16 @@ class TrackedFrame:
     labels: Tensor
 
 
+class TrackerState(NamedTuple):
+    """What a tracker knows between two frames; a value, so that it can be kept while the tracker goes on."""
+
+    kept: tuple[LabelledFrame, ...]
+    recent: tuple[LabelledFrame, ...]
+    objects: tuple[int, ...]
+    points: tuple[str, ...]
+    peaks: Mapping[str, float]
+
+
 class Tracker:
     """Carries labels from frame to frame; memory is that of the context.
 
@@ -77,6 +89,19 @@ class Tracker:
             labels = self._prompted(labels, prompt, grid)
         self.memory.add(LabelledFrame(number, features, labels), keep=prompt is not None)
         return self._read(number, labels, grid, prompt)
+
+    def state(self) -> TrackerState:
+        """What is known now."""
+        memory = self.memory
+        return TrackerState(
+            tuple(memory.kept), tuple(memory.recent), tuple(self.objects), tuple(self.points), dict(self.peaks)
+        )
+
+    def set_state(self, state: TrackerState) -> None:
+        """Go on from what was known."""
+        self.memory.kept = list(state.kept)
+        self.memory.recent = deque(state.recent, self.memory.recent.maxlen)
+        self.objects, self.points, self.peaks = list(state.objects), list(state.points), dict(state.peaks)
 
     def encode(self, number: int, frame: np.ndarray) -> Tensor:
         """Features (h,w,D) of a frame, uint8 (H,W,3). Raises DataError for one of another size than the first."""

@@ -10,9 +10,9 @@ from lightning_fabric import Fabric
 
 
 class Interrupts:
-    """Turns SIGTERM, SIGUSR1 and Ctrl-C into a question asked once a step, on all ranks alike."""
+    """Turns SIGTERM, SIGUSR1 and Ctrl-C into a question asked once a step, on all ranks alike; fabric: None for a single process."""
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: Fabric | None = None) -> None:
         self.fabric = fabric
         self.flag = False
         self.before: dict[int, Any] = {}
@@ -36,7 +36,7 @@ class Interrupts:
 
     def seen(self) -> bool:
         """True on every rank as soon as one of them got a signal."""
-        if self.fabric.world_size == 1:
+        if self.fabric is None or self.fabric.world_size == 1:
             return self.flag
         flags = self.fabric.all_reduce(torch.tensor(float(self.flag), device=self.fabric.device), reduce_op="sum")
         return float(cast(torch.Tensor, flags)) > 0
