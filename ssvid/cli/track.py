@@ -7,12 +7,28 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from ssvid.cli import console
+from ssvid.cli import console, track_table
 from ssvid.cli.shared import Device, Json
 from ssvid.errors import ConfigError
 
+
+class VideoOrEvaluate(TyperGroup):
+    """`ssvid track CLIP ...` without the name of a subcommand, beside `ssvid track evaluate`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer keeps the type of this context to itself
+        """Put in the name that is left out."""
+        return super().parse_args(ctx, args if args[:1] == [track_table.EVALUATE] else [VIDEO, *args])
+
+
+VIDEO = "video"
 app = typer.Typer()
+track_app = typer.Typer(cls=VideoOrEvaluate)
+app.add_typer(
+    track_app, name="track", help="Follow objects or points through a video; `track evaluate` compares models by it."
+)
+track_app.command(track_table.EVALUATE)(track_table.evaluate)
 INTERRUPTED = 130
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO|FRAMES_FOLDER", help="A video, or a folder of its frames.")]
@@ -23,7 +39,7 @@ Mask = Annotated[
     typer.Option(help="PNG of object ids, 0 for none. Again, with its own --at, for objects that appear later."),
 ]
 BoxText = Annotated[list[str] | None, typer.Option("--box", help="x,y,w,h of an object, px; again for more objects.")]
-Points = Annotated[Path | None, typer.Option(help='JSON of points, {"name": [x, y], ...}, px.')]
+Points = Annotated[Path | None, typer.Option(help='JSON of points, {"name": \\[x, y], ...}, px.')]
 At = Annotated[list[float] | None, typer.Option(help="Seconds of the frame that is marked; default: the first.")]
 PresetName = Annotated[str, typer.Option("--preset", help="crw, dino, dinov3, timecycle or uvc.")]
 Layer = Annotated[
@@ -35,7 +51,7 @@ Html = Annotated[Path | None, typer.Option(help="Also write a page.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew where OUT holds another track.")]
 
 
-@app.command()
+@track_app.command(VIDEO)
 def track(
     video: Video,
     model: Model,
@@ -56,6 +72,8 @@ def track(
     """Follow objects or points through a video: masks, points, an overlay video and a page.
 
     Example:  ssvid track CLIP.mp4 --model RUN --box 40,30,120,90 -o OUT --html OUT/index.html
+
+    Models are compared by it with: ssvid track evaluate -h
 
     OUT/CLIP/00000.png ... are palette PNGs as DAVIS has them. Interrupted, the same command goes on where it was.
     """

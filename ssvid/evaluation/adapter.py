@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ssvid.data.index import VideoRecord
+    from ssvid.data.layouts import LabelledSequence
     from ssvid.evaluation.features import View
     from ssvid.zoo.backbone import Backbone
 
@@ -39,7 +40,8 @@ class Score(NamedTuple):
     """One number of one protocol.
 
     name: the column, as "linear", "few@5", "phase accuracy". value: percent unless the name says otherwise. chance: the same of
-    guessing, None where there is none. predicted: video id -> class, for the confusion matrix; empty where no class is predicted.
+    guessing, or of copying the first frame's labels where these are carried through a sequence; None where there is none. predicted:
+    video id -> class, for the confusion matrix; empty where no class is predicted.
     """
 
     name: str
@@ -74,7 +76,7 @@ class EvalContext:
     view: how a video is shown to a frozen backbone. seed: of heads, draws and orders. device: of torch. workers: decoding processes.
     options: those options of the protocol that the user changed. protocol: the name of the protocol that is run, set by `run`; scores are
     named after it. progress: called with (what, done, total). flip: whether a video keeps its label when it is mirrored left to right;
-    where not, none is ever mirrored.
+    where not, none is ever mirrored. sequences: with masks, joints or parts, for protocols that take these in place of videos.
     """
 
     videos: Sequence[VideoRecord]
@@ -87,6 +89,7 @@ class EvalContext:
     protocol: str = ""
     progress: Progress | None = None
     flip: bool = True
+    sequences: Sequence[LabelledSequence] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Protocol:
     differs: in what it differs from that and from the protocols beside it. trains: "head", "all" of the network, or "nothing".
     options, types: the default and the type of each option. needs_labels: False where the videos alone are enough. ranks: whether it
     ranks videos and so belongs in the retrieval table. recipe: whether its training makes the row *supervised*; its options are then the
-    fields of `Recipe`.
+    fields of `Recipe`. takes: "videos", or the kind of sequences that labels are carried through: "masks", "joints" or "parts".
     """
 
     name: str
@@ -112,6 +115,7 @@ class Protocol:
     needs_labels: bool = True
     ranks: bool = False
     recipe: bool = False
+    takes: str = "videos"
 
     def settings(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """All options with `changes` put in. Raises ConfigError for an unknown option or a value of another type."""

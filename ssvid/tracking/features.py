@@ -116,6 +116,11 @@ def open_encoder(model: str | os.PathLike[str], layer: str = "", device: str = "
         raise DataError(
             f"{model}: its weights are not finite ({broken}); the training diverged, take an earlier checkpoint"
         )
+    return frame_encoder(backbone, layer, device)
+
+
+def frame_encoder(backbone: Backbone, layer: str = "", device: str = "auto") -> FrameEncoder:
+    """The encoder of a backbone, with cells of 8 px where its family has the option. Raises as `FrameEncoder` does."""
     return FrameEncoder(to_device(_finest(backbone), resolve_device(device)), layer)
 
 

@@ -49,7 +49,7 @@ class VideoFrames:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Every frame, decoded in order, so that they are right on any file."""
-        scaler, done = Scaler(*self.size, self.info.rotation), 0
+        scaler, done = Scaler(*self.size, self.info.orientation), 0
         container, stream = open_video(str(self.path))
         with container:
             try:

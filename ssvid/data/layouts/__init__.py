@@ -119,7 +119,7 @@ def place_of(source: str | os.PathLike[str]) -> tuple[str, str]:
     Sources of the same place name the same videos, only with other splits or classes.
     """
     name, options, folder = _parse(os.fspath(source))
-    if name in LAYOUTS:
+    if name in LAYOUTS or name in SEQUENCE_LAYOUTS:
         return f"{name}:{os.path.realpath(folder)}", options
     path = Path(source)
     return os.path.realpath(path) if path.is_dir() else os.path.join(os.path.realpath(path.parent), path.name), ""

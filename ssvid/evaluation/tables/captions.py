@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ssvid.evaluation.adapter import Protocol
+from ssvid.evaluation.sequences import SequenceSet
 from ssvid.evaluation.splits import Labelled
 from ssvid.evaluation.tables.entries import NAMES, TableRow
 from ssvid.evaluation.tables.table import Kind, Row, Table, label, leader, row_score, score
@@ -19,6 +20,7 @@ SPREAD = (
     "±: standard deviation over the seeds. Of several runs or inits it is the spread of the whole training; of one run alone only that of "
     "the protocol's own draws, which is less."
 )
+CARRIED = "Labels of the first frame are carried through each sequence by the features alone; J&F, J, F, PCK and mIoU in percent."
 ONE_SET = (
     "One data set only: a single number misleads. Ranks of pretext tasks change with the data set and with the number of labels (SEVERE, "
     "ECCV 2022), so set a motion-centred data set beside an appearance-centred one with another --data."
@@ -29,13 +31,16 @@ def data_notes(sets: Sequence[Labelled]) -> list[str]:
     """A sentence or two a data set, and a warning where there is but one."""
     notes = []
     for data in sets:
+        made = " Synthetic data: the motion world of ssvid make-world." if data.synthetic else ""
+        if isinstance(data, SequenceSet):
+            notes += [f"{data.name}: {data.split}.{made}", *(f"{data.name}: {note}." for note in data.notes)]
+            continue
         error = 50 / np.sqrt(data.tested)
         few = (
             f" Small data: an accuracy near 50 % has a standard error of {error:.1f} points."
             if data.tested < SMALL
             else ""
         )
-        made = " Synthetic data: the motion world of ssvid make-world." if data.synthetic else ""
         notes.append(f"{data.name}: {data.split}, {len(data.classes)} classes.{few}{made}")
         notes += [f"{data.name}: {note}." for note in data.notes]
     return notes + [ONE_SET] * (len(sets) == 1)

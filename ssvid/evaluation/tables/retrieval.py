@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ssvid.data.scanning import open_data
@@ -12,7 +10,7 @@ from ssvid.evaluation.adapter import find_protocol
 from ssvid.evaluation.splits import Labelled, name_of, open_labelled
 from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.table import Kind, Table
-from ssvid.evaluation.tables.table_spec import TableSpec, compute, describe, make_spec, tabulate
+from ssvid.evaluation.tables.table_spec import compute, describe, make_spec, tabulate, without_draws
 from ssvid.progress import Log, Progress
 
 DEFAULT = ("video",)
@@ -34,7 +32,7 @@ def retrieval(request: TableRequest, progress: Progress | None = None, log: Log 
             )
     opener = open_labelled if any(protocol.needs_labels for protocol in protocols) else open_unlabelled
     names = [protocol.name for protocol in protocols]
-    spec = _without_draws(make_spec(request, names, progress, KINDS, opener))
+    spec = without_draws(make_spec(request, names, progress, KINDS, opener))
     results = compute(spec, request, progress, log)
     table, columns = tabulate(spec, results)
     describe(table, spec, results, columns, "Retrieval on", "Cosine neighbours; R@k and mAP in percent.")
@@ -48,9 +46,3 @@ def open_unlabelled(source: str, progress: Progress | None = None) -> Labelled:
     videos = index.videos()
     every = np.arange(len(videos))
     return Labelled(name_of(source), source, videos, [(every, every)], index.flip, tuple(index.notes))
-
-
-def _without_draws(spec: TableSpec) -> TableSpec:
-    """The spec with one entry for every set of weights: these protocols draw nothing, so more seeds would give the same numbers."""
-    rows = [replace(row, entries=row.entries[:1]) if row.alone or row.kind is Kind.FIXED else row for row in spec.rows]
-    return replace(spec, rows=rows)

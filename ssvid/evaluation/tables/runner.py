@@ -17,6 +17,7 @@ from ssvid.errors import DataError, SsvidError, VideoError
 from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.finetuning import Recipe
+from ssvid.evaluation.sequences import SequenceSet
 from ssvid.evaluation.splits import Labelled
 from ssvid.evaluation.supervised import supervised
 from ssvid.evaluation.tables.captions import duration
@@ -56,6 +57,7 @@ class JobRunner:
             options=job.options,
             progress=progress,
             flip=data.flip,
+            sequences=data.sequences if isinstance(data, SequenceSet) else (),
         )
         began = time.perf_counter()
         try:

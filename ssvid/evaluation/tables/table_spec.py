@@ -11,6 +11,7 @@ from ssvid.environment import environment
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import Protocol, find_protocol, recipe_protocol
 from ssvid.evaluation.features import View
+from ssvid.evaluation.sequences import SequenceSet, is_sequence_source, open_sequences
 from ssvid.evaluation.splits import Labelled, open_labelled
 from ssvid.evaluation.tables import captions
 from ssvid.evaluation.tables.cells import CellFile
@@ -20,6 +21,8 @@ from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.runner import Cell, Gaps, JobRunner, compute_missing
 from ssvid.evaluation.tables.table import Kind, Row, Table
 from ssvid.progress import Log, Progress
+
+COPIED = "first frame copied"
 
 Opener = Callable[[str, Progress | None], Labelled]
 
@@ -49,7 +52,7 @@ class TableSpec:
             for data in self.sets
             for entry in row.entries
             for name, protocol in self.protocols.items()
-            if has_value(row, protocol)
+            if protocol.takes == kind_of(data) and has_value(row, protocol)
         ]
 
     @property
@@ -92,9 +95,20 @@ def make_spec(
     options = parse_options(request.options, {recipe.name: recipe, **chosen})
     rows = [row for row in model_rows(request.models, request.seeds) if row.kind in kinds]
     view = replace(trained_view(rows), **request.view_changes)
-    check_view(rows, view)
-    sets = _with_distinct_names([opener(source, progress) for source in dict.fromkeys(request.data)])
-    return TableSpec(rows, sets, chosen, recipe, options, view)
+    if not all(map(is_sequence_source, request.data)):
+        check_view(rows, view)
+    sets = [
+        open_sequences(source) if is_sequence_source(source) else opener(source, progress)
+        for source in dict.fromkeys(request.data)
+    ]
+    _check_pairs(sets, list(chosen.values()))
+    return TableSpec(rows, _with_distinct_names(sets), chosen, recipe, options, view)
+
+
+def without_draws(spec: TableSpec) -> TableSpec:
+    """The spec with one entry for every set of weights, for protocols that draw nothing: more seeds would give the same numbers."""
+    rows = [replace(row, entries=row.entries[:1]) if row.alone or row.kind is Kind.FIXED else row for row in spec.rows]
+    return replace(spec, rows=rows)
 
 
 def compute(spec: TableSpec, request: TableRequest, progress: Progress | None, log: Log | None) -> Results:
@@ -132,7 +146,7 @@ def tabulate(
                     table.chance.setdefault(column, one["chance"])
                     shown.scores.setdefault(column, []).append(one["value"])
                     shown.cells.setdefault(column, []).append(job.key)
-    table.rows = list(rows.values())
+    table.rows = [*_copied_rows(table, spec, columns), *rows.values()]
     table.data_sets = {column: data for column, (data, _) in columns.items()} if several else {}
     return table, columns
 
@@ -144,10 +158,14 @@ def describe(
     view, protocols = spec.view, list(spec.protocols.values())
     clock = "" if view.fps is None else f" of {view.fps:g} fps"
     table.title = f"{what} {' and '.join(data.name for data in spec.sets)}"
+    shown = (
+        f"Video level, {count(view.clips, 'clip')} x 1 centre crop a video; clips of {view.frames} frames, stride {view.stride}{clock}, "
+        f"{view.size} px, features pooled by {view.pool}. "
+    )
     table.protocol = (
         (f"Backbone {spec.backbones[0]}. " if len(spec.backbones) == 1 else "")
-        + f"Video level, {count(view.clips, 'clip')} x 1 centre crop a video; clips of {view.frames} frames, stride {view.stride}{clock}, "
-        f"{view.size} px, features pooled by {view.pool}. {unit}"
+        + (shown if any(kind_of(data) == "videos" for data in spec.sets) else "")
+        + unit
     )
     table.notes = [
         *captions.findings(table, columns),
@@ -161,14 +179,46 @@ def describe(
     table.made_with = {"command": results.about["command"], **results.about["environment"]}
 
 
+def kind_of(data: Labelled) -> str:
+    """What a data set holds: "videos", or sequences with "masks", "joints" or "parts"."""
+    return data.kind if isinstance(data, SequenceSet) else "videos"
+
+
 def labels_first(row: TableRow, protocol: Protocol) -> bool:
     """Whether the row's weights are trained with labels before the protocol evaluates them; a protocol that trains all does it itself."""
     return row.kind is Kind.SUPERVISED and protocol.trains != "all"
 
 
 def has_value(row: TableRow, protocol: Protocol) -> bool:
-    """Whether a protocol says anything of a row: random weights that are trained are the row *supervised*, a fixed network has none."""
+    """Whether a protocol says anything of a row: random weights that are trained are the row *supervised*, a fixed network has none, and
+    sequences have no classes to train on."""
+    if row.kind is Kind.SUPERVISED:
+        return protocol.takes == "videos"
     return protocol.trains != "all" or row.kind not in (Kind.RANDOM, Kind.FIXED)
+
+
+def _check_pairs(sets: Sequence[Labelled], protocols: Sequence[Protocol]) -> None:
+    """Raise ConfigError for a data set that no protocol takes, and for a protocol that gets no data set."""
+    held, taken = {kind_of(data) for data in sets}, {protocol.takes for protocol in protocols}
+    for data in sets:
+        if kind_of(data) not in taken:
+            raise ConfigError(
+                f"{data.source} holds {kind_of(data)}, which none of {', '.join(protocol.name for protocol in protocols)} takes; "
+                "name another --protocol, see: ssvid list protocols"
+            )
+    for protocol in protocols:
+        if protocol.takes not in held:
+            layout = "" if protocol.takes == "videos" else f", as {protocol.name}:FOLDER"
+            raise ConfigError(f"{protocol.name} takes {protocol.takes}; name such a data set with --data{layout}")
+
+
+def _copied_rows(table: Table, spec: TableSpec, columns: Mapping[str, tuple[str, str]]) -> list[Row]:
+    """The row of copying the first frame's labels, in place of the chance of such columns; none where no labels are carried."""
+    names = {protocol.name for protocol in spec.protocols.values() if protocol.takes != "videos"}
+    own = [column for column, (_, name) in columns.items() if name.split()[0] in names]
+    scores = {column: [chance] for column in own if (chance := table.chance[column]) is not None}
+    table.chance |= dict.fromkeys(own)
+    return [Row(COPIED, {"seeds": ""}, scores, kind=Kind.FIXED)] if own else []
 
 
 def _with_distinct_names(sets: Sequence[Labelled]) -> list[Labelled]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ssvid.evaluation.plots import score_figure
+from ssvid.evaluation.sequences import is_sequence_source, protocol_for
+from ssvid.evaluation.tables import captions
 from ssvid.evaluation.tables.page import transfer_page
 from ssvid.evaluation.tables.published import published_rows, read_published
 from ssvid.evaluation.tables.request import TableRequest
@@ -40,6 +43,12 @@ class Transfer:
         transfer_page(self.table, self.cells).write(path.with_name(path.name + ".html"))
 
 
+def default_protocols(data: Sequence[str]) -> list[str]:
+    """The protocols of a table that names none: DEFAULT for videos, and that of the layout for sequences."""
+    videos = [] if all(map(is_sequence_source, data)) else DEFAULT
+    return list(dict.fromkeys([*videos, *(protocol_for(source) for source in data if is_sequence_source(source))]))
+
+
 def transfer(request: TableRequest, progress: Progress | None = None, log: Log | None = None) -> Transfer:
     """Evaluate runs and models by protocols on labelled data sets; cells that the request's file holds are not computed again.
 
@@ -48,12 +57,14 @@ def transfer(request: TableRequest, progress: Progress | None = None, log: Log |
     be used, Interrupted after Ctrl-C.
     """
     published = read_published(request.published) if request.published else []
-    spec = make_spec(request, request.protocols or DEFAULT, progress)
+    spec = make_spec(request, request.protocols or default_protocols(request.data), progress)
     results = compute(spec, request, progress, log)
     table, columns = tabulate(spec, results, any(score.backbone for score in published))
     rows = published_rows(published, [(column, data.split()[0], name) for column, (data, name) in columns.items()])
     table.rows += rows
-    describe(table, spec, results, columns, "Transfer to", "Accuracy in percent.")
+    carried = [captions.CARRIED] if any(map(is_sequence_source, request.data)) else []
+    unit = " ".join(["Accuracy in percent.", *carried])
+    describe(table, spec, results, columns, "Transfer to", unit)
     if request.published:
         table.notes.append(
             f"Published rows ({len(rows)}): from {Path(request.published).name}, measured by others, with other data and budgets."
