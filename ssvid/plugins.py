@@ -167,15 +167,15 @@ def read_summary(path: Path) -> str:
 
 
 def source_digest(*paths: Path) -> str:
-    """Hex digits (SHA-256) of the code of users' files and of what they import from their own folders; "" for files of this package.
+    """Hex digits (SHA-256) of the code of users' files and of what they import from their own folders; "" for files of this project.
 
     Comments, docstrings and layout do not count. What is computed with a user's code is kept under it, so that an edited file never gets
     an old number; our own code is told by the version and by the weights.
     """
-    ours = Path(__file__).parent
-    files = {
-        file for path in paths if not path.resolve().is_relative_to(ours) for file in _with_imports(path.resolve())
-    }
+    root = Path(__file__).parent.parent
+    ours = [root / package for package in ("ssvid", "pretext", "downstream")]
+    others = [path for path in map(Path.resolve, paths) if not any(path.is_relative_to(folder) for folder in ours)]
+    files = {file for path in others for file in _with_imports(path)}
     if not files:
         return ""
     return hashlib.sha256("\n".join(sorted(_code(file) for file in files)).encode()).hexdigest()
@@ -262,6 +262,11 @@ class _SourceLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         """The code of the source as it is now."""
         return self.source_to_code(self.get_data(self.path), self.path)
+
+
+def task_source(name: str) -> str:
+    """Hex digits of the code of a user's task, "" for our own; see `source_digest`."""
+    return source_digest(Path(inspect.getfile(load_task(name))))
 
 
 def import_source(path: Path) -> ModuleType:

@@ -222,7 +222,7 @@ def make_videos(
     for number in range(count):
         side = number % len(control.sides) if control.sides else 0
         still = spec.stills[number // 2 % len(spec.stills)] if spec.stills and number // 2 % 2 else None
-        origin = (still.path, still.info.frames) if still else None
+        origin = (still.path, still.info.identity, still.info.frames) if still else None
         key = json.dumps(
             [RECIPES, name, spec.frames, spec.fps, spec.size, number, origin, *_overlay_key(name, spec, number)]
         )
@@ -250,7 +250,8 @@ def _overlay_key(name: str, spec: ControlSpec, number: int) -> list[str]:
     """What tells videos with an overlay of the data from others; nothing where none is shown."""
     if name != OVERLAY or spec.overlay is None:
         return []
-    return [hashlib.sha256(spec.overlay.tobytes()).hexdigest(), spec.stills[number // 2 % len(spec.stills)].path]
+    still = spec.stills[number // 2 % len(spec.stills)]
+    return [hashlib.sha256(spec.overlay.tobytes()).hexdigest(), still.path, still.info.identity]
 
 
 def write_frames(path: Path, frames: Array, fps: float, **encoding: str | int) -> None:

@@ -86,7 +86,16 @@ def _make(recipe: Reencoding, task: PretextTask, video: VideoRecord) -> VideoRec
         return None
     side = min(2 * round(task.augment.decode_size / 2), min(video.source.width, video.source.height) // 2 * 2)
     height, width = (length + length % 2 for length in short_side(video.info.height, video.info.width, side))
-    key = [RECIPES, video.path, video.info.frames, picks.tolist(), height, width, dict(recipe.encoding)]
+    key = [
+        RECIPES,
+        video.path,
+        video.info.identity,
+        video.info.frames,
+        picks.tolist(),
+        height,
+        width,
+        dict(recipe.encoding),
+    ]
     path = cache_folder() / "reencodings" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.mp4"
     if not path.exists():
         _write(path, video, picks, (height, width), fresh.info, recipe.encoding)

@@ -7,7 +7,8 @@ folders and the cache, so a second call computes only what is missing, and an in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,7 @@ from ssvid.audit.audit import audit
 from ssvid.audit.report import write as write_audit
 from ssvid.compute import process_pool
 from ssvid.config import RESUMABLE, PretrainConfig, load_config
-from ssvid.data.index import Index
+from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out, held_out_split, training_part
 from ssvid.environment import environment
@@ -34,6 +35,7 @@ from ssvid.evaluation.tables.entries import training_seconds
 from ssvid.evaluation.tables.table import Row, Table
 from ssvid.evaluation.tables.table import write as write_table
 from ssvid.files import read_json, write_json
+from ssvid.plugins import task_source
 from ssvid.progress import Log
 from ssvid.training.build import build_task
 from ssvid.training.fit import Interrupted, first_clips, pretrain, training_videos
@@ -140,13 +142,7 @@ def run_one(config: PretrainConfig, labelled: str) -> dict[str, Any]:
     run = finished_run(config)
     index, labelled_data = open_data(config.data), open_labelled(labelled)
     tested = held_out(index.videos(), config.split)
-    measured = cached_json(
-        run.path / "held_out.json",
-        lambda: {
-            "trained": validate(run, tested, 0),
-            "untrained": evaluate(untrained_task(config), run.masked(tested), 0),
-        },
-    )
+    measured = held_out_accuracies(run, config, tested)
     report = audit_report(run)
     if "shortcuts" not in report:
         raise DataError(
@@ -168,11 +164,34 @@ def run_one(config: PretrainConfig, labelled: str) -> dict[str, Any]:
     }
 
 
+def held_out_accuracies(run: Run, config: PretrainConfig, tested: Sequence[VideoRecord]) -> dict[str, Any]:
+    """Accuracies before and after training, from the run folder; where the held-out videos are others than those that were asked then,
+    they are measured again, and so is the audit."""
+    path, asked = run.path / "held_out.json", fingerprint(tested)
+    known: dict[str, Any] = read_json(path) if path.exists() else {}
+    if known.get("fingerprint") != asked:
+        if known:
+            shutil.rmtree(run.path / "audit", ignore_errors=True)
+        trained = validate(run, tested, 0)
+        untrained = evaluate(untrained_task(config), run.masked(tested), 0)
+        write_json(path, {"fingerprint": asked, "trained": trained, "untrained": untrained})
+        known = read_json(path)
+    return known
+
+
 def finished_run(config: PretrainConfig) -> Run:
-    """The finished run of a config: an existing one is opened, an interrupted one continued, a missing one made."""
+    """The finished run of a config: an existing one is opened, an interrupted one continued, a missing one made.
+
+    Raises ConfigError where the user's code of the task has changed since the run was trained.
+    """
     path = Path(config.out)
     if (path / "card.json").exists():
-        return Run(path)
+        run = Run(path)
+        if run.card.get("task_source", "") != task_source(config.task):
+            raise ConfigError(
+                f"{path} was trained with other code than {config.task} holds now; remove it or name other --runs"
+            )
+        return run
     return pretrain(config, resume=(path / "checkpoints" / "last.pt").exists(), overwrite=True)
 
 
@@ -198,13 +217,6 @@ def audit_report(run: Run) -> dict[str, Any]:
         write_audit(audit(run, device="cpu"), folder)
     result: dict[str, Any] = read_json(folder / "audit.json")
     return result
-
-
-def cached_json(path: Path, make: Callable[[], Any]) -> Any:
-    """The content of a JSON file; it is made and written first where there is none."""
-    if not path.exists():
-        write_json(path, make())
-    return read_json(path)
 
 
 def linear_probe(candidate: Candidate, data: Labelled) -> dict[str, float]:

@@ -270,11 +270,15 @@ class Index:
 
 
 def fingerprint(videos: Iterable[VideoRecord]) -> str:
-    """Twelve hex digits that change when a video is added, removed, renamed, relabelled or has another number of frames."""
+    """Twelve hex digits that change when a video is added, removed, renamed, relabelled, overwritten, masked or decoded from a copy of
+    another size."""
     digest = hashlib.sha256()
     for video in videos:
-        row = (video.path, video.label, video.split, video.group, video.info.frames, video.source.width)
+        info = video.info
+        row = (video.path, video.label, video.split, video.group, info.frames, info.identity, video.source.width)
         digest.update(json.dumps(row).encode())
+        if video.hidden is not None:
+            digest.update(video.hidden.tobytes())
     return digest.hexdigest()[:12]
 
 

@@ -87,7 +87,7 @@ def write_training_copies(
     records = {record.id: record for record in index.videos()}
     suffix = ".npy" if raw else ".mp4"
     jobs = [
-        (id, record.path, str(folder / copy_name(record.path, suffix)), record.info, short_side)
+        (id, record.path, str(folder / copy_name(record.path, record.info.identity, suffix)), record.info, short_side)
         for id, record in records.items()
         if not _has_copy(record, suffix, short_side)
     ]
@@ -121,9 +121,9 @@ def _fault(copy: VideoInfo | VideoError, original: VideoInfo) -> str:
     return "" if copy.seek else f"{copy.path} cannot be read at random"
 
 
-def copy_name(path: str, suffix: str = ".mp4") -> str:
-    """File name of a training copy: readable, and unique for the original's whole path."""
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
+def copy_name(path: str, identity: str, suffix: str = ".mp4") -> str:
+    """File name of a copy: readable, and unique for the original's whole path and for what lies there (see `ssvid.video.identity`)."""
+    digest = hashlib.sha256(os.fsencode(path) + identity.encode()).hexdigest()[:10]
     stem = printable(Path(path).stem).encode()[:200].decode(errors="ignore")  # a name has 255 bytes at most
     return f"{stem}-{digest}{suffix}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from ssvid.data.splits import has_own_split, held_out_split
 from ssvid.errors import DataError
 from ssvid.evaluation.inner_folds import Fold, unvalidated
 from ssvid.progress import Progress
+from ssvid.video.identity import check_unchanged
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Labelled:
 def open_labelled(source: str, progress: Progress | None = None) -> Labelled:
     """The labelled videos of a source (as `read_layout` takes it, or an index) with their folds.
 
-    Raises DataError where nothing usable or labelled is there, or where the videos cannot be split.
+    Raises DataError where nothing usable or labelled is there, or where the videos cannot be split; VideoError for a file that has
+    changed since it was indexed.
     """
     index = open_data([source], progress)
     usable = [video for video in index.videos() if video.split != UNUSED]
@@ -83,6 +86,8 @@ def open_labelled(source: str, progress: Progress | None = None) -> Labelled:
         raise DataError(
             f"none of the {len(usable)} videos of {source} has a label; put each class into a folder, or give a list or a CSV with labels"
         )
+    if _is_index(source):  # of a folder or list the files have just been looked at
+        _check_unchanged(videos)
     try:
         found = folds(videos)
     except DataError as error:
@@ -97,6 +102,14 @@ def open_labelled(source: str, progress: Progress | None = None) -> Labelled:
     )
     notes = tuple(filter(None, (*index.notes, bad, gone, unvalidated(videos, found))))
     return Labelled(name_of(source), source, videos, found, index.flip, notes)
+
+
+def _check_unchanged(videos: Sequence[VideoRecord]) -> None:
+    """Raise VideoError for a file that is not the one that was indexed, since results that are kept are known by that; where there is a
+    training copy, which is read in its place, it may be gone."""
+    for video in videos:
+        if video.info.identity and (video.copy is None or os.path.exists(video.path)):
+            check_unchanged(video.path, video.info.identity)
 
 
 def _is_index(source: str) -> bool:

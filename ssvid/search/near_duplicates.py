@@ -32,7 +32,7 @@ def make_copies(
     settings = hashlib.sha256(repr((crop, scale, CRF)).encode()).hexdigest()[:8]
     place = folder / settings
     place.mkdir(parents=True, exist_ok=True)
-    paths = [place / copy_name(video.path) for video in videos]
+    paths = [place / copy_name(video.path, video.info.identity) for video in videos]
     for number, (video, path) in enumerate(zip(videos, paths, strict=True), 1):
         if not path.exists():
             write_copy(video, path, crop, scale)

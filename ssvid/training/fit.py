@@ -32,7 +32,7 @@ from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out_split, training_part
 from ssvid.environment import package_version
 from ssvid.errors import DataError, SsvidError
-from ssvid.plugins import load_task
+from ssvid.plugins import load_task, task_source
 from ssvid.training.build import all_options, build_task, check_batch, compiled, make_fabric, make_optimizer
 from ssvid.training.diagnosis import diagnose
 from ssvid.training.interrupts import Interrupts
@@ -141,6 +141,7 @@ def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoR
         "backbone": ModelName.parse(config.backbone).architecture,
         "backbone_options": dict(task.backbone.info.options),
         "task": config.task,
+        "task_source": task_source(config.task),
         "options": all_options(load_task(config.task), config),
         "view": asdict(task.view),
         "steps": config.steps,

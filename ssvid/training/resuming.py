@@ -14,6 +14,7 @@ from ssvid.data.index import VideoRecord
 from ssvid.errors import ConfigError, DataError
 from ssvid.training.run import Run
 from ssvid.training.run_paths import absolute, located
+from ssvid.video.identity import contents
 
 
 def resumed_config(config: PretrainConfig) -> PretrainConfig:
@@ -41,7 +42,8 @@ def data_mark(videos: Sequence[VideoRecord]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for video in videos:
         source = video.source
-        row = (Path(video.path).name, video.label, video.group, video.info.frames, source.height, source.width)
+        content = contents(video.info.identity)
+        row = (Path(video.path).name, video.label, video.group, video.info.frames, content, source.height, source.width)
         digest.update(json.dumps(row).encode())
     return {"videos": len(videos), "digest": digest.hexdigest()[:12]}
 

@@ -16,6 +16,12 @@ def identify(path: str | os.PathLike[str]) -> str:
     return f"{stat.st_size}-{stat.st_mtime_ns}-{_ends(path, stat.st_size)}"
 
 
+def contents(identity: str) -> str:
+    """What stays of an identity when the file is copied or moved: its size and the hash of its ends."""
+    size, _, ends = identity.partition("-")
+    return f"{size}-{ends.rpartition('-')[2]}"
+
+
 def check_unchanged(path: str | os.PathLike[str], identity: str) -> None:
     """Raise VideoError unless the file is the one that was identified; one that was only copied or touched is."""
     try:
