@@ -16,7 +16,7 @@ from ssvid.training.validate import trained_task
 from tests.burned import make_burned, mark, progress_bar
 from tests.test_audit import ALPHA, ArrowFrom, Coin
 
-STEPS = 50
+STEPS = 100
 
 
 def filling(clip: np.ndarray) -> float:

@@ -86,10 +86,21 @@ class Run:
     @property
     def card(self) -> dict[str, Any]:
         """What the exported backbone is. Raises DataError while the run has exported none."""
+        card = self._exported_card
+        if ".py:" in card.get("backbone", ""):  # of a user's own file, which may have moved along with the run
+            card["backbone"] = locate_backbone(card["backbone"], self.started, self.path)
+        return card
+
+    @property
+    def exported_by(self) -> str:
+        """The version of ssvid that exported the backbone, "?" where the card does not say. Raises DataError as `card` does."""
+        card = self._exported_card
+        return str(card.get("ssvid", "?")) if isinstance(card, dict) else "?"
+
+    @property
+    def _exported_card(self) -> dict[str, Any]:
         try:
             card: dict[str, Any] = read_json(self.path / "card.json")
-            if ".py:" in card.get("backbone", ""):  # of a user's own file, which may have moved along with the run
-                card["backbone"] = locate_backbone(card["backbone"], self.started, self.path)
         except FileNotFoundError as error:
             raise DataError(
                 f"{self.path} has no backbone yet; finish it with: ssvid pretrain --resume {self.path}"

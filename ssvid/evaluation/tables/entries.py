@@ -185,15 +185,14 @@ def _unpretrained_rows(shown: str, name: str, options: dict[str, Any], seeds: in
 def open_run(path: str | Path) -> Run:
     """A run with all that a table needs of it. Raises DataError, with what to do, where this version cannot read it."""
     run = Run(path)
-    card = run.card
-    missing = [name for name in CARD if not isinstance(card, dict) or name not in card]
+    made = run.exported_by
     try:
-        if missing:
+        run.config  # noqa: B018 reading it is the check
+        card = run.card
+        if missing := [name for name in CARD if name not in card]:
             raise ConfigError(f"its card lacks {', '.join(missing)}")
         model_info(card["backbone"], **card["backbone_options"])
-        run.config  # noqa: B018 reading it is the check
-    except (SsvidError, TypeError) as error:
-        made = card.get("ssvid", "?") if isinstance(card, dict) else "?"
+    except (SsvidError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} was made by ssvid {made} and cannot be read by {package_version('ssvid')}: {error}. Install that version, "
             "or pretrain again"
