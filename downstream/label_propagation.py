@@ -27,6 +27,7 @@ PROTOCOLS = {
         "trains": "nothing",
         "takes": "masks",
         "function": "label_propagation",
+        "defaults": {"preset": "dino"},
     },
     "world": {
         "summary": "Masks of the motion world's objects: J&F, J and F",

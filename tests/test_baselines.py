@@ -64,7 +64,7 @@ def test_features_of_videos(name, world_index, tmp_path):
 
 def test_patches_are_the_colours_around_each_cell_of_frames_of_any_size():
     pixels = torch.rand(1, 3, 2, 21, 32)
-    maps = create_model("baseline_patches")(pixels)
+    maps = create_model("baseline_patches")(pixels) / 2 + 0.5  # they are centred on mid-grey
     assert maps.shape == (1, 27, 2, 3, 4)
     middle = maps[0, :, 1, 1, 2].view(3, 9)[:, 4]  # the block in the middle of the cell of rows 8-15, columns 16-23
     torch.testing.assert_close(middle, pixels[0, :, 1, 10:14, 18:22].mean((1, 2)))

@@ -32,6 +32,7 @@ def test_data_sets_are_named_by_what_the_user_named(world_index, tmp_path):
     (tmp_path / "ucf").mkdir()
     assert name_of(f"ucf101@2:{tmp_path / 'ucf'}") == "ucf101 2"
     assert name_of(f"ut_interaction:{tmp_path / 'ucf'}") == "ut_interaction"
+    assert name_of(f"davis@2016,lists={tmp_path / 'car.txt'}:{tmp_path / 'ucf'}") == "davis 2016,lists=car.txt"
     assert name_of(tmp_path / "ucf") == "ucf"
     data = open_labelled(str(world_index.path))
     assert (data.name, data.tested, data.synthetic, len(data.classes)) == ("world", 13, True, 13)

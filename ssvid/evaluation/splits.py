@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -117,11 +118,11 @@ def _is_index(source: str) -> bool:
 
 
 def name_of(source: str) -> str:
-    """A data set's name in a table: its layout with the options, else the file or folder."""
+    """A data set's name in a table: its layout with the options, else the file or folder; of paths only the last part."""
     place, options = place_of(source)
     layout, colon, _ = place.partition(":")
     if colon and "/" not in layout:
-        return f"{layout} {options}".strip()
+        return f"{layout} {re.sub(r'[^,=]*/', '', options)}".strip()
     return Path(source).stem
 
 

@@ -29,7 +29,12 @@ MODELS = {
     },
     "baseline_histogram": {"description": "No weights: how much of each colour, 16 bins of R, G and B"},
     "baseline_mean_frame": {"description": "No weights: what is where on average, 48 x 48 x RGB"},
-    "baseline_patches": {"description": "No weights: the colours of 12 x 12 px around every cell of 8 px"},
+    "baseline_patches": {
+        "description": "No weights: the colours of 12 x 12 px around every cell of 8 px",
+        # around mid-grey: of colours on 0..1 the cosine is nearly 1 between any two, so that neighbours in a bright place beat the match
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    },
     "baseline_difference": {
         "description": "No weights: where it moves, differences of frames in 4 stretches of 48 x 48",
     },
