@@ -37,6 +37,7 @@ PROTOCOLS = {
         "differs": "phases are equal parts of the annotated progress, where TCC has key events; ridge instead of plain regression, its "
         "strength chosen on training videos; logistic regression with fixed C; needs annotated phases",
         "trains": "head",
+        "needs_classes": False,
     },
 }
 

@@ -63,6 +63,7 @@ PROTOCOLS = {
         "summary": "Copies that are re-encoded, cropped and half as large: is the original found first?",
         "after": "ours",
         "needs_labels": False,
+        "needs_classes": False,
         "differs": "needs no labels: gallery and queries are all videos, and the right answer is one only; clips side by side (unit=video: "
         "their mean), whitened on the gallery",
         "trains": "nothing",

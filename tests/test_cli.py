@@ -207,3 +207,14 @@ def test_waiting_for_video_is_told_with_the_remedy():
 def test_module_and_script_are_the_same():
     done = subprocess.run([sys.executable, "-m", "ssvid", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("ssvid ")
+
+
+def test_a_setting_that_is_written_as_an_option_is_told(monkeypatch, capsys):
+    for words, told in (("--steps 5", "steps=5"), ("--batch=4", "batch=4"), ("--save-every", "save_every=")):
+        code, _, log = called(monkeypatch, capsys, "pretrain", "arrow_of_time", *words.split())
+        assert code == 2
+        assert (
+            log
+            == f"error: there is no option {words.replace('=', ' ').split()[0]}; settings are written without dashes: {told}\n"
+        )
+    assert called(monkeypatch, capsys, "pretrain", "arrow_of_time", "--data", "nowhere", "-o", "x", "--dry-run")[0] == 0

@@ -196,3 +196,15 @@ def test_videos_of_any_name_can_be_loaded(tmp_path):
     os.rename(tmp_path / "v" / "a.mp4", tmp_path / "v" / LATIN)
     videos = scanned(tmp_path).videos()
     assert FrameCache(videos, 16).frames.shape == (8, 16, 16, 3)
+
+
+def test_an_index_is_read_alone_and_is_a_file(tmp_path):
+    film(tmp_path / "v" / "a.mp4")
+    index = tmp_path / "i.sqlite"
+    scan_videos([tmp_path / "v"], Index(index, create=True), workers=1)
+    with pytest.raises(
+        DataError, match=r"i\.sqlite is an index and can only be read alone; make one of all: ssvid index"
+    ):
+        open_data([str(tmp_path / "v"), str(index)])
+    with pytest.raises(DataError, match="is a folder; name a file for the index"):
+        Index(tmp_path, create=True)

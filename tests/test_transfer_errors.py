@@ -21,6 +21,8 @@ def odd(tmp_path_factory):
         "split/train/run/a.mp4",
         "split/test/walk/b.mp4",
         "plain/run/a.mp4",
+        "one/train/run/a.mp4",
+        "one/test/run/b.mp4",
         "bare/a.mp4",
         "ucf/Run/v_Run_g01_c01.avi",
     ):
@@ -38,6 +40,7 @@ def odd(tmp_path_factory):
         ("resnet18_tiny", "ucf101:{}/ucf", [], 3, "no split files"),
         ("resnet18_tiny", "{}/split", [], 3, "class 'walk' has 1 test videos but no training video"),
         ("resnet18_tiny", "{}/plain", [], 3, "no way to split"),
+        ("resnet18_tiny", "{}/one", [], 3, "all 2 labelled videos are of the class 'run'"),
         ("resnet18_tiny", "{}/bare", [], 3, "none of the 1 videos"),
         ("{}/theirs.pt", "{}/split", [], 3, "does not say of which network"),
         ("{}/folder", "{}/split", [], 3, "not a run folder"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ssvid.cli import console
+from ssvid.errors import ConfigError
 
 if TYPE_CHECKING:
     from ssvid.evaluation.tables.table import Table
@@ -28,6 +30,20 @@ Pool = Annotated[str | None, typer.Option(help="mean, max_space_mean_time or mea
 # how the cells of a table are computed
 Jobs = Annotated[int, typer.Option(min=1, help="Processes of one thread that compute cells side by side.")]
 CellWorkers = Annotated[int, typer.Option(help="Decoding processes of each of them.")]
+
+
+class WithSettings(TyperCommand):
+    """A command that takes settings as key=value, and says so to whoever writes one as an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer keeps the type of this context to itself
+        """Raise ConfigError for an option that the command does not have."""
+        known = {name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        for word, after in zip(args, [*args[1:], ""], strict=True):
+            name, equals, value = word.partition("=")
+            if name.startswith("--") and name not in {"--", *known, *ctx.help_option_names}:
+                setting = f"{name[2:].replace('-', '_')}={value if equals or after.startswith('-') else after}"
+                raise ConfigError(f"there is no option {name}; settings are written without dashes: {setting}")
+        return super().parse_args(ctx, args)
 
 
 def show(table: Table, as_json: bool) -> None:

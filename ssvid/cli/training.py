@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import Device, Json, show
+from ssvid.cli.shared import Device, Json, WithSettings, show
 from ssvid.errors import ConfigError, SsvidError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=WithSettings)
 def pretrain(
     task: Annotated[
         str | None, typer.Argument(help="Task, or path/to/file.py (its code is run). See: ssvid list tasks")
@@ -112,7 +112,7 @@ def audit(
         raise typer.Exit(SsvidError.exit_code)
 
 
-@app.command()
+@app.command(cls=WithSettings)
 def survey(
     configs: Annotated[
         list[str],

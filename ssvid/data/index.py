@@ -107,6 +107,8 @@ class Index:
 
     def __init__(self, path: str | os.PathLike[str], create: bool = False) -> None:
         self.path = Path(path)
+        if self.path.is_dir():
+            raise DataError(f"{self.path} is a folder; name a file for the index, as {self.path / 'index.sqlite'}")
         if not create and not self.path.is_file():
             raise DataError(f"{self.path} does not exist; make it with: ssvid index VIDEOS -o {self.path}")
         if create and not self.path.parent.is_dir():

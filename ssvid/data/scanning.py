@@ -135,8 +135,13 @@ def open_data(sources: Sequence[str | os.PathLike[str]], progress: Progress | No
     """
     if not sources:
         raise DataError("no data given; name an index or a folder of videos with --data")
-    if len(sources) == 1 and Path(sources[0]).suffix in INDEX_SUFFIXES and not Path(sources[0]).is_dir():
-        index = Index(sources[0])
+    indexes = [source for source in sources if Path(source).suffix in INDEX_SUFFIXES and not Path(source).is_dir()]
+    if indexes and len(sources) > 1:
+        raise DataError(
+            f"{indexes[0]} is an index and can only be read alone; make one of all: ssvid index FOLDER FOLDER -o all.sqlite"
+        )
+    if indexes:
+        index = Index(indexes[0])
     else:
         index = _kept_index(sources)
         _scan_todo(index, None, LIMIT, progress)

@@ -98,7 +98,8 @@ class Protocol:
 
     path, function: the adapter's file, and which of its functions computes the scores. summary: one line. after: whose way it is.
     differs: in what it differs from that and from the protocols beside it. trains: "head", "all" of the network, or "nothing".
-    options, types: the default and the type of each option. needs_labels: False where the videos alone are enough. ranks: whether it
+    options, types: the default and the type of each option. needs_labels: False where the videos alone are enough.
+    needs_classes: False where videos of one class are enough. ranks: whether it
     ranks videos and so belongs in the retrieval table. recipe: whether its training makes the row *supervised*; its options are then the
     fields of `Recipe`. takes: "videos", or the kind of sequences that labels are carried through: "masks", "joints" or "parts".
     """
@@ -113,6 +114,7 @@ class Protocol:
     options: Mapping[str, Any]
     types: Mapping[str, Any]
     needs_labels: bool = True
+    needs_classes: bool = True
     ranks: bool = False
     recipe: bool = False
     takes: str = "videos"

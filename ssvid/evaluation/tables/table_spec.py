@@ -8,7 +8,7 @@ from typing import Any
 
 from ssvid.compute import resolve_device
 from ssvid.environment import environment
-from ssvid.errors import ConfigError
+from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.adapter import Protocol, find_protocol, recipe_protocol
 from ssvid.evaluation.features import View
 from ssvid.evaluation.sequences import SequenceSet, is_sequence_source, open_sequences
@@ -102,6 +102,7 @@ def make_spec(
         for source in dict.fromkeys(request.data)
     ]
     _check_pairs(sets, list(chosen.values()))
+    _check_classes(sets, list(chosen.values()))
     return TableSpec(rows, _with_distinct_names(sets), chosen, recipe, options, view)
 
 
@@ -210,6 +211,17 @@ def _check_pairs(sets: Sequence[Labelled], protocols: Sequence[Protocol]) -> Non
         if protocol.takes not in held:
             layout = "" if protocol.takes == "videos" else f", as {protocol.name}:FOLDER"
             raise ConfigError(f"{protocol.name} takes {protocol.takes}; name such a data set with --data{layout}")
+
+
+def _check_classes(sets: Sequence[Labelled], protocols: Sequence[Protocol]) -> None:
+    """Raise DataError for videos of one class alone where a protocol tells classes apart."""
+    tells = [protocol.name for protocol in protocols if protocol.takes == "videos" and protocol.needs_classes]
+    for data in sets:
+        if tells and kind_of(data) == "videos" and len(data.classes) == 1:
+            raise DataError(
+                f"{data.source}: all {len(data.videos)} labelled videos are of the class {data.classes[0]!r}, and {tells[0]} tells classes "
+                "apart; name data with two or more"
+            )
 
 
 def _copied_rows(table: Table, spec: TableSpec, columns: Mapping[str, tuple[str, str]]) -> list[Row]:
