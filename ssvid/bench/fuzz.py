@@ -23,8 +23,9 @@ from ssvid.video.reader import Video
 
 MUTANTS = 40  # a round
 COUNT = 50  # frames of a file, two groups of pictures
-LIMIT = 20.0  # seconds that a file may take to be scanned or read
-SPEEDUP_LIMIT = 60.0  # and to be sped up
+LIMIT = 20.0  # seconds that a file may take to be scanned
+READ_LIMIT = 60.0  # to be read, by a child that first loads its libraries
+SPEEDUP_LIMIT = 120.0  # and to be sped up, likewise
 HUNG, UNEXPECTED = "gave no result", "decoding failed"  # how a guard words a hang, and an error that nobody foresaw
 SOUND = {"film.mp4": "aac", "film.mkv": "libopus", "film.avi": "mp2", "film.ts": "ac3", "film.mov": "pcm_s16le"}
 SOUND_RATE = 48000
@@ -85,7 +86,7 @@ def _refused(path: str, reason: str) -> tuple[str, ...]:
 def _read_outcome(guard: Guard, path: Path, info: VideoInfo) -> str:
     asked = np.unique(np.random.default_rng(0).integers(0, info.frames, 8)).tolist()
     try:
-        wrong = guard.run(_read, path, info, asked, limit=LIMIT)
+        wrong = guard.run(_read, path, info, asked, limit=READ_LIMIT)
     except VideoError as error:
         print(f"{path.name}: read: {error.reason}")
         return "slow" if HUNG in error.reason else "failed"
