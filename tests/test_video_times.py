@@ -163,3 +163,21 @@ def test_parts_of_a_stream_follow_one_another_whatever_their_stamps(
     assert min(sound) - first == pytest.approx(0, abs=0.15)
     assert max(sound) - first == pytest.approx(3.0, abs=0.25)
     assert (np.diff(sound) > 0).all()
+
+
+def test_a_stream_that_begins_on_the_way_does_no_harm(guard: Guard, tmp_path: Path) -> None:
+    path = mux(tmp_path / "a.ts", "libx264", numbers(30), CLOSED, rate=1)
+    data = path.read_bytes()
+    packets = [bytearray(data[start : start + 188]) for start in range(0, len(data), 188)]
+    other = next(
+        packet.copy() for packet in packets if packet[1:3] == b"\x41\x00"
+    )  # a picture begins, on the PID 0x100
+    other[1:3] = b"\x45\x00"
+    path.write_bytes(data + other)
+    with av.open(str(path)) as container:
+        known = len(container.streams)
+        with pytest.raises(IndexError):  # else PyAV has learned it, and what is done about it here can go
+            list(container.demux())
+    assert known == 1, "it would be known from the beginning"
+    info = times_of(guard, path)
+    assert read_numbers(Video(path, info).frames(range(30))) == list(range(30))

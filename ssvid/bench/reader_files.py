@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -35,19 +34,22 @@ MATRICES = {
 }
 
 
-def make_files(folder: Path) -> dict[str, list[Path]]:
-    """Write them all; kind -> files."""
+Make = Callable[[Path, int], None]  # writes a file of so many frames
+
+
+def make_files(folder: Path, count: int = FRAMES) -> dict[str, list[Path]]:
+    """Write them all, of `count` frames each; kind -> files."""
     folder.mkdir(parents=True)
     made: dict[str, list[Path]] = {}
     for kind, makers in _kinds().items():
         for name, make in makers.items():
             path = folder / name
-            make(path)
+            make(path, count)
             made.setdefault(kind, []).append(path)
     return made
 
 
-def _kinds() -> dict[str, dict[str, Callable[[Path], None]]]:
+def _kinds() -> dict[str, dict[str, Make]]:
     h264 = {
         f"h264_g{gop}_b{b}.{kind}": _written("libx264", gop, b)
         for gop, b in ((12, 0), (25, 3))
@@ -98,7 +100,7 @@ def _kinds() -> dict[str, dict[str, Callable[[Path], None]]]:
     }
 
 
-def frames(count: int = FRAMES) -> Iterator[np.ndarray]:
+def frames(count: int) -> Iterator[np.ndarray]:
     """Frames uint8 (HEIGHT,WIDTH,3), none like another."""
     for number, frame in enumerate(textured_frames(0, count)):
         small = frame[:HEIGHT, :WIDTH].copy()
@@ -106,21 +108,26 @@ def frames(count: int = FRAMES) -> Iterator[np.ndarray]:
         yield small
 
 
-def _written(codec: str, gop: int | None, bframes: int | None, **options: str) -> Callable[[Path], None]:
-    return lambda path: write_video(path, frames(), RATE, codec=codec, gop=gop, bframes=bframes, options=options)
+def _written(codec: str, gop: int | None, bframes: int | None, **options: str) -> Make:
+    return lambda path, count: write_video(
+        path, frames(count), RATE, codec=codec, gop=gop, bframes=bframes, options=options
+    )
 
 
-def _uneven(codec: str) -> Callable[[Path], None]:
-    gaps = np.random.default_rng(0).integers(1, 7, FRAMES - 1) / 60
-    times = np.concatenate([[0.0], np.cumsum(gaps)])
-    return lambda path: write_video(path, frames(), times=times, codec=codec, gop=25, bframes=2)
+def _uneven(codec: str) -> Make:
+    def make(path: Path, count: int) -> None:
+        gaps = np.random.default_rng(0).integers(1, 7, count - 1) / 60
+        times = np.concatenate([[0.0], np.cumsum(gaps)])
+        write_video(path, frames(count), times=times, codec=codec, gop=25, bframes=2)
+
+    return make
 
 
-def _turned(matrix: tuple[int, ...]) -> Callable[[Path], None]:
+def _turned(matrix: tuple[int, ...]) -> Make:
     """H.264 whose track header holds a display matrix."""
 
-    def make(path: Path) -> None:
-        write_video(path, itertools.islice(frames(), 30), RATE)
+    def make(path: Path, count: int) -> None:
+        write_video(path, frames(min(count, 30)), RATE)
         data = path.read_bytes()
         a, b, c, d = (value << 16 for value in matrix)
         plain, turned = (_matrix(*values) for values in ((1 << 16, 0, 0, 1 << 16), (a, b, c, d)))
@@ -134,18 +141,16 @@ def _matrix(a: int, b: int, c: int, d: int) -> bytes:
     return b"".join(value.to_bytes(4, "big", signed=True) for value in (a, b, 0, c, d, 0, 0, 0, 1 << 30))
 
 
-def _muxed(
-    codec: str, options: dict[str, str], container_options: dict[str, str] | None = None, drop: int = 0
-) -> Callable[[Path], None]:
+def _muxed(codec: str, options: dict[str, str], container_options: dict[str, str] | None = None, drop: int = 0) -> Make:
     """Written with options of encoder and container; `drop`: every such frame is left out, and its time stays empty."""
 
-    def make(path: Path) -> None:
+    def make(path: Path, count: int) -> None:
         with av.open(str(path), "w", options=container_options or {}) as container:
             stream = cast(av.VideoStream, container.add_stream(codec, rate=RATE, options=dict(options)))
             context: Any = stream.codec_context
             context.width, context.height = WIDTH, HEIGHT
             context.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-            for number, picture in enumerate(frames()):
+            for number, picture in enumerate(frames(count)):
                 if drop and number % drop == drop - 1:
                     continue
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=context.pix_fmt)

@@ -31,12 +31,12 @@ def demux(container: InputContainer, *streams: Stream) -> Iterator[av.Packet[Any
     reads the sound of such a file with this function and who reads its picture find the same times.
     """
     if not av.format.Flags(container.format.flags) & av.format.Flags.ts_discont:
-        yield from container.demux(*streams)
+        yield from _packets(container, *streams)
         return
     clock, wanted = _Clock(), {stream.index for stream in streams}
     timed = [other for other in container.streams if other.type in ("video", "audio")]
     rest = [other for other in streams if other.type not in ("video", "audio")]
-    for packet in container.demux(*timed, *rest):
+    for packet in _packets(container, *timed, *rest):
         offset = clock.offset_of(packet)
         if packet.stream.index not in wanted:
             continue
@@ -45,6 +45,16 @@ def demux(container: InputContainer, *streams: Stream) -> Iterator[av.Packet[Any
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
         yield packet
+
+
+def _packets(container: InputContainer, *streams: Stream) -> Iterator[av.Packet[Any]]:
+    """Packets of some streams, those at the end that flush their decoders included."""
+    try:
+        yield from container.demux(*streams)
+    except (
+        IndexError
+    ):  # PyAV also flushes streams that began on the way, and does not find them; those asked for come before them
+        return
 
 
 class _Clock:
