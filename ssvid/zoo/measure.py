@@ -50,7 +50,8 @@ def measure_encoder(entry: RegistryEntry, options: dict[str, Any]) -> Geometry:
         side = max(SIDE, min_size)
         net = fresh(lambda: entry.build(**options))
         clip = lambda T: torch.rand(1, 3, T, side, side, dtype=torch.double)  # noqa: E731
-        rf, order = receptive_field(net, clip, min_frames), order_of(net, clip, min_frames)
+        lengths = LENGTHS if T == 64 else (frames,)  # a network may take clips of its own length only
+        rf, order = receptive_field(net, clip, min_frames, lengths), order_of(net, clip, min_frames, lengths[0])
     return Geometry(dim, stride(T, t), stride(S, h), min_frames, min_size, rf, order)
 
 
@@ -108,9 +109,9 @@ def _seen_by_middle(net: nn.Module, x: Tensor, other: Tensor) -> int | None:
     return least(lambda start: not seen(start, T), T) - before
 
 
-def order_of(net: nn.Module, clip: Clip, shortest: int) -> Order:
+def order_of(net: nn.Module, clip: Clip, shortest: int, length: int = LENGTHS[0]) -> Order:
     """Whether the output averaged over time and space changes when the frames are played backward or shuffled."""
-    x = clip(max(shortest, 16))
+    x = clip(max(shortest, length))
     played = net(x).mean((2, 3, 4))
     for ticks in (torch.arange(x.shape[2]).flip(0), torch.randperm(x.shape[2])):
         if (net(x[:, :, ticks]).mean((2, 3, 4)) - played).abs().max() > 1e-9 * played.abs().max():
