@@ -7,6 +7,8 @@ another library nor weights, and is right to about a tenth of a pixel where ther
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,7 +27,7 @@ def optical_flow(clips: Tensor, levels: int = 3, rounds: int = 2, sigma: float =
     levels: of the pyramid, each half as large; as many as keep the side above 12 px. rounds: warps a level, each of 1 px at most.
     sigma: px, of the window in which the flow is taken as one: smaller sees finer detail, larger is surer.
     """
-    with torch.no_grad(), torch.autocast(clips.device.type, enabled=False):
+    with torch.no_grad(), _full_precision(clips.device.type):
         grey = torch.einsum("bcthw,c->bthw", clips.float(), clips.new_tensor(LUMA, dtype=torch.float32))
         B, T, H, W = grey.shape
         pyramid = [_smooth(grey.reshape(B * T, 1, H, W), BLUR)]
@@ -60,6 +62,11 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(
         frames, ((2 * place + 1) / scale - 1).movedim(1, -1), padding_mode="border", align_corners=False
     )
+
+
+def _full_precision(device: str) -> AbstractContextManager[None]:
+    """No mixed precision on this kind of device. The meta device, on which networks are measured, has none to turn off."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _step(first: Tensor, second: Tensor, sigma: float) -> Tensor:

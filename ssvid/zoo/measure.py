@@ -1,6 +1,7 @@
 """Measures what a network is: its dim, strides, least clip, temporal receptive field, and whether it sees order.
 
-    python -m ssvid.zoo.measure        # after a family or a head was added or changed: writes ssvid/zoo/facts.json
+    python -m ssvid.zoo.measure            # after a family or a head was added or changed: writes ssvid/zoo/facts.json
+    python -m ssvid.zoo.measure "vgg*"     # measures these names only, and drops those that are gone
 
 Shapes are worked out on the meta device, where nothing is computed. What a feature step sees is found by replacing frames of a random
 clip and comparing bit by bit, with seeded random weights in double precision, in eval mode.
@@ -11,13 +12,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
-from ssvid.files import write_json
+from ssvid.files import read_json, write_json
 from ssvid.zoo.geometry import FACTS, HeadGeometry
 from ssvid.zoo.info import POOLED, Geometry, Order
 from ssvid.zoo.registry import ENCODERS, HEADS, RegistryEntry, catalogue
@@ -180,17 +182,20 @@ def other_values(entry: RegistryEntry) -> Iterator[tuple[str, Any]]:
             yield from ((name, value) for value in values if value != option.default)
 
 
-def main() -> None:
-    """Measure all encoders and heads of the package and write facts.json."""
-    facts: dict[str, dict[str, Any]] = {"encoders": {}, "heads": {}}
+def main(patterns: Sequence[str]) -> None:
+    """Measure the encoders and heads of the package whose names match one of these shell patterns, all without any; write facts.json."""
+    facts: dict[str, dict[str, Any]] = read_json(FACTS) if patterns else {"encoders": {}, "heads": {}}
     for kind, key, measure in ((ENCODERS, "encoders", measure_encoder), (HEADS, "heads", measure_head)):
-        for name, entry in sorted(catalogue(kind).items()):
-            if entry.path.is_relative_to(FACTS.parent):  # those of other packages are measured when they are used
-                facts[key][name] = measured(entry, measure)
+        # those of other packages are measured when they are used
+        ours = {name: entry for name, entry in catalogue(kind).items() if entry.path.is_relative_to(FACTS.parent)}
+        for name in sorted(ours):
+            if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns):
+                facts[key][name] = measured(ours[name], measure)
                 sys.stdout.write(f"{name}: {facts[key][name]['geometry']}\n")
                 sys.stdout.flush()
+        facts[key] = {name: facts[key][name] for name in sorted(facts[key].keys() & ours.keys())}
     write_json(FACTS, facts)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
