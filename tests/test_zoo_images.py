@@ -26,8 +26,11 @@ def filled(net: nn.Module) -> nn.Module:
             tensor.zero_()
         else:
             spread = 1.0 if tensor.ndim < 2 else (2 / tensor[0].numel()) ** 0.5
-            tensor.copy_(torch.rand(tensor.shape, generator=maker) if tensor.ndim < 2 else
-                         torch.empty(tensor.shape).uniform_(-spread, spread, generator=maker))
+            tensor.copy_(
+                torch.rand(tensor.shape, generator=maker)
+                if tensor.ndim < 2
+                else torch.empty(tensor.shape).uniform_(-spread, spread, generator=maker)
+            )
     return net
 
 
@@ -101,7 +104,10 @@ def test_a_vision_transformer_gives_the_tokens_of_torchvision_at_its_size_and_ot
 
 
 def test_positions_keep_their_places_when_the_grid_grows():
-    table = torch.cat([torch.zeros(1, 1, 2), torch.stack(torch.meshgrid(*[torch.arange(4.0)] * 2, indexing="ij"), -1).view(1, 16, 2)], 1)
+    table = torch.cat(
+        [torch.zeros(1, 1, 2), torch.stack(torch.meshgrid(*[torch.arange(4.0)] * 2, indexing="ij"), -1).view(1, 16, 2)],
+        1,
+    )
     grown = interpolate_positions(table, 8, 6)[:, 1:].view(8, 6, 2)
     assert (grown[1:, :, 0] - grown[:-1, :, 0] > 0.2).all()
     assert (grown[:, 1:, 1] - grown[:, :-1, 1] > 0.2).all()
@@ -124,7 +130,7 @@ def test_size_and_cost_are_the_published_ones(name, theirs, parameters, macs):
     with torch.device("meta"):
         net = torchvision.models.get_model(theirs, weights=None, **words)
         ours = create_model(name)
-    head = [part for key, part in net.named_children() if key in ("classifier", "fc", "heads")][0]
+    head = next(part for key, part in net.named_children() if key in ("classifier", "fc", "heads"))
     linear = sum(layer.weight.numel() for layer in head.modules() if isinstance(layer, nn.Linear))
     assert (count_parameters(ours) + count_parameters(head)) / 1e6 == pytest.approx(parameters, rel=1e-3)
     assert (count_macs(ours, 1, 224) + linear) / 1e9 == pytest.approx(macs, rel=1e-3)
@@ -158,10 +164,15 @@ def test_strides_beyond_the_limit_are_dropped_in_order():
 # --- networks of other libraries ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "library"), [("timm/resnet50.a1_in1k", "timm"), ("hf/facebook/dinov2-small", "transformers")])
+@pytest.mark.parametrize(
+    ("name", "library"), [("timm/resnet50.a1_in1k", "timm"), ("hf/facebook/dinov2-small", "transformers")]
+)
 def test_a_library_that_is_missing_is_named_with_the_extra(name, library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ConfigError, match=rf"{name} needs {library}, which is not installed; pip install 'ssvid\[{name.split('/')[0]}\]'"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"{name} needs {library}, which is not installed; pip install 'ssvid\[{name.split('/')[0]}\]'",
+    ):
         model_info(name)
 
 
@@ -170,7 +181,9 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SSVID_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize(("name", "options"), [("test_convnext", {}), ("test_vit", {}), ("resnet10t", {"output_stride": 16})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("test_convnext", {}), ("test_vit", {}), ("resnet10t", {"output_stride": 16})]
+)
 @pytest.mark.filterwarnings("ignore")
 def test_networks_of_timm_keep_the_contract_and_its_maps(name, options, tmp_path, cache):
     timm = pytest.importorskip("timm")
@@ -192,7 +205,7 @@ def test_networks_of_timm_keep_the_contract_and_its_maps(name, options, tmp_path
 
 def test_a_name_that_timm_does_not_know_is_refused():
     pytest.importorskip("timm")
-    with pytest.raises(ConfigError, match="timm has no model 'resnet51'; it has resnet"):
+    with pytest.raises(ConfigError, match="timm has no model 'resnet51'; did you mean resnet50"):
         model_info("timm/resnet51")
     assert "resnet50.a1_in1k" in str(create_weights("timm/resnet50")["a1_in1k"])
 

@@ -42,8 +42,10 @@ def check_shapes(name: str, options: dict[str, Any]) -> None:
         assert B == 2
         assert info.dim == D
         strides = (info.temporal_stride, info.spatial_stride, info.spatial_stride)
-        for n, out, stride in zip(x.shape[2:], (t, h, w), strides, strict=True):
-            assert out in {max(1, n // stride), -(-n // stride)}, (tuple(x.shape), (t, h, w))
+        least = (info.min_frames, info.min_size, info.min_size)
+        for n, out, stride, first in zip(x.shape[2:], (t, h, w), strides, least, strict=True):
+            # the last: what layers without padding leave of the border
+            assert out in {max(1, n // stride), -(-n // stride), 1 + (n - first) // stride}, (tuple(x.shape), (t, h, w))
 
 
 def check_minimum(name: str, options: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def build(name: str, *, output_stride: Literal[16, 8] = 16) -> nn.Module:
         if isinstance(module, nn.Conv2d):
             # torchvision leaves AlexNet with PyTorch's default, under which untrained features shrink from layer to layer
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
     limit_stride(trunk, output_stride)
     return PerFrame(trunk)
 

@@ -107,4 +107,5 @@ def _histograms(dx: Tensor, dy: Tensor, signed: bool, extra: Tensor | None = Non
     stacked = torch.stack([*maps, *([] if extra is None else [extra])], 2).flatten(0, 1)  # (B*T,bins,H,W)
     cells = F.adaptive_avg_pool2d(stacked, GRID).flatten(1)
     lengths = cells.norm(dim=1, keepdim=True).clamp(min=1e-3)  # what hardly moves is not blown up
-    return (cells / lengths).view(B, T, -1).transpose(1, 2)[..., None, None]
+    normalised: Tensor = cells / lengths
+    return normalised.view(B, T, -1).transpose(1, 2)[..., None, None]

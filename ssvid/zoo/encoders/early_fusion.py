@@ -1,7 +1,8 @@
 """Early fusion on any image network: `early/resnet18`. Its first layer takes a window of frames (Karpathy et al., CVPR 2014).
 
-The kernels of the first layer are repeated for every frame and divided by their number, so that of a still window the network sees what
-it would see of the frame, and weights for single frames can be loaded: `early/resnet18@imagenet1k`. Windows lie side by side.
+Windows lie side by side. Of weights for single frames, `early/resnet18@imagenet1k`, the kernels of the first layer are repeated for every
+frame and divided by their number, so that of a still window the network sees what it would see of the frame. Fresh kernels differ from
+frame to frame, for a network whose kernels are all alike knows no order.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class EarlyFusion(nn.Module):
         single = net.get_submodule(self.first)
         assert isinstance(single, nn.Conv2d)
         single.in_channels *= window
-        single.weight = nn.Parameter(self._repeated(single.weight))
+        spread = single.weight.detach().std() / window**0.5
+        single.weight = nn.Parameter(torch.randn_like(self._repeated(single.weight)) * spread)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode clips; frames over at the end are left out."""
@@ -64,9 +66,11 @@ class EarlyFusion(nn.Module):
         if self.window > T:
             raise ConfigError(f"a window has {self.window} frames, the clip {T}")
         windows = x[:, :, : T // self.window * self.window].unflatten(2, (-1, self.window))
-        stacked = windows.permute(0, 2, 3, 1, 4, 5).reshape(-1, self.window * 3, H, W)  # the colours of a frame together
+        stacked = windows.permute(0, 2, 3, 1, 4, 5).reshape(
+            -1, self.window * 3, H, W
+        )  # the colours of a frame together
         maps: Tensor = self.net(stacked)
-        return maps.unflatten(0, (B, -1)).transpose(1, 2)
+        return torch.unflatten(maps, 0, (B, -1)).transpose(1, 2)
 
     def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights of the image network as weights of this one; its own stay."""

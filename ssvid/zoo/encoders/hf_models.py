@@ -1,8 +1,8 @@
 """Networks of transformers from the hub or a folder: `hf/MCG-NJU/videomae-base`, `hf/./my_folder` (extra `hf`).
 
-Of videos: VideoMAE, ViViT, TimeSformer and V-JEPA 2, whose map is made of the tokens of their last layer. Of images, per frame: DINOv2, DINOv3,
-ViT and other networks that give tokens of patches. `hf/NAME@pretrained` loads the weights beside the configuration: model.safetensors of
-the hub or of the folder. They keep their own licences: those of VideoMAE, for one, forbid commercial use.
+Of videos: VideoMAE, ViViT, TimeSformer and V-JEPA 2, whose map is made of the tokens of their last layer. Of images, per frame: DINOv2,
+DINOv3, ViT and other networks that give tokens of patches. `hf/NAME@pretrained` loads the weights beside the configuration:
+model.safetensors of the hub or of the folder. They keep their own licences: those of VideoMAE, for one, forbid commercial use.
 
 Networks of videos take clips of the length and size that their configuration names, TimeSformer of any length.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
@@ -74,15 +75,17 @@ class VideoTokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Encode clips; raises ConfigError for another length or size than the network's own."""
         T, H, W = x.shape[2:]
-        if {H, W} != {self.size} or (T != self.frames and not self.any_length):
+        if {H, W} - {self.size} or (T != self.frames and not self.any_length):
             raise ConfigError(f"the network takes clips of {self.frames} x {self.size} px, not {T} x {H} x {W}")
         tokens: Tensor = self.net(**{self.input: x.transpose(1, 2)}, **self.words).last_hidden_state
         long, down, across = self.patch
         t, h, w = T // long, H // down, W // across
-        tokens = tokens[:, tokens.shape[1] - t * h * w :].transpose(1, 2)  # a class token comes first where there is one
+        tokens = tokens[:, tokens.shape[1] - t * h * w :].transpose(
+            1, 2
+        )  # a class token comes first where there is one
         if self.frames_last:
-            return tokens.unflatten(2, (h, w, t)).movedim(4, 2)
-        return tokens.unflatten(2, (t, h, w))
+            return torch.unflatten(tokens, 2, (h, w, t)).movedim(4, 2)
+        return torch.unflatten(tokens, 2, (t, h, w))
 
     def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of the hub's file under the names that transformers gives them; see `_renamed`."""
@@ -103,7 +106,7 @@ class ImageTokens(nn.Module):
         _, down, across = self.patch
         h, w = x.shape[2] // down, x.shape[3] // across
         tokens: Tensor = self.net(pixel_values=x[:, :, : h * down, : w * across], **self.words).last_hidden_state
-        return tokens[:, tokens.shape[1] - h * w :].transpose(1, 2).unflatten(2, (h, w))
+        return torch.unflatten(tokens[:, tokens.shape[1] - h * w :].transpose(1, 2), 2, (h, w))
 
     def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of the hub's file under the names that transformers gives them; see `_renamed`."""
@@ -143,7 +146,9 @@ def _config(name: str) -> Any:
             f"hf/{name}: no configuration ({reason}); give a name of the hub where there is a network, or a folder with config.json"
         ) from error
     if not hasattr(config, "patch_size") and not hasattr(config, "tubelet_size"):
-        raise ConfigError(f"hf/{name} is a {config.model_type}, which gives no tokens of patches; take a transformer of images or videos")
+        raise ConfigError(
+            f"hf/{name} is a {config.model_type}, which gives no tokens of patches; take a transformer of images or videos"
+        )
     return config
 
 

@@ -71,7 +71,8 @@ class LateFusion(nn.Module):
         maps: Tensor = self.net(x)
         whole = maps[:, :, : maps.shape[2] // self.window * self.window]
         windows = whole.unflatten(2, (-1, self.window))  # (B,D,t,window,h,w)
-        return windows.movedim(3, 1).flatten(1, 2)
+        side_by_side: Tensor = windows.movedim(3, 1).flatten(1, 2)
+        return side_by_side
 
 
 class ContextAndFovea(nn.Module):
@@ -97,9 +98,7 @@ def _tower(spans: Spans = (), widths: tuple[int, ...] = WIDTHS, last_pool: bool 
     layers: list[nn.Module] = []
     shapes = zip(pairwise((3, *widths)), spans, (11, 5, 3, 3, 3), (3, 1, 1, 1, 1), strict=True)
     for number, ((before, after), (extent, hop), kernel, stride) in enumerate(shapes):
-        conv = nn.Conv3d(
-            before, after, (extent, kernel, kernel), (hop, stride, stride), (0, kernel // 2, kernel // 2)
-        )
+        conv = nn.Conv3d(before, after, (extent, kernel, kernel), (hop, stride, stride), (0, kernel // 2, kernel // 2))
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         layers += [conv, nn.ReLU(inplace=True)]

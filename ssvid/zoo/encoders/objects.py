@@ -22,7 +22,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Fields of `objects/NAME`, from what torchvision says of its weights. Raises ConfigError for a network without weights for ImageNet."""
+    """Fields of `objects/NAME`, from what torchvision says of its weights. Raises ConfigError for one without weights."""
     if name not in torchvision.models.list_models(torchvision.models):
         raise ConfigError(f"objects/{name}: torchvision has no image classifier {name!r}; take resnet50, vit_b_16 ...")
     weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
@@ -34,7 +34,13 @@ def describe(name: str) -> dict[str, Any]:
         "std": tuple(preset.std),
         "weights": {"imagenet1k": weights.url},
         "published": [
-            ["ImageNet-1K", "supervised", "top-1", weights.meta["_metrics"]["ImageNet-1K"]["acc@1"], f"torchvision {weights.name}"]
+            [
+                "ImageNet-1K",
+                "supervised",
+                "top-1",
+                weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
+                f"torchvision {weights.name}",
+            ]
         ],
     }
 
@@ -45,7 +51,13 @@ def build(name: str) -> nn.Module:
     # as torchvision builds it for these weights; auxiliary heads serve training only
     known = {"googlenet": {"transform_input": True}, "inception_v3": {"transform_input": True}}.get(name, {})
     extra = {"aux_logits": False, "init_weights": False} if known else {}
-    return PerFrame(Scores(torchvision.models.get_model(name, weights=None, num_classes=len(weights.meta["categories"]), **known, **extra)))
+    return PerFrame(
+        Scores(
+            torchvision.models.get_model(
+                name, weights=None, num_classes=len(weights.meta["categories"]), **known, **extra
+            )
+        )
+    )
 
 
 class Scores(nn.Module):

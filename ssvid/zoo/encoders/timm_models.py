@@ -6,6 +6,7 @@ when it is first used. Only networks that give their last map (`forward_intermed
 
 from __future__ import annotations
 
+import difflib
 from types import ModuleType
 from typing import Any, Literal
 
@@ -23,8 +24,8 @@ def describe(name: str) -> dict[str, Any]:
     timm = _timm(name)
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
-        close = ", ".join(timm.list_models(f"*{architecture[:6]}*")[:3])
-        raise ConfigError(f"timm has no model {name!r}" + (f"; it has {close} ..." if close else ""))
+        close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        raise ConfigError(f"timm has no model {name!r}" + (f"; did you mean {', '.join(close)}?" if close else ""))
     cfg = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(architecture)
     return {
         "description": f"timm's {name} per frame",
@@ -44,7 +45,10 @@ def build(name: str, *, output_stride: Literal[32, 16, 8] = 32) -> nn.Module:
     """
     timm = _timm(name)
     wishes: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
-    for sizes in ({"dynamic_img_size": True}, {}):  # of transformers, whose positions are then interpolated; others do not know the word
+    for sizes in (
+        {"dynamic_img_size": True},
+        {},
+    ):  # of transformers, whose positions are then interpolated; others do not know the word
         try:
             net = timm.create_model(name, pretrained=False, num_classes=0, **wishes, **sizes)
         except TypeError as error:
@@ -63,7 +67,7 @@ class LastMap(nn.Module):
         super().__init__()
         if not hasattr(net, "forward_intermediates"):
             raise ConfigError(f"timm/{name} gives no map (it has no forward_intermediates); take another network")
-        self.net = net
+        self.net: Any = net
         patch = getattr(getattr(net, "patch_embed", None), "patch_size", 1)
         self.patch: tuple[int, int] = (patch, patch) if isinstance(patch, int) else tuple(patch)
 

@@ -28,7 +28,7 @@ MODELS: dict[str, dict[str, Any]] = {"*": {"mean": (0.0, 0.0, 0.0), "std": (1.0,
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Fields of `two_stream/NAME`: colours come in as they are, since flow is taken from them. Raises ConfigError for an unknown network."""
+    """Fields of `two_stream/NAME`: colours come in as they are, since flow is taken from them. Raises ConfigError for an unknown one."""
     fields = dict(find(ENCODERS, name).fields)
     for own in ("published", "mean", "std"):
         fields.pop(own, None)
@@ -60,7 +60,13 @@ class TwoStream(nn.Module):
     """Two encoders, of colours and of motion, and what joins their maps: (B,3,T,H,W) on 0..1 -> (B,D',t,h,w)."""
 
     def __init__(
-        self, colours: PerFrame, moving: PerFrame, mean: tuple[float, ...], std: tuple[float, ...], fusion: str, motion: str
+        self,
+        colours: PerFrame,
+        moving: PerFrame,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        fusion: str,
+        motion: str,
     ) -> None:
         super().__init__()
         self.colours = colours
@@ -82,9 +88,11 @@ class TwoStream(nn.Module):
         change = flow_pictures(x).to(x.dtype) if self.motion == "flow" else normalised.diff(dim=2)
         maps = self.colours(normalised), self.moving(torch.cat([change, change[:, :, -1:]], 2))
         if self.fusion == "mean":
-            return (maps[0] + maps[1]) / 2
+            mean: Tensor = (maps[0] + maps[1]) / 2
+            return mean
         both = torch.cat(maps, 1)
-        return self.join(both) if self.fusion == "conv" else both
+        joined: Tensor = self.join(both) if self.fusion == "conv" else both
+        return joined
 
     def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights of the image network for both streams; those of a network of two streams stay."""

@@ -63,7 +63,7 @@ class PatchTokens(nn.Module):
         tokens = torch.cat([self.class_token.expand(len(x), -1, -1), patches.flatten(2).transpose(1, 2)], 1)
         tokens = self.encoder.dropout(tokens + interpolate_positions(self.encoder.pos_embedding, h, w))
         out: Tensor = self.encoder.ln(self.encoder.layers(tokens))[:, 1:]
-        return out.transpose(1, 2).unflatten(2, (h, w))
+        return torch.unflatten(out.transpose(1, 2), 2, (h, w))
 
 
 def interpolate_positions(table: Tensor, h: int, w: int) -> Tensor:
