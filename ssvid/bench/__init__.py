@@ -16,16 +16,19 @@ from typing import Any
 from ssvid.environment import environment
 from ssvid.errors import ConfigError
 
-BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup")
+BENCHES = ("loader", "step", "start", "transfer", "retrieval", "speedup", "zoo")
 
 
-def run_bench(what: str, rounds: int = 5) -> list[dict[str, Any]]:
-    """Rows of one benchmark: what was timed, both sides, their ratio and the target. Raises ConfigError for an unknown one."""
+def run_bench(what: str, rounds: int = 5, **options: str) -> list[dict[str, Any]]:
+    """Rows of one benchmark: what was timed, both sides, their ratio and the target. Raises ConfigError for an unknown one.
+
+    options: of the benchmark; zoo has models, a shell pattern of names.
+    """
     if what not in BENCHES:
         raise ConfigError(f"there is no bench {what!r}; there are: {', '.join(BENCHES)}")
     bench = getattr(importlib.import_module(f"{__name__}.{what}"), f"bench_{what}")
     with tempfile.TemporaryDirectory() as folder, _own_cache(folder):
-        result: list[dict[str, Any]] = bench(Path(folder), rounds)
+        result: list[dict[str, Any]] = bench(Path(folder), rounds, **options)
         return result
 
 

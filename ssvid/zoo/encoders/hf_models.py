@@ -75,7 +75,7 @@ class VideoTokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Encode clips; raises ConfigError for another length or size than the network's own."""
         T, H, W = x.shape[2:]
-        if {H, W} - {self.size} or (T != self.frames and not self.any_length):
+        if {H, W} != {self.size} or (self.frames != T and not self.any_length):
             raise ConfigError(f"the network takes clips of {self.frames} x {self.size} px, not {T} x {H} x {W}")
         tokens: Tensor = self.net(**{self.input: x.transpose(1, 2)}, **self.words).last_hidden_state
         long, down, across = self.patch
