@@ -58,24 +58,18 @@ def hog(pixels: Tensor) -> Tensor:
 
 def hof(pixels: Tensor) -> Tensor:
     """Direction of the flow to the next frame, and what stands still: (B,3,T,H,W) on 0..1 -> (B,(BINS+1)*GRID*GRID,T,1,1)."""
-    x, y = _flow(pixels)
-    still = torch.hypot(x, y) < STILL
-    moving = _histograms(x.masked_fill(still, 0), y.masked_fill(still, 0), signed=True, extra=still.to(x.dtype))
-    return moving
+    return _directions(*_flow(pixels))
 
 
 def mbh(pixels: Tensor) -> Tensor:
     """Orientation of the gradients of each part of the flow: (B,3,T,H,W) on 0..1 -> (B,2*BINS*GRID*GRID,T,1,1)."""
-    parts = []
-    for part in _flow(pixels):
-        dy, dx = torch.gradient(part, dim=(2, 3))
-        parts.append(_histograms(dx, dy, signed=True))
-    return torch.cat(parts, 1)
+    return _boundaries(*_flow(pixels))
 
 
 def hog_hof(pixels: Tensor) -> Tensor:
     """All three, (B,3,T,H,W) on 0..1 -> (B,(4*BINS+1)*GRID*GRID,T,1,1)."""
-    return torch.cat([hog(pixels), hof(pixels), mbh(pixels)], 1)
+    flow = _flow(pixels)
+    return torch.cat([hog(pixels), _directions(*flow), _boundaries(*flow)], 1)
 
 
 def _flow(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,6 +80,16 @@ def _flow(pixels: Tensor) -> tuple[Tensor, Tensor]:
     flow = optical_flow(pixels).to(pixels.dtype) * 48 / pixels.shape[-1]
     x, y = torch.cat([flow, flow[:, :, -1:]], 2).unbind(1)
     return x, y
+
+
+def _directions(x: Tensor, y: Tensor) -> Tensor:
+    still = torch.hypot(x, y) < STILL
+    return _histograms(x.masked_fill(still, 0), y.masked_fill(still, 0), signed=True, extra=still.to(x.dtype))
+
+
+def _boundaries(x: Tensor, y: Tensor) -> Tensor:
+    gradients = [torch.gradient(part, dim=(2, 3)) for part in (x, y)]
+    return torch.cat([_histograms(dx, dy, signed=True) for dy, dx in gradients], 1)
 
 
 def _histograms(dx: Tensor, dy: Tensor, signed: bool, extra: Tensor | None = None) -> Tensor:

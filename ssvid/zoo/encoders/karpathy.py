@@ -42,7 +42,7 @@ Spans = tuple[tuple[int, int], ...]  # of the first layers: steps that a kernel 
 SPANS: dict[str, Spans] = {
     "karpathy_early": ((10, 10),),
     "karpathy_slow": ((4, 2), (2, 2), (2, 2)),
-    "karpathy_tiny": ((2, 2), (2, 2), (2, 2)),
+    "karpathy_tiny": ((4, 2), (2, 1), (2, 1)),
 }
 WIDTHS = (96, 256, 384, 384, 256)
 
