@@ -46,6 +46,8 @@ def check_shapes(name: str, options: dict[str, Any]) -> None:
         for n, out, stride, first in zip(x.shape[2:], (t, h, w), strides, least, strict=True):
             # the last: what layers without padding leave of the border
             assert out in {max(1, n // stride), -(-n // stride), 1 + (n - first) // stride}, (tuple(x.shape), (t, h, w))
+        if info.min_size < info.size:
+            assert (h, w) == (info.cells(x.shape[3]), info.cells(x.shape[4]))
 
 
 def check_minimum(name: str, options: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ssvid.zoo import Backbone, count_macs, count_parameters, create_model, list
 from ssvid.zoo.backbone import PerFrame, to_device
 from ssvid.zoo.registry import ENCODERS, find
 
-SECONDS = 0.3  # a measurement takes at least so long
+SECONDS = 0.2  # a measurement takes at least so long
 Call = Callable[[Tensor], Tensor]
 
 
