@@ -78,7 +78,7 @@ def test_all_of_one_is_shown(tmp_path, monkeypatch):
 def test_heads_and_networks_without_weights_are_shown_too():
     headed = model_sheet("resnet18_tiny+lstm")
     assert "arrow_of_time" in headed["tasks"]
-    assert headed["options"]["lstm_hidden"]
+    assert "lstm_hidden" in headed["options"]
     assert "tasks\tnone: it has no weight to learn" in runner.invoke(app, ["show", "baseline_hog"]).output
     assert runner.invoke(app, ["show", "resnet19"]).exception
 
@@ -88,7 +88,7 @@ def test_the_zoo_is_timed_beside_the_bare_networks():
     (row,) = rows
     assert (row["name"], row["dim"], row["sees, frames"], row["clip"]) == ("mobilenet_tiny", 64, 1, "16 x 48 px")
     assert float(row["forward, clips/s"]) > 0
-    assert 0 < row["forward, ours to bare"]
+    assert row["forward, ours to bare"] > 0
     assert "| mobilenet_tiny |" in bench_markdown("zoo", 1, rows)
     with pytest.raises(ConfigError, match="no backbone that learns matches 'baseline_hog'"):
         run_bench("zoo", models="baseline_hog")
