@@ -36,7 +36,8 @@ def variants(names: list[str]) -> list[tuple[str, dict[str, object]]]:
         found.append((name, {}))
         options = model_info(name).options
         found += [(name, {"temporal_stride": False})] if "temporal_stride" in options else []
-        found += [(name, {"output_stride": stride}) for stride in (16, 8)] if "output_stride" in options else []
+        finer = "output_stride" in options and "_tiny" in name  # those of large networks have a quicker test
+        found += [(name, {"output_stride": stride}) for stride in (16, 8)] if finer else []
     return found
 
 
@@ -57,6 +58,18 @@ every_tiny_3d = pytest.mark.parametrize(("name", "options"), TINY_3D, ids=ids)
 @every
 def test_map_has_the_shape_info_promises(name: str, options: dict[str, object]) -> None:
     contract.check_shapes(name, options)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ALL if "output_stride" in model_info(name).options and "_tiny" not in name]
+)
+def test_large_networks_give_finer_maps(name: str) -> None:
+    for stride in {8, 16} & {8, model_info(name).spatial_stride // 2}:
+        info = model_info(name, output_stride=stride)
+        with torch.device("meta"):
+            maps = create_model(name, output_stride=stride)(torch.empty(1, 3, info.min_frames, 64, 64))
+        assert maps.shape[3] == info.cells(64)
+        assert info.spatial_stride == stride
 
 
 @every

@@ -34,8 +34,8 @@ def check_shapes(name: str, options: dict[str, Any]) -> None:
     short = max(8, info.min_frames)
     with torch.device("meta"):
         backbone = create_model(name, **options)
-        shapes = {(T, 32, 32) for T in (info.min_frames, 13, 16, 17, 32)}
-        shapes |= {(16, info.min_size, info.min_size), (16, info.size, info.size), (short, 64, 96), (short, 49, 65)}
+        shapes = {(T, 32, 32) for T in (info.min_frames, 13, 32)}
+        shapes |= {(16, info.min_size, info.min_size), (16, info.size, info.size), (short, 49, 65)}
         clips = [torch.empty(2, 3, *shape) for shape in shapes]
     assert backbone.info == info
     for x in clips:

@@ -13,7 +13,7 @@ from ssvid.evaluation.adapter import protocols
 from ssvid.plugins import list_tasks, read_class, read_summary
 from ssvid.zoo import BackboneInfo, known_info, list_models
 from ssvid.zoo.info import POOLED
-from ssvid.zoo.registry import ENCODERS, find, prefixes
+from ssvid.zoo.registry import ENCODERS, prefixes
 from ssvid.zoo.registry import catalogue as encoders
 
 HEADERS = {
@@ -90,14 +90,14 @@ def _needs(text: str) -> list[str]:
 
 def _models(pattern: str, needs: str) -> list[dict[str, Any]]:
     """Models by family, then the families that serve the names of a library."""
-    wanted, rows = _needs(needs), []
+    wanted, entries, rows = _needs(needs), encoders(ENCODERS), []
     for name in list_models(pattern):
         info = known_info(name)
         if info is None:  # of another package and never used: measuring it would import torch
             rows.append(_unknown(name, "not measured yet; use it once"))
         elif all(offers(info, need) for need in wanted):
             facts = {key: getattr(info, key) for key in HEADERS["models"] if key != "weights"}
-            weights = [] if "+" in name else list(find(ENCODERS, name).fields.get("weights", ()))
+            weights = list(entries[name].fields.get("weights", ())) if name in entries else []
             rows.append(facts | {"weights": weights, "options": _typed(info.options)})
     rows.sort(key=lambda row: (row["family"], row["name"]))
     return rows + [_unknown(f"{prefix}NAME", read_summary(path)) for prefix, path in prefixes(ENCODERS).items()]
