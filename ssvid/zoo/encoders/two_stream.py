@@ -2,8 +2,8 @@
 
 The streams are joined late, by the mean of their maps or side by side, or by a convolution over space and time and a pool
 (Feichtenhofer et al., CVPR 2016, arXiv:1604.06573). Motion is the flow from each frame to the next, as a picture without the camera's
-motion (`ssvid.data.flow`), or their difference; the last frame has the motion of the one before. Weights for images fit both streams, as
-flow networks have been started from them since arXiv:1507.02159: `two_stream/resnet18@imagenet1k`.
+motion, or their difference; the last frame has the motion of the one before. Flow is our own (`ssvid.data.flow`), DIS or RAFT. Weights
+for images fit both streams, as flow networks have been started from them since arXiv:1507.02159: `two_stream/resnet18@imagenet1k`.
 
 A frame that stands still has no motion, so tasks that encode frames alone teach the motion stream nothing.
 """
@@ -16,7 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ssvid.data.flow import flow_pictures
+from ssvid.data.flow import flow_pictures, optical_flow
+from ssvid.data.flow_estimators import dis_flow, raft_flow
 from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import PerFrame
 from ssvid.zoo.encoders.early_fusion import image_network
@@ -25,6 +26,8 @@ from ssvid.zoo.weights import bare
 
 PREFIX = "two_stream/"
 MODELS: dict[str, dict[str, Any]] = {"*": {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}}
+
+ESTIMATORS = {"flow": optical_flow, "dis": dis_flow, "raft": raft_flow}
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -39,7 +42,7 @@ def build(
     name: str,
     *,
     fusion: Literal["mean", "concat", "conv"] = "mean",
-    motion: Literal["flow", "difference"] = "flow",
+    motion: Literal["flow", "dis", "raft", "difference"] = "flow",
 ) -> nn.Module:
     """Trunk of two image networks: (B,3,T,H,W), colours on 0..1, -> (B,D',t,h,w).
 
@@ -47,7 +50,8 @@ def build(
         name: an encoder of single frames.
         fusion: "mean" of the streams' maps, D' = D; "concat", D' = 2 D; "conv", a 3 x 3 x 3 convolution of both and a pool that halves
             time and space, D' = D.
-        motion: what the second stream is shown: pictures of the flow, or the difference of normalised frames.
+        motion: what the second stream is shown: pictures of the flow (our own, OpenCV's DIS, or RAFT), or the difference of normalised
+            frames.
 
     Raises ConfigError for a network that is not of single frames.
     """
@@ -85,7 +89,8 @@ class TwoStream(nn.Module):
         if x.shape[2] < 2:
             raise ConfigError(f"motion is seen in at least 2 frames, not {x.shape[2]}")
         normalised = (x - self.mean) / self.std
-        change = flow_pictures(x).to(x.dtype) if self.motion == "flow" else normalised.diff(dim=2)
+        flow = ESTIMATORS.get(self.motion)
+        change = flow_pictures(x, flow).to(x.dtype) if flow else normalised.diff(dim=2)
         maps = self.colours(normalised), self.moving(torch.cat([change, change[:, :, -1:]], 2))
         if self.fusion == "mean":
             mean: Tensor = (maps[0] + maps[1]) / 2
