@@ -31,6 +31,8 @@ def optical_flow(clips: Tensor, levels: int = 3, rounds: int = 2, sigma: float =
     with torch.no_grad(), full_precision(clips.device.type):
         grey = torch.einsum("bcthw,c->bthw", clips.float(), clips.new_tensor(LUMA, dtype=torch.float32))
         B, T, H, W = grey.shape
+        if min(H, W) < 2:  # in a line of pixels there are no gradients
+            return grey.new_zeros(B, 2, T - 1, H, W)
         pyramid = [_smooth(grey.reshape(B * T, 1, H, W), BLUR)]
         while len(pyramid) < levels and min(pyramid[-1].shape[2:]) >= 2 * COARSEST:
             pyramid.append(F.avg_pool2d(pyramid[-1], 2, ceil_mode=True))
