@@ -29,6 +29,7 @@ COMMANDS = [
     "retrieve",
     "speedup",
     "list",
+    "show",
     "doctor",
     "demo",
     "bench",

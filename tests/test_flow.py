@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.models.optical_flow import raft_small
 
-from ssvid.data.flow import optical_flow, warp
+from ssvid.data.flow import flow_pictures, optical_flow, warp
+from ssvid.data.flow_estimators import dis_flow, raft_flow
+from ssvid.errors import ConfigError, DataError
 
 
 def texture(height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -81,3 +86,46 @@ def test_warp_by_hand():
     torch.testing.assert_close(warp(frame, flow)[0, 0, 0], torch.tensor([1.0, 2.0, 3.0, 3.0]))
     flow[:, 0], flow[:, 1] = 0.0, 0.5
     torch.testing.assert_close(warp(frame, flow)[0, 0, :, 0], torch.tensor([2.0, 6.0, 8.0]))
+
+
+# --- by others ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(48, 56), (10, 11)])
+def test_dis_finds_a_shift_in_frames_of_any_size(size):
+    pytest.importorskip("cv2")
+    flow = dis_flow(moving(1, -1, *size))
+    assert flow.shape == (1, 2, 3, *size)
+    assert error(flow, 1, -1, border=2) < 0.3
+    pictures = flow_pictures(moving(1, -1, *size), dis_flow)
+    assert pictures.shape == (1, 3, 3, *size)
+
+
+def test_without_opencv_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ConfigError, match=r"needs OpenCV, which is not installed; pip install 'ssvid\[flow\]'"):
+        dis_flow(moving(1, 0))
+
+
+def test_raft_is_torchvisions_and_without_weights_says_where_they_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+
+    def no_network(*arguments, **words):
+        raise OSError("no route")
+
+    clips = moving(1, 0, 128, 128, frames=2)
+    with monkeypatch.context() as offline:
+        offline.setattr(torch.hub, "download_url_to_file", no_network)
+        with pytest.raises(DataError, match=rf"no route\); put https://.*raft_small.* into {tmp_path}/checkpoints"):
+            raft_flow(clips)
+    net = raft_small().eval()
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *arguments, **words: net.state_dict())
+    state = torch.get_rng_state()
+    flow = raft_flow(clips)
+    assert torch.equal(torch.get_rng_state(), state)
+    first, second = (2 * clips - 1).unbind(2)
+    with torch.no_grad():
+        expected = net(first, second)[-1]
+    torch.testing.assert_close(flow[:, :, 0], expected, rtol=1e-4, atol=1e-4)
+    small = raft_flow(clips[..., :60, :50])
+    assert small.shape == (1, 2, 1, 60, 50)

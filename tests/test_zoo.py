@@ -36,7 +36,8 @@ def variants(names: list[str]) -> list[tuple[str, dict[str, object]]]:
         found.append((name, {}))
         options = model_info(name).options
         found += [(name, {"temporal_stride": False})] if "temporal_stride" in options else []
-        found += [(name, {"output_stride": stride}) for stride in (16, 8)] if "output_stride" in options else []
+        finer = "output_stride" in options and "_tiny" in name  # those of large networks have a quicker test
+        found += [(name, {"output_stride": stride}) for stride in (16, 8)] if finer else []
     return found
 
 
@@ -47,6 +48,7 @@ def ids(variant: object) -> str:
 every = pytest.mark.parametrize(("name", "options"), variants(ALL), ids=ids)
 every_tiny = pytest.mark.parametrize(("name", "options"), variants(TINY), ids=ids)
 TINY_3D = [(name, options) for name, options in variants(TINY) if model_info(name).order == "aware"]
+SLOWED = [(name, options) for name, options in TINY_3D if "temporal_stride" in model_info(name).options]
 every_tiny_3d = pytest.mark.parametrize(("name", "options"), TINY_3D, ids=ids)
 
 
@@ -56,6 +58,18 @@ every_tiny_3d = pytest.mark.parametrize(("name", "options"), TINY_3D, ids=ids)
 @every
 def test_map_has_the_shape_info_promises(name: str, options: dict[str, object]) -> None:
     contract.check_shapes(name, options)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ALL if "output_stride" in model_info(name).options and "_tiny" not in name]
+)
+def test_large_networks_give_finer_maps(name: str) -> None:
+    for stride in {8, 16} & {8, model_info(name).spatial_stride // 2}:
+        info = model_info(name, output_stride=stride)
+        with torch.device("meta"):
+            maps = create_model(name, output_stride=stride)(torch.empty(1, 3, info.min_frames, 64, 64))
+        assert maps.shape[3] == info.cells(64)
+        assert info.spatial_stride == stride
 
 
 @every
@@ -135,7 +149,7 @@ def test_evaluation_is_deterministic_and_needs_no_other_item(name: str) -> None:
     contract.check_evaluation(name, {})
 
 
-@every_tiny_3d
+@pytest.mark.parametrize(("name", "options"), SLOWED, ids=ids)
 @pytest.mark.parametrize("T", [5, 9, 16])
 def test_without_temporal_stride_every_frame_is_kept(name: str, options: dict[str, object], T: int) -> None:
     backbone = build(name, temporal_stride=False)
@@ -144,7 +158,7 @@ def test_without_temporal_stride_every_frame_is_kept(name: str, options: dict[st
     assert backbone(clip(1, T, 32)).shape[2] == T
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if model_info(name).order == "aware"])
+@pytest.mark.parametrize("name", sorted({name for name, _ in SLOWED}))
 def test_options_leave_the_weights_alone(name: str) -> None:
     a, b = build(name), build(name, temporal_stride=False)
     assert {k: v.shape for k, v in a.state_dict().items()} == {k: v.shape for k, v in b.state_dict().items()}

@@ -25,25 +25,29 @@ BENCHES = (
     "search_growth",
     "speedup",
     "track",
+    "zoo",
     "reader",
     "fuzz",
 )
+OPTIONS = {"videos": "reader", "models": "zoo"}  # which bench each belongs to
 TESTS = {  # what the rows of those count that time nothing
     "reader": "Frames that differ from decoding in order.",
     "fuzz": "Damaged files: slow, wrong and failed must be none.",
 }
 
 
-def run_bench(what: str, rounds: int = 5, videos: Path | None = None) -> list[dict[str, Any]]:
+def run_bench(what: str, rounds: int = 5, **options: Any) -> list[dict[str, Any]]:
     """Rows of one benchmark: what was timed, both sides, their ratio and the target; of `reader`, what was right and wrong.
 
-    videos: a folder whose files the reader is tried on as well. Raises ConfigError for an unknown one.
+    options: videos, a folder whose files the reader is tried on as well; models, a shell pattern of the backbones of zoo; None is not
+    given. Raises ConfigError for an unknown bench, and for an option of another one.
     """
     if what not in BENCHES:
         raise ConfigError(f"there is no bench {what!r}; there are: {', '.join(BENCHES)}")
-    if videos is not None and what != "reader":
-        raise ConfigError("--videos goes with: ssvid bench reader")
-    options = {"videos": videos} if videos is not None else {}
+    options = {name: value for name, value in options.items() if value is not None}
+    for name in options:
+        if OPTIONS.get(name) != what:
+            raise ConfigError(f"--{name} goes with: ssvid bench {OPTIONS.get(name, '?')}")
     bench = getattr(importlib.import_module(f"{__name__}.{what}"), f"bench_{what}")
     with tempfile.TemporaryDirectory() as folder, _own_cache(folder):
         result: list[dict[str, Any]] = bench(Path(folder), rounds, **options)

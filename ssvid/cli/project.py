@@ -1,4 +1,4 @@
-"""Commands about ssvid itself: list, doctor, demo, bench."""
+"""Commands about ssvid itself: list, show, doctor, demo, bench."""
 
 from __future__ import annotations
 
@@ -17,22 +17,41 @@ app = typer.Typer()
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="tasks, models, protocols, layouts, or all.")] = "all",
+    kind: Annotated[str, typer.Argument(help="tasks, models, protocols, layouts, all of these, or weights.")] = "all",
     pattern: Annotated[str, typer.Argument(help="Shell pattern of the names.")] = "*",
+    needs: Annotated[str, typer.Option(help="Only backbones that offer this: time, any_length, or a task.")] = "",
     as_json: Json = False,
 ) -> None:
-    """List tasks, backbones, evaluation protocols and data layouts.
+    """List tasks, backbones, weights, evaluation protocols and data layouts.
 
-    Example:  ssvid list models '*_tiny'
+    Example:  ssvid list models '*_tiny' --needs speednet
     """
     from ssvid.cli.catalogue import HEADERS, catalogue, cell_text
 
-    listed = catalogue(kind, pattern)
+    listed = catalogue(kind, pattern, needs)
     if as_json:
         typer.echo(json.dumps(listed, indent=2))
         return
     for name, rows in listed.items():
         console.show_table(name, HEADERS[name], [[cell_text(row[column]) for column in HEADERS[name]] for row in rows])
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A backbone: a name of `ssvid list models`, timm/NAME, FILE.py:NAME ...")],
+    as_json: Json = False,
+) -> None:
+    """Tell all that is known of one backbone.
+
+    Example:  ssvid show resnet18+lstm
+    """
+    from ssvid.cli.model_sheet import model_sheet, sheet_lines
+
+    sheet = model_sheet(name)
+    if as_json:
+        typer.echo(json.dumps(sheet, indent=2))
+    else:
+        console.show_table(sheet["name"], ["what", "found"], list(sheet_lines(sheet)))
 
 
 @app.command()
@@ -74,10 +93,13 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="loader, step, start, transfer, retrieval, search_growth, speedup, track, reader or fuzz.",
+            help="loader, step, start, transfer, retrieval, search_growth, speedup, track, zoo, reader or fuzz.",
         ),
     ],
     rounds: Annotated[int, typer.Option(help="Rounds, each timing both sides; the median counts.")] = 5,
+    models: Annotated[
+        str | None, typer.Option(help="With zoo: shell pattern of the backbones; default: *_tiny.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the table as Markdown.")] = None,
     videos: Annotated[
         Path | None, typer.Option(help="With reader: a folder whose videos are compared as well.")
@@ -91,7 +113,7 @@ def bench(
     from ssvid.bench import bench_markdown, run_bench
     from ssvid.files import write_text
 
-    rows = run_bench(what, rounds, videos)
+    rows = run_bench(what, rounds, videos=videos, models=models)
     if out is not None:
         write_text(out, bench_markdown(what, rounds, rows))
     if as_json:

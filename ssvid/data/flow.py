@@ -7,6 +7,9 @@ another library nor weights, and is right to about a tenth of a pixel where ther
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,9 +28,11 @@ def optical_flow(clips: Tensor, levels: int = 3, rounds: int = 2, sigma: float =
     levels: of the pyramid, each half as large; as many as keep the side above 12 px. rounds: warps a level, each of 1 px at most.
     sigma: px, of the window in which the flow is taken as one: smaller sees finer detail, larger is surer.
     """
-    with torch.no_grad(), torch.autocast(clips.device.type, enabled=False):
+    with torch.no_grad(), full_precision(clips.device.type):
         grey = torch.einsum("bcthw,c->bthw", clips.float(), clips.new_tensor(LUMA, dtype=torch.float32))
         B, T, H, W = grey.shape
+        if min(H, W) < 2:  # in a line of pixels there are no gradients
+            return grey.new_zeros(B, 2, T - 1, H, W)
         pyramid = [_smooth(grey.reshape(B * T, 1, H, W), BLUR)]
         while len(pyramid) < levels and min(pyramid[-1].shape[2:]) >= 2 * COARSEST:
             pyramid.append(F.avg_pool2d(pyramid[-1], 2, ceil_mode=True))
@@ -42,9 +47,12 @@ def optical_flow(clips: Tensor, levels: int = 3, rounds: int = 2, sigma: float =
         return flow.view(B, T - 1, 2, H, W).transpose(1, 2)
 
 
-def flow_pictures(clips: Tensor) -> Tensor:
-    """Flow without the camera's motion as pictures, x, y and length in 32nds of the side: (B,3,T,H,W) on 0..1 -> (B,3,T-1,H,W)."""
-    flow = optical_flow(clips) * 32 / clips.shape[-1]
+def flow_pictures(clips: Tensor, estimator: Callable[[Tensor], Tensor] = optical_flow) -> Tensor:
+    """Flow without the camera's motion as pictures, x, y and length in 32nds of the side: (B,3,T,H,W) on 0..1 -> (B,3,T-1,H,W).
+
+    estimator: what works it out, as `optical_flow`.
+    """
+    flow = estimator(clips) * 32 / clips.shape[-1]
     camera = flow.flatten(3).median(3).values[..., None, None]
     flow = F.softshrink(flow - camera, 0.1)  # smaller values are noise, and are lost in the 8 bits of published flow
     length = torch.hypot(flow[:, :1], flow[:, 1:])  # ten times as quick on a CPU as a norm over a dimension of two
@@ -60,6 +68,11 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(
         frames, ((2 * place + 1) / scale - 1).movedim(1, -1), padding_mode="border", align_corners=False
     )
+
+
+def full_precision(device: str) -> AbstractContextManager[None]:
+    """No mixed precision on this kind of device. The meta device, on which networks are measured, has none to turn off."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _step(first: Tensor, second: Tensor, sigma: float) -> Tensor:

@@ -123,14 +123,23 @@ def find(kind: RegistryKind, name: str) -> RegistryEntry:
     )
 
 
-def _by_prefix(kind: RegistryKind, name: str) -> RegistryEntry | None:
-    """The entry of a name that a family serves by its prefix, None where there is no such family."""
+def prefixes(kind: RegistryKind) -> dict[str, Path]:
+    """Prefixes of the families that serve the names of a library, "timm/" and others, with their files."""
+    found: dict[str, Path] = {}
     for path in _files(kind, tuple(sys.path)):
         try:
             prefix = read_literal(path, "PREFIX")
         except ConfigError:
             continue  # logged by `catalogue`
-        if prefix and name.startswith(prefix):
+        if prefix:
+            found.setdefault(prefix, path)
+    return found
+
+
+def _by_prefix(kind: RegistryKind, name: str) -> RegistryEntry | None:
+    """The entry of a name that a family serves by its prefix, None where there is no such family."""
+    for prefix, path in prefixes(kind).items():
+        if name.startswith(prefix):
             shared = (read_literal(path, kind.literal) or {}).get("*", {})
             short = name.removeprefix(prefix)
             stated = shared | import_source(path).describe(short)

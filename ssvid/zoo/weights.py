@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlparse
 
 import torch
@@ -40,6 +40,15 @@ NESTED = ("state_dict", "model_state", "model")  # keys below which training pro
 EXPORTED = "backbone.safetensors"  # what a run folder leaves for use
 
 
+@runtime_checkable
+class AdaptsWeights(Protocol):
+    """A trunk that takes weights of the network it is built from, as kernels for one frame where its own are for several."""
+
+    def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of a file by name, those of the other network replaced by this one's. A file of this network is left as it is."""
+        ...
+
+
 class Loaded(NamedTuple):
     """What became of a file's tensors. unused: those the network has no place for. fresh: the network's that keep their random values,
     which only a temporal head's may."""
@@ -56,7 +65,7 @@ def load_weights(backbone: Backbone, source: str | os.PathLike[str]) -> Loaded:
     Raises ConfigError for a source that is neither, DataError for a file that cannot be read or that holds another network.
     """
     path = locate_weights(backbone.info.name, source)
-    tensors = _by_bare_name(path, read_tensors(path))
+    tensors = _by_bare_name(path, _adapted(backbone, read_tensors(path)))
     state = backbone.state_dict()
     matched = {name: tensors[bare(name)][1] for name in state if bare(name) in tensors}
     fresh = [name for name in state if name not in matched and not name.endswith("num_batches_tracked")]
@@ -100,19 +109,30 @@ def locate_weights(name: str, source: str | os.PathLike[str]) -> Path:
     )
 
 
-def _download(url: str, name: str) -> Path:
-    """The file of this address in torch's folder of checkpoints."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
-    if not path.is_file():
+def weights_file(address: str) -> Path:
+    """Where the weights of an address lie, or will: the file itself, or one of torch's folder of checkpoints."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / _file_name(address) if "://" in address else Path(address)
+
+
+def _download(address: str, name: str) -> Path:
+    """The file of this address, downloaded where it is not at hand."""
+    path = weights_file(address)
+    if "://" in address and not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             digits = re.search(
                 r"-([0-9a-f]{8,})$", path.stem
             )  # torch's files carry the start of their SHA-256 in their name
-            torch.hub.download_url_to_file(url, str(path), digits[1] if digits else None, progress=False)
+            torch.hub.download_url_to_file(address, str(path), digits[1] if digits else None, progress=False)
         except (OSError, RuntimeError) as error:  # no network is an OSError, another hash a RuntimeError
-            raise DataError(f"the weights of {name} cannot be downloaded ({error}); put {url} at {path}") from error
+            raise DataError(f"the weights of {name} cannot be downloaded ({error}); put {address} at {path}") from error
     return path
+
+
+def _file_name(url: str) -> str:
+    """What a download is kept as: its own name, where that says which network it is; files of hubs are all called model.safetensors."""
+    path = Path(urlparse(url).path)
+    return path.name if path.stem not in ("model", "pytorch_model") else "--".join(path.parts[1:])
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -159,6 +179,13 @@ def _by_bare_name(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, tuple[
             )
         found[bare(name)] = (name, tensor)
     return found
+
+
+def _adapted(backbone: Backbone, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for module in backbone.modules():
+        if isinstance(module, AdaptsWeights):
+            tensors = module.adapt_weights(tensors)
+    return tensors
 
 
 def _misfit(backbone: Backbone, path: Path, fresh: list[str], held: Iterable[tuple[str, Tensor]]) -> str:

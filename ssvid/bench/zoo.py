@@ -1,0 +1,97 @@
+"""What every backbone is and costs, and what it costs to be wrapped: our backbone beside its bare network, as the library builds it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssvid.bench.timing import rates
+from ssvid.compute import resolve_device
+from ssvid.errors import ConfigError
+from ssvid.zoo import Backbone, count_macs, count_parameters, create_model, list_models
+from ssvid.zoo.backbone import PerFrame, to_device
+from ssvid.zoo.registry import ENCODERS, find
+
+SECONDS = 0.2  # a measurement takes at least so long
+Call = Callable[[Tensor], Tensor]
+
+
+def bench_zoo(folder: Path, rounds: int, models: str = "*_tiny") -> list[dict[str, Any]]:
+    """A row for every backbone that matches a shell pattern: parameters, multiply-adds, its map, and clips a second of its own length and
+    size, one clip at a time, in eval mode and with gradients. "bare" is the same network called without us on what it takes.
+
+    The ratios, ours to bare, say what the wrapping costs; 0.97 is the target for both. Raises ConfigError where nothing matches.
+    """
+    names = [name for name in list_models(models) if find(ENCODERS, name.partition("+")[0]).fields.get("learns", True)]
+    if not names:
+        raise ConfigError(f"no backbone that learns matches {models!r}; `ssvid list models` shows all")
+    return [_row(name, rounds) for name in names]
+
+
+def _row(name: str, rounds: int) -> dict[str, Any]:
+    device = resolve_device("auto")
+    backbone = to_device(create_model(name), device)
+    info = backbone.info
+    clip = torch.rand(1, 3, info.frames, info.size, info.size, device=device)
+    bare, taken = _bare(backbone, clip)
+    forward = rates({"bare": lambda: _seen(bare, taken), "ours": lambda: _seen(backbone, clip)}, rounds)
+    both = rates({"bare": lambda: _taught(bare, taken), "ours": lambda: _taught(backbone, clip)}, rounds)
+    return {
+        "name": name,
+        "parameters, M": f"{count_parameters(backbone) / 1e6:.2f}",
+        "clip": f"{info.frames} x {info.size} px",
+        "multiply-adds, G": f"{count_macs(name, info.frames, info.size) / 1e9:.2f}",
+        "dim": info.dim,
+        "sees, frames": info.temporal_rf or "all",
+        "forward, clips/s": f"{median(forward['ours']):.3g}",
+        "forward, ours to bare": _ratio(forward),
+        "forward and backward, clips/s": f"{median(both['ours']):.3g}",
+        "both, ours to bare": _ratio(both),
+        "weights": " ".join(find(ENCODERS, name.partition("+")[0]).fields.get("weights", {})) or "none by name",
+    }
+
+
+def _bare(backbone: Backbone, clip: Tensor) -> tuple[nn.Module, Tensor]:
+    """The network within, and what it takes of the clip: single frames, or a clip of its colours."""
+    taken = backbone.make_input(clip)
+    if isinstance(backbone.trunk, PerFrame):
+        return backbone.trunk.net, taken.transpose(1, 2).flatten(0, 1)
+    return backbone.trunk, taken
+
+
+def _seen(net: nn.Module, taken: Tensor) -> float:
+    with torch.inference_mode():
+        return _rate(net.eval(), taken)
+
+
+def _taught(net: nn.Module, taken: Tensor) -> float:
+    net.train()
+
+    def step(x: Tensor) -> Tensor:
+        loss: Tensor = net(x).square().mean()
+        loss.backward()
+        net.zero_grad()
+        return loss
+
+    return _rate(step, taken)
+
+
+def _rate(call: Call, taken: Tensor) -> float:
+    """Calls a second."""
+    began, calls = time.perf_counter(), 0
+    while calls == 0 or time.perf_counter() - began < SECONDS:
+        call(taken)
+        calls += 1
+        if taken.device.type == "cuda":
+            torch.cuda.synchronize()
+    return calls / (time.perf_counter() - began)
+
+
+def _ratio(timed: dict[str, list[float]]) -> float:
+    return round(median(ours / bare for bare, ours in zip(timed["bare"], timed["ours"], strict=True)), 3)
