@@ -9,7 +9,8 @@ What is taken, and what `NAME@WEIGHTS`, `create_model(name, weights=...)` and `i
 - a .pt, .pth or .pyth file, read with `weights_only=True`.
 
 Names of tensors are compared without the words with which programs wrap a network ("module.", "backbone.", "trunk." ...), so files of
-torchvision and of most training programs fit. What a file holds beside the network, as the head of its classifier, is not used.
+torchvision and of most training programs fit. Kernels of an image network fit where the network's are theirs over more frames: they are
+inflated, see `ssvid.zoo.inflation`. What a file holds beside the network, as the head of its classifier, is not used.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
 import torch
@@ -28,7 +29,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ssvid.errors import ConfigError, DataError
-from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.backbone import Backbone, WithHead
+from ssvid.zoo.inflation import fits_inflated, inflate
 from ssvid.zoo.names import ModelName
 from ssvid.zoo.registry import ENCODERS, find
 
@@ -56,8 +58,8 @@ def load_weights(backbone: Backbone, source: str | os.PathLike[str]) -> Loaded:
     Raises ConfigError for a source that is neither, DataError for a file that cannot be read or that holds another network.
     """
     path = locate_weights(backbone.info.name, source)
-    tensors = _by_bare_name(path, read_tensors(path))
     state = backbone.state_dict()
+    tensors = _fitted(backbone, _by_bare_name(path, read_tensors(path)))
     matched = {name: tensors[bare(name)][1] for name in state if bare(name) in tensors}
     fresh = [name for name in state if name not in matched and not name.endswith("num_batches_tracked")]
     heads = [name for name in state if name.startswith("trunk.temporal.")]
@@ -159,6 +161,19 @@ def _by_bare_name(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, tuple[
             )
         found[bare(name)] = (name, tensor)
     return found
+
+
+def _fitted(backbone: Backbone, tensors: dict[str, tuple[str, Tensor]]) -> dict[str, tuple[str, Tensor]]:
+    """Tensors under the names that the encoder's family gives them, kernels of an image network made kernels over frames."""
+    encoder: Any = backbone.trunk.encoder if isinstance(backbone.trunk, WithHead) else backbone.trunk
+    if hasattr(encoder, "renamed"):
+        tensors = {encoder.renamed(name): found for name, found in tensors.items()}
+    for name, place in backbone.state_dict().items():
+        given, tensor = tensors.get(bare(name), ("", place))
+        if fits_inflated(tensor, place):
+            how = getattr(encoder, "inflation", "mean")
+            tensors[bare(name)] = (given, inflate(tensor, place.shape[2], how))
+    return tensors
 
 
 def _misfit(backbone: Backbone, path: Path, fresh: list[str], held: Iterable[tuple[str, Tensor]]) -> str:
