@@ -79,11 +79,12 @@ def _protocols() -> list[dict[str, Any]]:
 
 
 def _layouts() -> list[dict[str, Any]]:
-    from ssvid.data.layouts import LAYOUTS
+    from ssvid.data.layouts import LAYOUTS, SEQUENCE_LAYOUTS
 
+    rules: dict[str, Callable[..., object]] = {**LAYOUTS, **SEQUENCE_LAYOUTS}
     return [
         {"name": name, "description": (rule.__doc__ or "").partition("\n")[0], "options": _signature(rule)}
-        for name, rule in LAYOUTS.items()
+        for name, rule in rules.items()
     ]
 
 

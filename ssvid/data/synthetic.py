@@ -11,18 +11,15 @@ import csv
 import io
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ssvid.compute import process_pool
+from ssvid.data.davis_world import new_folder, write_masks, write_sequence
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.rendering import SyntheticVideo, render_video
 from ssvid.errors import ConfigError
@@ -33,7 +30,6 @@ from ssvid.video.writer import write_video
 __all__ = ["CLASSES", "IRREVERSIBLE", "SyntheticVideo", "make_world", "render_video"]
 
 VERSION = 1  # goes up whenever the same seed gives other pixels
-DAVIS_SMALLEST = 0.005  # share of the first frame an object needs to count as an object of the DAVIS layout
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,8 @@ def make_world(
     """Write a motion world and return the path of its list, `videos.csv` (header path,label,split,group; paths relative to it).
 
     It consists of videos/<class>/<name>.mp4, annotations/<name>.json, world.json (options and counts), and where asked for of masks/ and of
-    davis/ in the layout of DAVIS 2017 (objects of at least 0.5 % of the first frame). Video n depends on (seed, class, n) and the options
-    only, so a larger world contains the smaller one. Called again on the same folder it makes what is missing.
+    davis/ in the layout of DAVIS 2017, with the objects' centres (see `davis_world.write_sequence`). Video n depends on (seed, class, n)
+    and the options only, so a larger world contains the smaller one. Called again on the same folder it makes what is missing.
 
     Args:
         folder: where to; made if missing.
@@ -172,10 +168,10 @@ def _make_video(folder: Path, world: World, item: WorldItem) -> None:
     # one thread: the encoder's output must not depend on the machine
     write_video(_mp4(folder, item), video.frames, world.fps, codec="libx264", crf=world.crf, options={"threads": "1"})
     if world.masks:
-        with _new_folder(folder / "masks" / item.name) as new:
-            _write_masks(new, video.masks)
+        with new_folder(folder / "masks" / item.name) as new:
+            write_masks(new, video.masks)
     if world.davis:
-        _write_davis(folder / "davis", video)
+        write_sequence(folder / "davis", item.name, video)
     annotation = {
         "name": video.name,
         "class": video.label,
@@ -220,47 +216,3 @@ def _write_lists(folder: Path, world: World, items: list[WorldItem]) -> Path:
     }
     write_json(folder / "world.json", {"options": asdict(world), "counts": counts, "classes": list(CLASSES)})
     return folder / "videos.csv"
-
-
-def _palette() -> list[int]:
-    """256 RGB colours of PASCAL VOC and DAVIS: the bits of the index, spread over the three channels from the top."""
-    index = np.arange(256)
-    bits = [sum(((index >> (3 * b + c)) & 1) << (7 - b) for b in range(8)) for c in range(3)]
-    return [int(v) for v in np.stack(bits, axis=-1).ravel()]
-
-
-def _write_masks(folder: Path, masks: np.ndarray) -> None:
-    palette = _palette()
-    for t, mask in enumerate(masks):
-        image = Image.fromarray(mask, mode="L").convert("P")
-        image.frombytes(mask.tobytes())
-        image.putpalette(palette)
-        image.save(folder / f"{t:05d}.png")
-
-
-def _write_davis(folder: Path, video: SyntheticVideo) -> None:
-    # as in DAVIS, the first frame shows every object that counts, numbered without gaps
-    share = np.bincount(video.masks[0].ravel(), minlength=256) / video.masks[0].size
-    kept = [i for i in range(1, 256) if share[i] >= DAVIS_SMALLEST]
-    renumber = np.zeros(256, np.uint8)
-    renumber[kept] = np.arange(1, len(kept) + 1)
-    with _new_folder(folder / "JPEGImages" / "480p" / video.name) as new:
-        for t, frame in enumerate(video.frames):
-            Image.fromarray(frame).save(new / f"{t:05d}.jpg", quality=95)
-    with _new_folder(folder / "Annotations" / "480p" / video.name) as new:
-        _write_masks(new, renumber[video.masks])
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears under its name only when it is complete, and replaces what an interrupted run left there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield new
-        new.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)

@@ -3,6 +3,9 @@
 A folder (one sub-folder a class, train/val/test above them if there are any), a `path label` list, a CSV with a header, a single
 file, or LAYOUT:FOLDER for a data set with a rule of its own. Options of a layout stand between its name and the colon:
 ucf101@2:FOLDER or, by name, ucf101@split=2,lists=LISTS:FOLDER. `LAYOUTS` names the rules; the keyword arguments are the options.
+
+Data sets for label propagation are sequences with masks, joints or parts in place of a label: `SEQUENCE_LAYOUTS` names their rules and
+`read_sequences` reads them, by the same words (davis@2016:FOLDER).
 """
 
 from __future__ import annotations
@@ -10,20 +13,38 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ssvid.data.layouts.clip import clip
+from ssvid.data.layouts.davis import davis
 from ssvid.data.layouts.entries import UNUSED, VIDEO_SUFFIXES, Entry, Listing
 from ssvid.data.layouts.hmdb51 import hmdb51
+from ssvid.data.layouts.jhmdb import jhmdb
 from ssvid.data.layouts.kinetics import kinetics400, kinetics600, kinetics700, mini_kinetics
 from ssvid.data.layouts.plain import folder_per_class, list_file, split_lists
+from ssvid.data.layouts.sequences import LabelledSequence, SequenceListing
 from ssvid.data.layouts.ssv2 import ssv2
 from ssvid.data.layouts.ucf101 import ucf101
 from ssvid.data.layouts.ut_interaction import ut_interaction
+from ssvid.data.layouts.vip import vip
+from ssvid.data.layouts.world import world
 from ssvid.errors import ConfigError, DataError
 
-__all__ = ["LAYOUTS", "UNUSED", "VIDEO_SUFFIXES", "Entry", "Listing", "place_of", "read_layout"]
+__all__ = [
+    "LAYOUTS",
+    "SEQUENCE_LAYOUTS",
+    "UNUSED",
+    "VIDEO_SUFFIXES",
+    "Entry",
+    "LabelledSequence",
+    "Listing",
+    "SequenceListing",
+    "place_of",
+    "read_layout",
+    "read_sequences",
+]
 
 LAYOUTS: dict[str, Callable[..., Listing]] = {
     "folder": folder_per_class,
@@ -37,6 +58,13 @@ LAYOUTS: dict[str, Callable[..., Listing]] = {
     "ssv2": ssv2,
     "ut_interaction": ut_interaction,
 }
+SEQUENCE_LAYOUTS: dict[str, Callable[..., SequenceListing]] = {
+    "davis": davis,
+    "jhmdb": jhmdb,
+    "vip": vip,
+    "world": world,
+    "clip": clip,
+}
 
 
 def read_layout(source: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Listing:
@@ -49,13 +77,10 @@ def read_layout(source: str | os.PathLike[str], root: str | os.PathLike[str] | N
     text = os.fspath(source)
     name, options, folder = _parse(text)
     if name in LAYOUTS:
-        given = _options(name, options)
-        if not Path(folder).is_dir():
-            raise DataError(
-                f"{folder} is not a folder; name the folder that holds the data set's videos: {name}:FOLDER"
-            )
-        return _required(LAYOUTS[name](Path(folder), **given), text)
+        return _required(_apply(LAYOUTS[name], name, options, folder), text)
     path = Path(source)
+    if name in SEQUENCE_LAYOUTS and not path.exists():
+        raise ConfigError(f"{text}: {name} holds sequences for label propagation, not videos with labels; give videos")
     if name and not path.exists():
         raise ConfigError(f"unknown layout {name!r} in {text}.{_close(name, LAYOUTS)} See: ssvid list layouts")
     if path.is_dir():
@@ -65,6 +90,22 @@ def read_layout(source: str | os.PathLike[str], root: str | os.PathLike[str] | N
     if path.suffix in (".txt", ".csv"):
         return _required(list_file(path, root), text)
     return Listing([Entry(path.resolve())])
+
+
+def read_sequences(source: str | os.PathLike[str]) -> SequenceListing:
+    """The sequences of one source for label propagation: LAYOUT:FOLDER or LAYOUT@OPTIONS:FOLDER, in the order of its list.
+
+    Raises ConfigError for an unknown layout or option, DataError for files that are missing or cannot be used.
+    """
+    text = os.fspath(source)
+    name, options, folder = _parse(text)
+    if name not in SEQUENCE_LAYOUTS:
+        close = _close(name, SEQUENCE_LAYOUTS)
+        raise ConfigError(f"{text} names no layout of sequences; write LAYOUT:FOLDER, as davis:{folder}.{close}")
+    listing: SequenceListing = _apply(SEQUENCE_LAYOUTS[name], name, options, folder)
+    if not listing.sequences:
+        raise DataError(f"{text} holds no sequence; name the folder that holds the data set")
+    return listing
 
 
 def place_of(source: str | os.PathLike[str]) -> tuple[str, str]:
@@ -84,21 +125,28 @@ def _parse(source: str) -> tuple[str, str, str]:
     return (parts[1], parts[2] or "", parts[3]) if parts else ("", "", source)
 
 
-def _options(name: str, text: str) -> dict[str, Any]:
+def _apply(layout: Callable[..., Any], name: str, options: str, folder: str) -> Any:
+    given = _options(layout, name, options)
+    if not Path(folder).is_dir():
+        raise DataError(f"{folder} is not a folder; name the folder that holds the data set: {name}:FOLDER")
+    return layout(Path(folder), **given)
+
+
+def _options(layout: Callable[..., Any], name: str, text: str) -> dict[str, Any]:
     """Keyword arguments of a layout, checked against its signature; a value without a name is the first option's."""
     if not text:
         return {}
     from ssvid.config import check_options, option_schema  # OmegaConf, which a listing without options does not need
 
-    known = option_schema(LAYOUTS[name])
+    known = option_schema(layout)
     given: dict[str, str] = {}
     for word in filter(None, text.split(",")):
         key, equals, value = word.partition("=")
         given.update({key: value} if equals else {next(iter(known), word): word})
-    return check_options(LAYOUTS[name], given, f"layout {name}")
+    return check_options(layout, given, f"layout {name}")
 
 
-def _close(name: str, known: dict[str, Callable[..., Listing]]) -> str:
+def _close(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, 1)
     return f" Did you mean {close[0]}?" if close else f" Known layouts: {', '.join(known)}."
 
