@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from pytorchvideo.models import hub
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -32,6 +36,12 @@ from tests.zoo_contract import build, clip
         ("i3d", {}, 64, 224, 400, 12.697, 111.15),
         ("i3d_r50", {}, 8, 224, 400, 28.04, 28.41),
         ("i3d_r50_nl", {}, 8, 224, 400, 35.4, None),
+        ("slow_r50", {}, 8, 224, 400, 32.45, 41.74),
+        ("c2d_r50", {}, 8, 224, 400, 24.33, 19.49),
+        ("slowfast_r50", {}, 32, 224, 400, 34.57, 50.31),
+        ("slowfast_r101", {}, 32, 224, 400, 62.83, 96.40),
+        ("csn_r101", {}, 32, 224, 400, 22.21, 56.47),
+        ("r2plus1d_r50", {}, 16, 224, 400, 28.11, 57.53),
     ],
 )
 def test_size_and_cost_are_the_published_ones(
@@ -45,6 +55,21 @@ def test_size_and_cost_are_the_published_ones(
         assert (count_macs(backbone, frames, size) + dim * classes) / 1e9 == pytest.approx(macs, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "frames", "size", "parameters", "macs"),
+    [("x3d_xs", 4, 160, 3.79, 0.605), ("x3d_s", 13, 160, 3.79, 1.963), ("x3d_m", 16, 224, 3.79, 4.732), ("x3d_l", 16, 312, 6.15, 18.368)],
+)
+def test_size_and_cost_of_x3d_with_its_head_of_two_linear_layers(
+    name: str, frames: int, size: int, parameters: float, macs: float
+) -> None:
+    with torch.device("meta"):
+        backbone = create_model(name)
+    assert backbone.info.dim == 432
+    linear = 432 * 2048 + 2048 * 400
+    assert (count_parameters(backbone) + linear + 400) / 1e6 == pytest.approx(parameters, rel=1e-3)
+    assert (count_macs(backbone, frames, size) + linear) / 1e9 == pytest.approx(macs, rel=1e-3)
+
+
 # --- C3D --------------------------------------------------------------------------------------------------------------
 
 
@@ -53,7 +78,7 @@ def test_linear_layers_of_c3d_give_one_vector_whatever_the_clip(layer: str) -> N
     backbone = build("c3d_tiny", layer=layer)
     for T, size in ((16, 32), (40, 49)):
         assert backbone(clip(2, T, size)).shape == (2, 64, 1, 1, 1)
-    assert model_info("c3d_tiny", layer=layer).min_frames == 16
+    assert model_info("c3d_tiny", layer=layer).min_frames == 9  # one step is left for pool5 then
     with pytest.raises(ConfigError, match="one step of fc"):
         create_model("c3d_tiny", layer=layer, temporal_stride=False)
 
@@ -131,7 +156,7 @@ def test_a_non_local_block_compares_every_cell_with_every_other() -> None:
     assert torch.equal(block(x), x)  # it begins as nothing
     nn.init.ones_(block.norm.weight)
     for conv in (block.theta, block.phi, block.g, block.out):
-        nn.init.normal_(conv.weight)
+        nn.init.normal_(conv.weight, std=0.3)
     other = x.clone()
     other[:, :, 3, 5, 5] += 5
     assert ((block(other) - block(x)).abs().sum(1)[:, :3] > 0).all()
@@ -139,3 +164,66 @@ def test_a_non_local_block_compares_every_cell_with_every_other() -> None:
     score = torch.einsum("bcn,bcm->bnm", block.theta(x).flatten(2), block.phi(cells).flatten(2))
     seen = torch.einsum("bnm,bcm->bcn", score.softmax(2), block.g(cells).flatten(2)).view(2, 4, 4, 6, 6)
     torch.testing.assert_close(block(x), x + block.norm(block.out(seen)))
+
+
+# --- networks of pytorchvideo ------------------------------------------------------------------------------------------
+
+
+def hub_network(name: str) -> nn.Module:
+    """The library's own network."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        hub = importlib.import_module("pytorchvideo.models.hub")
+    net: nn.Module = getattr(hub, name)()
+    return net
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["slow_r50", "c2d_r50", "i3d_r50", "slowfast_r50", "slowfast_r101", "csn_r101", "r2plus1d_r50", "x3d_xs", "x3d_s", "x3d_m", "x3d_l"],
+)
+def test_tensors_of_pytorchvideo_fit(name: str) -> None:
+    with torch.device("meta"):
+        theirs, ours = hub_network(name).state_dict(), create_model(name).state_dict()
+    head = f"blocks.{max(int(key.split('.')[1]) for key in theirs)}."
+    trunk = {key: value.shape for key, value in theirs.items() if not key.startswith(head) or ".pool.pre_" in key}
+    assert {key.removeprefix("trunk."): value.shape for key, value in ours.items()} == trunk
+
+
+@pytest.mark.parametrize("name", ["slow_r50", "slowfast_r50", "x3d_s"])
+def test_maps_are_those_of_pytorchvideo(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    theirs = stirred(hub_network(name))
+    torch.save({"model_state": theirs.state_dict()}, tmp_path / "theirs.pyth")
+    ours = create_model(name, weights=str(tmp_path / "theirs.pyth")).eval()
+    x = torch.rand(1, 3, 8, 48, 48)
+    *blocks, head = theirs.blocks
+    with torch.no_grad():
+        maps = ours(x)
+        y: Any = normalised(ours, x)
+        y = [y[:, :, ::4], y] if name.startswith("slowfast") else y
+        for block in blocks[:-1] if name.startswith("slowfast") else blocks:
+            y = block(y)
+        if name.startswith("x3d"):
+            y = head.pool.pre_act(head.pool.pre_norm(head.pool.pre_conv(y)))
+        if name.startswith("slowfast"):
+            y = torch.cat([y[0], y[1].unflatten(2, (2, 4)).mean(3)], 1)
+    scale = y.abs().max()
+    assert (maps - y).abs().max() < 1e-5 * scale
+    assert (maps - y.roll(1, 3)).abs().max() > 1e-2 * scale
+
+
+def test_slowfast_leaves_the_clip_as_it_was_and_shares_no_state() -> None:
+    backbone = build("slowfast_tiny")
+    x = clip(1, 9, 32)
+    before = x.clone()
+    assert torch.equal(backbone(x), backbone(x))
+    assert torch.equal(x, before)
+    assert backbone(x).shape[2] == 3
+
+
+def test_norms_of_residual_blocks_begin_at_one() -> None:
+    for name in ("slow_tiny", "x3d_tiny", "slowfast_tiny", "csn_tiny"):
+        norms = [module for module in create_model(name).modules() if isinstance(module, nn.BatchNorm3d)]
+        assert norms
+        assert all((norm.weight == 1).all() for norm in norms)

@@ -1,6 +1,7 @@
 """Measures what a network is: its dim, strides, least clip, temporal receptive field, and whether it sees order.
 
-    python -m ssvid.zoo.measure        # after a family or a head was added or changed: writes ssvid/zoo/facts.json
+    python -m ssvid.zoo.measure            # after a family or a head was added or changed: writes ssvid/zoo/facts.json
+    python -m ssvid.zoo.measure "vgg*"     # measures these names only, and drops those that are gone
 
 Shapes are worked out on the meta device, where nothing is computed. What a feature step sees is found by replacing frames of a random
 clip and comparing bit by bit, with seeded random weights in double precision, in eval mode.
@@ -11,13 +12,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
-from ssvid.files import write_json
+from ssvid.files import read_json, write_json
 from ssvid.zoo.geometry import FACTS, HeadGeometry
 from ssvid.zoo.info import POOLED, Geometry, Order
 from ssvid.zoo.registry import ENCODERS, HEADS, RegistryEntry, catalogue
@@ -50,7 +52,8 @@ def measure_encoder(entry: RegistryEntry, options: dict[str, Any]) -> Geometry:
         side = max(SIDE, min_size)
         net = fresh(lambda: entry.build(**options))
         clip = lambda T: torch.rand(1, 3, T, side, side, dtype=torch.double)  # noqa: E731
-        rf, order = receptive_field(net, clip, min_frames), order_of(net, clip, min_frames)
+        lengths = LENGTHS if T == 64 else (frames,)  # a network may take clips of its own length only
+        rf, order = receptive_field(net, clip, min_frames, lengths), order_of(net, clip, min_frames, lengths[0])
     return Geometry(dim, stride(T, t), stride(S, h), min_frames, min_size, rf, order)
 
 
@@ -108,9 +111,9 @@ def _seen_by_middle(net: nn.Module, x: Tensor, other: Tensor) -> int | None:
     return least(lambda start: not seen(start, T), T) - before
 
 
-def order_of(net: nn.Module, clip: Clip, shortest: int) -> Order:
+def order_of(net: nn.Module, clip: Clip, shortest: int, length: int = LENGTHS[0]) -> Order:
     """Whether the output averaged over time and space changes when the frames are played backward or shuffled."""
-    x = clip(max(shortest, 16))
+    x = clip(max(shortest, length))
     played = net(x).mean((2, 3, 4))
     for ticks in (torch.arange(x.shape[2]).flip(0), torch.randperm(x.shape[2])):
         if (net(x[:, :, ticks]).mean((2, 3, 4)) - played).abs().max() > 1e-9 * played.abs().max():
@@ -179,17 +182,20 @@ def other_values(entry: RegistryEntry) -> Iterator[tuple[str, Any]]:
             yield from ((name, value) for value in values if value != option.default)
 
 
-def main() -> None:
-    """Measure all encoders and heads of the package and write facts.json."""
-    facts: dict[str, dict[str, Any]] = {"encoders": {}, "heads": {}}
+def main(patterns: Sequence[str]) -> None:
+    """Measure the encoders and heads of the package whose names match one of these shell patterns, all without any; write facts.json."""
+    facts: dict[str, dict[str, Any]] = read_json(FACTS) if patterns else {"encoders": {}, "heads": {}}
     for kind, key, measure in ((ENCODERS, "encoders", measure_encoder), (HEADS, "heads", measure_head)):
-        for name, entry in sorted(catalogue(kind).items()):
-            if entry.path.is_relative_to(FACTS.parent):  # those of other packages are measured when they are used
-                facts[key][name] = measured(entry, measure)
+        # those of other packages are measured when they are used
+        ours = {name: entry for name, entry in catalogue(kind).items() if entry.path.is_relative_to(FACTS.parent)}
+        for name in sorted(ours):
+            if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns):
+                facts[key][name] = measured(ours[name], measure)
                 sys.stdout.write(f"{name}: {facts[key][name]['geometry']}\n")
                 sys.stdout.flush()
+        facts[key] = {name: facts[key][name] for name in sorted(facts[key].keys() & ours.keys())}
     write_json(FACTS, facts)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -11,12 +11,25 @@ with warnings.catch_warnings():
     # what it imports compiles a loss by torch.jit.script, of which torch warns
     warnings.simplefilter("ignore", FutureWarning)
     from pytorchvideo.models.csn import create_csn
+    from pytorchvideo.models.net import Net
     from pytorchvideo.models.r2plus1d import create_r2plus1d
-    from pytorchvideo.models.resnet import create_resnet
+    from pytorchvideo.models.resnet import create_bottleneck_block, create_res_stage, create_resnet
     from pytorchvideo.models.slowfast import create_slowfast
+    from pytorchvideo.models.stem import create_res_basic_stem
     from pytorchvideo.models.x3d import create_x3d
 
-__all__ = ["Blocks", "create_csn", "create_r2plus1d", "create_resnet", "create_slowfast", "create_x3d"]
+__all__ = [
+    "Blocks",
+    "Net",
+    "create_bottleneck_block",
+    "create_csn",
+    "create_r2plus1d",
+    "create_res_basic_stem",
+    "create_res_stage",
+    "create_resnet",
+    "create_slowfast",
+    "create_x3d",
+]
 
 
 class Blocks(nn.Module):

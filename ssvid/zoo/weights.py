@@ -9,8 +9,7 @@ What is taken, and what `NAME@WEIGHTS`, `create_model(name, weights=...)` and `i
 - a .pt, .pth or .pyth file, read with `weights_only=True`.
 
 Names of tensors are compared without the words with which programs wrap a network ("module.", "backbone.", "trunk." ...), so files of
-torchvision and of most training programs fit. Kernels of an image network fit where the network's are theirs over more frames: they are
-inflated, see `ssvid.zoo.inflation`. What a file holds beside the network, as the head of its classifier, is not used.
+torchvision and of most training programs fit. What a file holds beside the network, as the head of its classifier, is not used.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlparse
 
 import torch
@@ -29,8 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ssvid.errors import ConfigError, DataError
-from ssvid.zoo.backbone import Backbone, WithHead
-from ssvid.zoo.inflation import fits_inflated, inflate
+from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.names import ModelName
 from ssvid.zoo.registry import ENCODERS, find
 
@@ -40,6 +38,15 @@ logger = logging.getLogger(__name__)
 WRAPPERS = ("module.", "model.", "backbone.", "trunk.", "encoder.", "net.", "features.")
 NESTED = ("state_dict", "model_state", "model")  # keys below which training programs keep the weights in a checkpoint
 EXPORTED = "backbone.safetensors"  # what a run folder leaves for use
+
+
+@runtime_checkable
+class AdaptsWeights(Protocol):
+    """A trunk that takes weights of the network it is built from, as kernels for one frame where its own are for several."""
+
+    def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of a file by name, those of the other network replaced by this one's. A file of this network is left as it is."""
+        ...
 
 
 class Loaded(NamedTuple):
@@ -58,8 +65,8 @@ def load_weights(backbone: Backbone, source: str | os.PathLike[str]) -> Loaded:
     Raises ConfigError for a source that is neither, DataError for a file that cannot be read or that holds another network.
     """
     path = locate_weights(backbone.info.name, source)
+    tensors = _by_bare_name(path, _adapted(backbone, read_tensors(path)))
     state = backbone.state_dict()
-    tensors = _fitted(backbone, _by_bare_name(path, read_tensors(path)))
     matched = {name: tensors[bare(name)][1] for name in state if bare(name) in tensors}
     fresh = [name for name in state if name not in matched and not name.endswith("num_batches_tracked")]
     heads = [name for name in state if name.startswith("trunk.temporal.")]
@@ -93,7 +100,8 @@ def locate_weights(name: str, source: str | os.PathLike[str]) -> Path:
         return path
     named: Mapping[str, str] = find(ENCODERS, ModelName.parse(name).encoder).fields.get("weights", {})
     if str(source) in named:
-        return _download(named[str(source)], f"{name}@{source}")
+        where = named[str(source)]
+        return _download(where, f"{name}@{source}") if "://" in where else Path(where)
     if path.suffix:
         raise DataError(f"{path} does not exist; give a run folder, a .safetensors or a .pth")
     raise ConfigError(
@@ -104,7 +112,7 @@ def locate_weights(name: str, source: str | os.PathLike[str]) -> Path:
 
 def _download(url: str, name: str) -> Path:
     """The file of this address in torch's folder of checkpoints."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    path = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(url)
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +123,12 @@ def _download(url: str, name: str) -> Path:
         except (OSError, RuntimeError) as error:  # no network is an OSError, another hash a RuntimeError
             raise DataError(f"the weights of {name} cannot be downloaded ({error}); put {url} at {path}") from error
     return path
+
+
+def _file_name(url: str) -> str:
+    """What a download is kept as: its own name, where that says which network it is; files of hubs are all called model.safetensors."""
+    path = Path(urlparse(url).path)
+    return path.name if path.stem not in ("model", "pytorch_model") else "--".join(path.parts[1:])
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -163,16 +177,10 @@ def _by_bare_name(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, tuple[
     return found
 
 
-def _fitted(backbone: Backbone, tensors: dict[str, tuple[str, Tensor]]) -> dict[str, tuple[str, Tensor]]:
-    """Tensors under the names that the encoder's family gives them, kernels of an image network made kernels over frames."""
-    encoder: Any = backbone.trunk.encoder if isinstance(backbone.trunk, WithHead) else backbone.trunk
-    if hasattr(encoder, "renamed"):
-        tensors = {encoder.renamed(name): found for name, found in tensors.items()}
-    for name, place in backbone.state_dict().items():
-        given, tensor = tensors.get(bare(name), ("", place))
-        if fits_inflated(tensor, place):
-            how = getattr(encoder, "inflation", "mean")
-            tensors[bare(name)] = (given, inflate(tensor, place.shape[2], how))
+def _adapted(backbone: Backbone, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for module in backbone.modules():
+        if isinstance(module, AdaptsWeights):
+            tensors = module.adapt_weights(tensors)
     return tensors
 
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.zoo.backbone import remove_temporal_stride
+from ssvid.zoo.inflation import InflatesWeights
 from ssvid.zoo.pytorchvideo import Blocks, create_resnet
 
 MODELS = {
@@ -96,13 +97,13 @@ def build(
         temporal_stride: False keeps every frame (t == T).
     """
     if name.startswith("i3d_r50"):
-        trunk: nn.Module = _Resnet(non_local=name.endswith("_nl"))
+        trunk: InflatesWeights = _Resnet(non_local=name.endswith("_nl"))
     else:
         trunk = _tiny() if name == "i3d_tiny" else _googlenet()
         for module in trunk.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    trunk.inflation = inflation  # type: ignore[assignment]  # read where weights are loaded
+    trunk.inflation = inflation
     if temporal_padding == "replicate":
         _replicate_ends(trunk)
     if not temporal_stride:
@@ -138,7 +139,11 @@ def _channels(branches: tuple[int, ...]) -> int:
     return branches[0] + branches[2] + branches[4] + branches[5]
 
 
-def _googlenet() -> nn.Sequential:
+class _Layers(InflatesWeights, nn.Sequential):
+    """Layers one after the other."""
+
+
+def _googlenet() -> _Layers:
     """torchvision's GoogLeNet, inflated, without its heads. Its pools round sizes up, ours too."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=_Conv(3, 64, 7, 2),
@@ -154,13 +159,13 @@ def _googlenet() -> nn.Sequential:
             layers[f"maxpool{int(name[9]) - 1}"] = nn.MaxPool3d(size, 2, ceil_mode=True)
         layers[name] = _Inception(before, branches)
         before = _channels(branches)
-    return nn.Sequential(layers)
+    return _Layers(layers)
 
 
-def _tiny() -> nn.Sequential:
+def _tiny() -> _Layers:
     """I3D's parts, narrow and with three blocks, reaching 1/4 of the frame at once."""
     first, second, third = TINY_BRANCHES
-    return nn.Sequential(
+    return _Layers(
         _Conv(3, 16, 7, (2, 4, 4)),
         _Conv(16, 32, 3),
         nn.MaxPool3d(3, 2, ceil_mode=True),
@@ -171,7 +176,7 @@ def _tiny() -> nn.Sequential:
     )
 
 
-class _Resnet(Blocks):
+class _Resnet(InflatesWeights, Blocks):
     """pytorchvideo's I3D-R50 without its head: blocks are stem, res2, a pool over time, res3, res4, res5."""
 
     def __init__(self, non_local: bool) -> None:

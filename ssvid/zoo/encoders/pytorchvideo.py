@@ -17,7 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.zoo.backbone import remove_temporal_stride
-from ssvid.zoo.pytorchvideo import Blocks, create_csn, create_r2plus1d, create_resnet, create_slowfast, create_x3d
+from ssvid.zoo.pytorchvideo import (
+    Blocks,
+    Net,
+    create_bottleneck_block,
+    create_csn,
+    create_r2plus1d,
+    create_res_basic_stem,
+    create_res_stage,
+    create_resnet,
+    create_slowfast,
+    create_x3d,
+)
 
 MODELS = {
     "*": {
@@ -88,13 +99,14 @@ MODELS = {
         "published": [["Kinetics-400", "supervised, 30 views of 16x356", "top-1", 77.44, "pytorchvideo X3D_L"]],
         "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/X3D_L.pyth"},
     },
+    "slow_tiny": {"description": "Small Slow, for tests and laptops, keeps every frame", "size": 48},
     "slowfast_tiny": {"description": "Small SlowFast, for tests and laptops", "size": 48},
+    "csn_tiny": {"description": "Small ir-CSN, for tests and laptops", "size": 48},
     "x3d_tiny": {"description": "Small X3D, for tests and laptops, keeps every frame", "size": 48},
 }
 
 # pytorchvideo's own Swish is a function that torch.export cannot follow; SiLU is the same one
 X3D: dict[str, Any] = {"inner_act": nn.SiLU, "head_activation": None}
-FRAMEWISE = ((1, 1, 1),) * 4
 
 
 def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
@@ -114,24 +126,54 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
 
 
 def _resnet(name: str) -> nn.Module:
-    stem = {"stem_conv_kernel_size": (1, 7, 7)}
-    if name == "slow_r50":
-        net = create_resnet(**stem, head=None)
-    elif name == "c2d_r50":
-        net = create_resnet(**stem, stage1_pool=nn.MaxPool3d, stage_conv_a_kernel_size=FRAMEWISE, head=None)
-    elif name == "csn_r101":
-        net = create_csn(model_depth=101, stem_pool=nn.MaxPool3d)
-        return Blocks(net.blocks[:-1])
-    else:
+    if name.endswith("_tiny"):
+        return _tiny_csn() if name == "csn_tiny" else _tiny_slow()
+    if name == "csn_r101":
+        return Blocks(create_csn(model_depth=101, stem_pool=nn.MaxPool3d).blocks[:-1])
+    if name == "r2plus1d_r50":
         return Blocks(create_r2plus1d().blocks[:-1])
-    return Blocks(net.blocks)
+    frames_alone = {"stage1_pool": nn.MaxPool3d, "stage_conv_a_kernel_size": ((1, 1, 1),) * 4}
+    options: dict[str, Any] = frames_alone if name == "c2d_r50" else {}
+    return Blocks(create_resnet(stem_conv_kernel_size=(1, 7, 7), head=None, **options).blocks)
+
+
+def _tiny_slow() -> nn.Module:
+    """Stem and two stages of a block each, the second over time."""
+    stem = _tiny_stem(conv_kernel_size=(1, 7, 7), conv_padding=(0, 3, 3))
+    first = _stage(16, 32, conv_a_kernel_size=(1, 1, 1), conv_a_padding=(0, 0, 0), conv_b_stride=(1, 1, 1))
+    return _initialised([stem, first, _stage(32, 64)])
+
+
+def _tiny_csn() -> nn.Module:
+    """Stem and two stages of a block each, whose convolutions over time and space are channel by channel."""
+    alone: dict[str, Any] = {"conv_a_kernel_size": (1, 1, 1), "conv_a_padding": (0, 0, 0)}
+    cubes: dict[str, Any] = alone | {"conv_b_kernel_size": (3, 3, 3), "conv_b_padding": (1, 1, 1)}
+    first = _stage(16, 32, **cubes, conv_b_num_groups=8, conv_b_stride=(1, 1, 1))
+    second = _stage(32, 64, **cubes, conv_b_num_groups=16, conv_b_stride=(2, 2, 2))
+    return _initialised([_tiny_stem(), first, second])
+
+
+def _tiny_stem(**options: Any) -> nn.Module:
+    stem: nn.Module = create_res_basic_stem(in_channels=3, out_channels=16, conv_stride=(1, 4, 4), pool=None, **options)
+    return stem
+
+
+def _initialised(blocks: list[nn.Module]) -> Blocks:
+    """With the weights that the library's networks begin with."""
+    return Blocks(Net(blocks=nn.ModuleList(blocks)).blocks)
+
+
+def _stage(before: int, after: int, **options: Any) -> nn.Module:
+    sizes = {"dim_in": before, "dim_inner": after // 4, "dim_out": after}
+    made: nn.Module = create_res_stage(depth=1, **sizes, bottleneck=create_bottleneck_block, conv_a_stride=(1, 1, 1), **options)
+    return made
 
 
 def _slowfast(name: str) -> nn.Module:
     if name == "slowfast_tiny":
-        sizes = {"model_depth": 18, "stem_dim_outs": (8, 2), "slowfast_channel_reduction_ratio": (4,)}
-        net = create_slowfast(**sizes, head=None)
-        return SlowFast(net.blocks[:-2])  # without its last stage
+        stem: dict[str, Any] = {"stem_dim_outs": (8, 2), "stem_conv_strides": ((1, 4, 4), (1, 4, 4)), "stem_pool": (None, None)}
+        net = create_slowfast(model_depth=18, **stem, slowfast_channel_reduction_ratio=(4,), head=None)
+        return SlowFast(net.blocks[:3])
     depth = int(name.removeprefix("slowfast_r"))
     fusion = (7 if depth == 50 else 5, 1, 1)
     net = create_slowfast(model_depth=depth, slowfast_fusion_conv_kernel_size=fusion, head=None)
@@ -140,8 +182,8 @@ def _slowfast(name: str) -> nn.Module:
 
 def _x3d(name: str) -> nn.Module:
     if name == "x3d_tiny":
-        net = create_x3d(width_factor=1.0, depth_factor=0.4, **X3D)
-        return Blocks(net.blocks[:-2])  # without its last stage
+        net = create_x3d(width_factor=1.0, depth_factor=0.4, stem_conv_stride=(1, 4, 4), stage_spatial_stride=(1, 2, 2, 2), **X3D)
+        return Blocks(net.blocks[:3])
     net = create_x3d(depth_factor=5.0 if name == "x3d_l" else 2.2, **X3D)
     head = net.blocks[-1].pool
     projection = nn.Sequential(OrderedDict(pre_conv=head.pre_conv, pre_norm=head.pre_norm, pre_act=head.pre_act))
