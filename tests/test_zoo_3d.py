@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from pytorchvideo.models import hub
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
