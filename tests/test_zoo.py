@@ -135,7 +135,7 @@ def test_evaluation_is_deterministic_and_needs_no_other_item(name: str) -> None:
     contract.check_evaluation(name, {})
 
 
-@every_tiny_3d
+@pytest.mark.parametrize(("name", "options"), [v for v in TINY_3D if "temporal_stride" in model_info(v[0]).options], ids=ids)
 @pytest.mark.parametrize("T", [5, 9, 16])
 def test_without_temporal_stride_every_frame_is_kept(name: str, options: dict[str, object], T: int) -> None:
     backbone = build(name, temporal_stride=False)
@@ -144,7 +144,7 @@ def test_without_temporal_stride_every_frame_is_kept(name: str, options: dict[st
     assert backbone(clip(1, T, 32)).shape[2] == T
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if model_info(name).order == "aware"])
+@pytest.mark.parametrize("name", [name for name in TINY if "temporal_stride" in model_info(name).options])
 def test_options_leave_the_weights_alone(name: str) -> None:
     a, b = build(name), build(name, temporal_stride=False)
     assert {k: v.shape for k, v in a.state_dict().items()} == {k: v.shape for k, v in b.state_dict().items()}

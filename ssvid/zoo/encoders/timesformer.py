@@ -101,12 +101,12 @@ class TimeSformer(nn.Module):
 
 
 _TRANSFORMERS = {
-    r"(?:timesformer\.)?embeddings\.patch_embeddings\.projection\.": "patch_embed.proj.",
-    r"(?:timesformer\.)?embeddings\.cls_token": "cls_token",
-    r"(?:timesformer\.)?embeddings\.position_embeddings": "pos_embed",
-    r"(?:timesformer\.)?embeddings\.time_embeddings": "time_embed",
-    r"(?:timesformer\.)?encoder\.layer\.(\d+)\.": r"blocks.\1.",
-    r"(?:timesformer\.)?layernorm\.": "norm.",
+    r"^(?:timesformer\.)?embeddings\.patch_embeddings\.projection\.": "patch_embed.proj.",
+    r"^(?:timesformer\.)?embeddings\.cls_token": "cls_token",
+    r"^(?:timesformer\.)?embeddings\.position_embeddings": "pos_embed",
+    r"^(?:timesformer\.)?embeddings\.time_embeddings": "time_embed",
+    r"^(?:timesformer\.)?encoder\.layer\.(\d+)\.": r"blocks.\1.",
+    r"^(?:timesformer\.)?layernorm\.": "norm.",
     r"temporal_layernorm\.": "temporal_norm1.",
     r"temporal_dense\.": "temporal_fc.",
     r"attention\.attention\.qkv": "attn.qkv",

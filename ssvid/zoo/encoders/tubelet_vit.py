@@ -108,11 +108,12 @@ def with_joint_qkv(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 _TRANSFORMERS = {
-    r"(?:videomae\.)?embeddings\.patch_embeddings\.projection\.": "patch_embed.proj.",
-    r"(?:videomae\.)?encoder\.layer\.(\d+)\.": r"blocks.\1.",
-    r"(?:videomae\.)?layernorm\.": "norm.",
+    r"^(?:videomae\.)?embeddings\.patch_embeddings\.projection\.": "patch_embed.proj.",
+    r"^(?:videomae\.)?encoder\.layer\.(\d+)\.": r"blocks.\1.",
+    r"^(?:videomae\.)?layernorm\.": "norm.",
     r"attention\.attention\.(q|k|v)(?:uery|ey|alue)\.weight": r"attn.\1.weight",
-    r"attention\.attention\.(q_bias|v_bias)": r"attn.\1",
+    r"attention\.attention\.(q_bias|v_bias)": r"attn.\1",  # until version 4
+    r"attention\.attention\.(q|v)(?:uery|alue)\.bias": r"attn.\1_bias",
     r"attention\.output\.dense\.": "attn.proj.",
     r"layernorm_before\.": "norm1.",
     r"layernorm_after\.": "norm2.",
