@@ -143,7 +143,9 @@ def test_evaluation_is_deterministic_and_needs_no_other_item(name: str) -> None:
     contract.check_evaluation(name, {})
 
 
-@pytest.mark.parametrize(("name", "options"), [v for v in TINY_3D if "temporal_stride" in model_info(v[0]).options], ids=ids)
+@pytest.mark.parametrize(
+    ("name", "options"), [v for v in TINY_3D if "temporal_stride" in model_info(v[0]).options], ids=ids
+)
 @pytest.mark.parametrize("T", [5, 9, 16])
 def test_without_temporal_stride_every_frame_is_kept(name: str, options: dict[str, object], T: int) -> None:
     backbone = build(name, temporal_stride=False)

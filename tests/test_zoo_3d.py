@@ -56,7 +56,12 @@ def test_size_and_cost_are_the_published_ones(
 
 @pytest.mark.parametrize(
     ("name", "frames", "size", "parameters", "macs"),
-    [("x3d_xs", 4, 160, 3.794, 0.605), ("x3d_s", 13, 160, 3.794, 1.963), ("x3d_m", 16, 224, 3.794, 4.732), ("x3d_l", 16, 312, 6.153, 18.368)],
+    [
+        ("x3d_xs", 4, 160, 3.794, 0.605),
+        ("x3d_s", 13, 160, 3.794, 1.963),
+        ("x3d_m", 16, 224, 3.794, 4.732),
+        ("x3d_l", 16, 312, 6.153, 18.368),
+    ],
 )
 def test_size_and_cost_of_x3d_with_its_head_of_two_linear_layers(
     name: str, frames: int, size: int, parameters: float, macs: float
@@ -119,8 +124,12 @@ def normalised(backbone: nn.Module, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("inflation", ["mean", "centre"])
-@pytest.mark.parametrize(("name", "image", "last"), [("i3d", "googlenet", "inception5b"), ("i3d_r50", "resnet50", "layer4")])
-def test_a_still_video_is_answered_as_its_image(name: str, image: str, last: str, inflation: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "image", "last"), [("i3d", "googlenet", "inception5b"), ("i3d_r50", "resnet50", "layer4")]
+)
+def test_a_still_video_is_answered_as_its_image(
+    name: str, image: str, last: str, inflation: str, tmp_path: Path
+) -> None:
     theirs = image_net(image)
     file = tmp_path / "image.safetensors"
     save_file(theirs.state_dict(), file)
@@ -179,7 +188,19 @@ def hub_network(name: str) -> nn.Module:
 
 @pytest.mark.parametrize(
     "name",
-    ["slow_r50", "c2d_r50", "i3d_r50", "slowfast_r50", "slowfast_r101", "csn_r101", "r2plus1d_r50", "x3d_xs", "x3d_s", "x3d_m", "x3d_l"],
+    [
+        "slow_r50",
+        "c2d_r50",
+        "i3d_r50",
+        "slowfast_r50",
+        "slowfast_r101",
+        "csn_r101",
+        "r2plus1d_r50",
+        "x3d_xs",
+        "x3d_s",
+        "x3d_m",
+        "x3d_l",
+    ],
 )
 def test_tensors_of_pytorchvideo_fit(name: str) -> None:
     with torch.device("meta"):

@@ -42,7 +42,9 @@ def kept_tokens(net: nn.Module, x: Tensor) -> Tensor:
         ("videomae_base", 16, 0, 86.23, 180.3),
     ],
 )
-def test_size_and_cost_are_the_published_ones(name: str, frames: int, classes: int, parameters: float, macs: float) -> None:
+def test_size_and_cost_are_the_published_ones(
+    name: str, frames: int, classes: int, parameters: float, macs: float
+) -> None:
     with torch.device("meta"):
         backbone = create_model(name)
     dim = backbone.info.dim
@@ -128,7 +130,11 @@ def test_attention_by_hand() -> None:
 
 def test_queries_keys_and_values_kept_apart_are_put_together() -> None:
     parts = {f"blocks.0.attn.{letter}.weight": torch.full((2, 2), float(place)) for place, letter in enumerate("qkv")}
-    parts |= {"blocks.0.attn.q_bias": torch.ones(2), "blocks.0.attn.v_bias": torch.full((2,), 3.0), "norm.bias": torch.zeros(2)}
+    parts |= {
+        "blocks.0.attn.q_bias": torch.ones(2),
+        "blocks.0.attn.v_bias": torch.full((2,), 3.0),
+        "norm.bias": torch.zeros(2),
+    }
     joint = with_joint_qkv(parts)
     assert set(joint) == {"blocks.0.attn.qkv.weight", "blocks.0.attn.qkv.bias", "norm.bias"}
     assert joint["blocks.0.attn.qkv.weight"][:, 0].tolist() == [0, 0, 1, 1, 2, 2]
@@ -144,7 +150,10 @@ def test_a_file_of_pretraining_with_videomae_fits(tmp_path: Path) -> None:
     theirs: dict[str, Tensor] = {"decoder.norm.bias": torch.zeros(3)}
     for name, tensor in source.trunk.state_dict().items():
         if name.endswith("qkv.bias"):
-            theirs |= {f"encoder.{name.removesuffix('qkv.bias')}{part}_bias": tensor[at : at + 48] for part, at in (("q", 0), ("v", 96))}
+            theirs |= {
+                f"encoder.{name.removesuffix('qkv.bias')}{part}_bias": tensor[at : at + 48]
+                for part, at in (("q", 0), ("v", 96))
+            }
         else:
             theirs[f"encoder.{name}"] = tensor
     torch.save({"model": theirs}, tmp_path / "checkpoint.pth")
@@ -162,10 +171,19 @@ def randomised(net: nn.Module) -> nn.Module:
 def test_maps_of_videomae_are_those_of_transformers(tmp_path: Path) -> None:
     transformers: Any = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    sizes = {"image_size": 32, "patch_size": 8, "num_frames": 8, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes = {
+        "image_size": 32,
+        "patch_size": 8,
+        "num_frames": 8,
+        "hidden_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     config = transformers.VideoMAEConfig(**sizes, intermediate_size=192, use_mean_pooling=False)
     theirs = randomised(transformers.VideoMAEModel(config))
-    save_file({name: tensor.contiguous() for name, tensor in theirs.state_dict().items()}, tmp_path / "theirs.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in theirs.state_dict().items()}, tmp_path / "theirs.safetensors"
+    )
     ours = create_model("videomae_tiny", weights=str(tmp_path / "theirs.safetensors")).eval()
     assert isinstance(ours.trunk, TubeletViT)
     x = torch.rand(2, 3, 8, 32, 32)
@@ -177,9 +195,18 @@ def test_maps_of_videomae_are_those_of_transformers(tmp_path: Path) -> None:
 def test_maps_of_timesformer_are_those_of_transformers(tmp_path: Path) -> None:
     transformers: Any = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    sizes = {"image_size": 32, "patch_size": 8, "num_frames": 8, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes = {
+        "image_size": 32,
+        "patch_size": 8,
+        "num_frames": 8,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     theirs = randomised(transformers.TimesformerModel(transformers.TimesformerConfig(**sizes, intermediate_size=128)))
-    save_file({name: tensor.contiguous() for name, tensor in theirs.state_dict().items()}, tmp_path / "theirs.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in theirs.state_dict().items()}, tmp_path / "theirs.safetensors"
+    )
     ours = create_model("timesformer_tiny", weights=str(tmp_path / "theirs.safetensors")).eval()
     x = torch.rand(2, 3, 8, 32, 32)
     with torch.no_grad():

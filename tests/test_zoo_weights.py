@@ -114,7 +114,10 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, monkeypatch) -> None:
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`:FutureWarning")
 def test_named_weights_are_those_of_the_libraries() -> None:
-    hubs = [importlib.import_module(f"pytorchvideo.models.hub.{name}") for name in ("csn", "r2plus1d", "resnet", "slowfast", "x3d")]
+    hubs = [
+        importlib.import_module(f"pytorchvideo.models.hub.{name}")
+        for name in ("csn", "r2plus1d", "resnet", "slowfast", "x3d")
+    ]
     known = {url for hub in hubs for url in hub.checkpoint_paths.values()}
     for builder in torchvision.models.list_models():
         known |= {member.value.url for member in torchvision.models.get_model_weights(builder)}

@@ -46,5 +46,7 @@ class InflatesWeights(nn.Module):
         for given, tensor in tensors.items():
             name = self.renamed(bare(given))
             fits = name in own and fits_inflated(tensor, own[name])
-            adapted[given if name == bare(given) else name] = inflate(tensor, own[name].shape[2], self.inflation) if fits else tensor
+            adapted[given if name == bare(given) else name] = (
+                inflate(tensor, own[name].shape[2], self.inflation) if fits else tensor
+            )
         return adapted

@@ -55,6 +55,10 @@ class BackboneInfo(Geometry):
     options: Mapping[str, Any] = field(default_factory=dict)  # the options and the values in force
     published: tuple[Published, ...] = ()
 
+    def cells(self, side: int) -> int:
+        """Cells of the map along a side of that many pixels, `min_size` at least. Of networks that take one size only, it is not known."""
+        return 1 + (side - self.min_size) // self.spatial_stride
+
     @property
     def pairs(self) -> bool:
         """Whether the network is shown the change from each frame to the next, of which there is one fewer than frames."""

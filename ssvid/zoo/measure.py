@@ -48,13 +48,15 @@ def measure_encoder(entry: RegistryEntry, options: dict[str, Any]) -> Geometry:
             T = 64 if shape_of(trunk, 64, size) else frames
             S = 256 if shape_of(trunk, T, 256) else size
             _, dim, t, h, _ = shape_of(trunk, T, S) or shape
+            over_time = pace(lambda frames: (shape_of(trunk, frames, S) or (0, 0, 0))[2], min_frames, T) or stride(T, t)
+            over_space = pace(lambda side: (shape_of(trunk, T, side) or (0, 0, 0, 0))[3], min_size, S) or stride(S, h)
         min_frames = max(min_frames, getattr(trunk, "min_frames", 1))  # a floor that the family states, with its reason
         side = max(SIDE, min_size)
         net = fresh(lambda: entry.build(**options))
         clip = lambda T: torch.rand(1, 3, T, side, side, dtype=torch.double)  # noqa: E731
         lengths = LENGTHS if T == 64 else (frames,)  # a network may take clips of its own length only
         rf, order = receptive_field(net, clip, min_frames, lengths), order_of(net, clip, min_frames, lengths[0])
-    return Geometry(dim, stride(T, t), stride(S, h), min_frames, min_size, rf, order)
+    return Geometry(dim, over_time, over_space, min_frames, min_size, rf, order)
 
 
 def measure_head(entry: RegistryEntry, options: dict[str, Any]) -> HeadGeometry:
@@ -151,6 +153,15 @@ def least(holds: Callable[[int], bool], known: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
+
+
+def pace(made: Callable[[int], int], shortest: int, longest: int) -> int:
+    """Frames or pixels from one step or cell to the next, between the lengths that give the first and the last; 0 where that is unknown.
+
+    It is exact where layers pad nothing, so that a map has fewer cells than the frame has strides (AlexNet, windows of frames).
+    """
+    few, many = made(shortest), made(longest)
+    return round((least(lambda n: made(n) >= many, longest) - shortest) / (many - few)) if few < many else 0
 
 
 def stride(given: int, made: int) -> int:

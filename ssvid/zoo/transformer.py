@@ -17,7 +17,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute."""
-        query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (N,heads,tokens,D/heads)
+        query, key, value = (
+            self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # each (N,heads,tokens,D/heads)
         seen = F.scaled_dot_product_attention(query, key, value)
         out: Tensor = self.proj(seen.transpose(1, 2).flatten(2))
         return out

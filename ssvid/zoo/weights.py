@@ -100,8 +100,7 @@ def locate_weights(name: str, source: str | os.PathLike[str]) -> Path:
         return path
     named: Mapping[str, str] = find(ENCODERS, ModelName.parse(name).encoder).fields.get("weights", {})
     if str(source) in named:
-        where = named[str(source)]
-        return _download(where, f"{name}@{source}") if "://" in where else Path(where)
+        return _download(named[str(source)], f"{name}@{source}")
     if path.suffix:
         raise DataError(f"{path} does not exist; give a run folder, a .safetensors or a .pth")
     raise ConfigError(
@@ -110,18 +109,23 @@ def locate_weights(name: str, source: str | os.PathLike[str]) -> Path:
     )
 
 
-def _download(url: str, name: str) -> Path:
-    """The file of this address in torch's folder of checkpoints."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(url)
-    if not path.is_file():
+def weights_file(address: str) -> Path:
+    """Where the weights of an address lie, or will: the file itself, or one of torch's folder of checkpoints."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / _file_name(address) if "://" in address else Path(address)
+
+
+def _download(address: str, name: str) -> Path:
+    """The file of this address, downloaded where it is not at hand."""
+    path = weights_file(address)
+    if "://" in address and not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             digits = re.search(
                 r"-([0-9a-f]{8,})$", path.stem
             )  # torch's files carry the start of their SHA-256 in their name
-            torch.hub.download_url_to_file(url, str(path), digits[1] if digits else None, progress=False)
+            torch.hub.download_url_to_file(address, str(path), digits[1] if digits else None, progress=False)
         except (OSError, RuntimeError) as error:  # no network is an OSError, another hash a RuntimeError
-            raise DataError(f"the weights of {name} cannot be downloaded ({error}); put {url} at {path}") from error
+            raise DataError(f"the weights of {name} cannot be downloaded ({error}); put {address} at {path}") from error
     return path
 
 

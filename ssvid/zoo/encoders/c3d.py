@@ -44,9 +44,19 @@ MODELS = {
     },
 }
 
-WIDTHS = (("conv1", 64), ("conv2", 128), ("conv3a", 256), ("conv3b", 256), ("conv4a", 512), ("conv4b", 512), ("conv5a", 512), ("conv5b", 512))
+WIDTHS = (
+    ("conv1", 64),
+    ("conv2", 128),
+    ("conv3a", 256),
+    ("conv3b", 256),
+    ("conv4a", 512),
+    ("conv4b", 512),
+    ("conv5a", 512),
+    ("conv5b", 512),
+)
 TINY_WIDTHS = (("conv1", 8), ("conv2", 16), ("conv3a", 24), ("conv4a", 48), ("conv5a", 64))
-POOLED_BEFORE = {"conv2": 1, "conv3a": 2, "conv4a": 2, "conv5a": 2}  # a max pool over space, and over so many frames, before this layer
+# layers that a max pool stands before, over space and over so many frames
+POOLED_BEFORE = {"conv2": 1, "conv3a": 2, "conv4a": 2, "conv5a": 2}
 
 
 def build(name: str, *, layer: Literal["conv5", "fc6", "fc7"] = "conv5", temporal_stride: bool = True) -> nn.Module:
@@ -69,7 +79,9 @@ def build(name: str, *, layer: Literal["conv5", "fc6", "fc7"] = "conv5", tempora
         trunk.append(_Linear(widths[-1][1], 64 if tiny else 4096, norm, layers=1 if layer == "fc6" else 2))
     for module in trunk.modules():
         if isinstance(module, nn.Conv3d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")  # without norm, the paper's fixed 0.01 lets features vanish
+            nn.init.kaiming_normal_(
+                module.weight, nonlinearity="relu"
+            )  # without norm, the paper's fixed 0.01 lets features vanish
     if not temporal_stride:
         remove_temporal_stride(trunk)
     return trunk
@@ -91,7 +103,7 @@ def _convolutions(widths: Sequence[tuple[str, int]], norm: bool) -> list[tuple[s
 
 
 class _Linear(nn.Module):
-    """pool5 and the linear layers: (B,dim,t,h,w) -> (B,width,1,1,1). 7 x 7 cells are pooled to 4 x 4, as Caffe pools, or 3 x 3 with norm."""
+    """pool5 and the linear layers: (B,dim,t,h,w) -> (B,width,1,1,1). 7 x 7 cells are pooled to 4 x 4, as in Caffe, or 3 x 3 with norm."""
 
     def __init__(self, dim: int, width: int, norm: bool, layers: int) -> None:
         super().__init__()

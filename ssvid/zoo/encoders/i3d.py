@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -192,7 +192,7 @@ class _Resnet(InflatesWeights, Blocks):
             self.blocks[stage] = _NonLocalStage(self.blocks[stage], places)
 
     def renamed(self, name: str) -> str:
-        """The name here of a tensor of torchvision's ResNet-50: "layer2.0.conv1.weight" is "blocks.3.res_blocks.0.branch2.conv_a.weight"."""
+        """The name here of a tensor of torchvision's ResNet-50: that of "layer2.0.conv1.weight" begins with "blocks.3.res_blocks.0."."""
         name = re.sub(r"^conv1\.", "blocks.0.conv.", name)
         name = re.sub(r"^bn1\.", "blocks.0.norm.", name)
         match = re.match(r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)\.(.*)", name)
@@ -210,9 +210,9 @@ class _Resnet(InflatesWeights, Blocks):
 class _NonLocalStage(nn.Module):
     """A stage's residual blocks, some followed by a non-local one; the former keep their names."""
 
-    def __init__(self, stage: nn.Module, places: tuple[int, ...]) -> None:
+    def __init__(self, stage: Any, places: tuple[int, ...]) -> None:
         super().__init__()
-        self.res_blocks: nn.ModuleList = stage.res_blocks  # type: ignore[assignment]
+        self.res_blocks = stage.res_blocks
         width = self.res_blocks[0].branch2.conv_c.out_channels
         self.non_local = nn.ModuleDict({str(place): NonLocal(width) for place in places})
 
@@ -256,16 +256,19 @@ class _EndsConv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute."""
-        ends, *borders = self.padding
-        x = F.pad(x, (0, 0, 0, 0, int(ends), int(ends)), mode="replicate")
-        return F.conv3d(x, self.weight, self.bias, self.stride, (0, *map(int, borders)), self.dilation, self.groups)
+        ends, rows, columns = (int(size) for size in self.padding)
+        x = F.pad(x, (0, 0, 0, 0, ends, ends), mode="replicate")
+        return F.conv3d(x, self.weight, self.bias, self.stride, (0, rows, columns), self.dilation, self.groups)
 
 
 def _replicate_ends(trunk: nn.Module) -> None:
     for parent in list(trunk.modules()):
         for name, conv in parent.named_children():
             if isinstance(conv, nn.Conv3d) and conv.kernel_size[0] > 1:
-                sizes = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
-                made = _EndsConv3d(*sizes, bias=conv.bias is not None, device="meta")
+                sizes: dict[str, Any] = {
+                    key: getattr(conv, key)
+                    for key in ("in_channels", "out_channels", "kernel_size", "stride", "padding")
+                }
+                made = _EndsConv3d(**sizes, bias=conv.bias is not None, device="meta")
                 made.weight, made.bias = conv.weight, conv.bias
                 setattr(parent, name, made)

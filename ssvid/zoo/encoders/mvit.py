@@ -1,9 +1,9 @@
-"""Multiscale Vision Transformers (Fan et al., ICCV 2021, arXiv:2104.11227; Li et al., CVPR 2022, arXiv:2112.01526; networks of torchvision).
+"""Multiscale Vision Transformers, MViT (Fan et al., ICCV 2021, arXiv:2104.11227) and MViTv2 (Li et al., CVPR 2022, arXiv:2112.01526).
 
-From stage to stage the map has half as many cells a side and twice as many channels; queries, keys and values are pooled by strided
-convolutions. The map is made of the cells after the last norm; the class token takes part in attention and is left out. torchvision's
-networks refuse all clips but those of 16 frames of 224 px. Here others are taken too: v1 interpolates its table of positions, v2 its
-tables of distances.
+They are torchvision's. From stage to stage the map has half as many cells a side and twice as many channels; queries, keys and values are
+pooled by strided convolutions. The map is made of the cells after the last norm; the class token takes part in attention and is left out.
+torchvision's networks refuse all clips but those of 16 frames of 224 px. Here others are taken too: v1 interpolates its table of positions,
+v2 its tables of distances.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class MViTMap(nn.Module):
             tokens = tokens + self._positions(*thw)
         for block in self.blocks:
             tokens, thw = block(tokens, thw)
-        cells: Tensor = self.norm(tokens)[:, 1:]
-        return cells.transpose(1, 2).unflatten(2, thw)
+        cells: Tensor = self.norm(tokens)[:, 1:].transpose(1, 2)
+        return torch.unflatten(cells, 2, thw)
 
     def _positions(self, t: int, h: int, w: int) -> Tensor:
         """Positions of the class token and the patches, (1+t*h*w,D): one of the step and one of the place, added up."""

@@ -54,14 +54,22 @@ MODELS = {
     "slowfast_r50": {
         "description": "SlowFast-R50: a wide pathway at a quarter of the frames, a thin one at all",
         "frames": 32,
-        "published": [["Kinetics-400", "supervised, 30 views of 32x256", "top-1", 76.94, "pytorchvideo SLOWFAST_8x8_R50"]],
-        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"},
+        "published": [
+            ["Kinetics-400", "supervised, 30 views of 32x256", "top-1", 76.94, "pytorchvideo SLOWFAST_8x8_R50"]
+        ],
+        "weights": {
+            "kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"
+        },
     },
     "slowfast_r101": {
         "description": "SlowFast-R101: a wide pathway at a quarter of the frames, a thin one at all",
         "frames": 32,
-        "published": [["Kinetics-400", "supervised, 30 views of 32x256", "top-1", 77.90, "pytorchvideo SLOWFAST_8x8_R101"]],
-        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R101.pyth"},
+        "published": [
+            ["Kinetics-400", "supervised, 30 views of 32x256", "top-1", 77.90, "pytorchvideo SLOWFAST_8x8_R101"]
+        ],
+        "weights": {
+            "kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R101.pyth"
+        },
     },
     "csn_r101": {
         "description": "ir-CSN-101: 3-D convolutions channel by channel",
@@ -71,8 +79,12 @@ MODELS = {
     },
     "r2plus1d_r50": {
         "description": "R(2+1)D-50: space and time convolved one after the other, with bottlenecks",
-        "published": [["Kinetics-400", "supervised, 30 views of 16x256", "top-1", 76.01, "pytorchvideo R2PLUS1D_16x4_R50"]],
-        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/R2PLUS1D_16x4_R50.pyth"},
+        "published": [
+            ["Kinetics-400", "supervised, 30 views of 16x256", "top-1", 76.01, "pytorchvideo R2PLUS1D_16x4_R50"]
+        ],
+        "weights": {
+            "kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/R2PLUS1D_16x4_R50.pyth"
+        },
     },
     "x3d_xs": {
         "description": "X3D-XS: small, channel by channel, keeps every frame",
@@ -165,13 +177,19 @@ def _initialised(blocks: list[nn.Module]) -> Blocks:
 
 def _stage(before: int, after: int, **options: Any) -> nn.Module:
     sizes = {"dim_in": before, "dim_inner": after // 4, "dim_out": after}
-    made: nn.Module = create_res_stage(depth=1, **sizes, bottleneck=create_bottleneck_block, conv_a_stride=(1, 1, 1), **options)
+    made: nn.Module = create_res_stage(
+        depth=1, **sizes, bottleneck=create_bottleneck_block, conv_a_stride=(1, 1, 1), **options
+    )
     return made
 
 
 def _slowfast(name: str) -> nn.Module:
     if name == "slowfast_tiny":
-        stem: dict[str, Any] = {"stem_dim_outs": (8, 2), "stem_conv_strides": ((1, 4, 4), (1, 4, 4)), "stem_pool": (None, None)}
+        stem: dict[str, Any] = {
+            "stem_dim_outs": (8, 2),
+            "stem_conv_strides": ((1, 4, 4), (1, 4, 4)),
+            "stem_pool": (None, None),
+        }
         net = create_slowfast(model_depth=18, **stem, slowfast_channel_reduction_ratio=(4,), head=None)
         return SlowFast(net.blocks[:3])
     depth = int(name.removeprefix("slowfast_r"))
@@ -182,7 +200,9 @@ def _slowfast(name: str) -> nn.Module:
 
 def _x3d(name: str) -> nn.Module:
     if name == "x3d_tiny":
-        net = create_x3d(width_factor=1.0, depth_factor=0.4, stem_conv_stride=(1, 4, 4), stage_spatial_stride=(1, 2, 2, 2), **X3D)
+        net = create_x3d(
+            width_factor=1.0, depth_factor=0.4, stem_conv_stride=(1, 4, 4), stage_spatial_stride=(1, 2, 2, 2), **X3D
+        )
         return Blocks(net.blocks[:3])
     net = create_x3d(depth_factor=5.0 if name == "x3d_l" else 2.2, **X3D)
     head = net.blocks[-1].pool

@@ -14,7 +14,7 @@ import re
 import torch
 from torch import Tensor, nn
 
-from ssvid.zoo.transformer import Block, SelfAttention, initialise, resized
+from ssvid.zoo.transformer import FeedForward, SelfAttention, initialise, resized
 from ssvid.zoo.weights import bare
 
 MODELS = {
@@ -29,7 +29,9 @@ MODELS = {
     },
     "timesformer_base": {
         "description": "TimeSformer-B: attention over time, then over space, keeps every frame",
-        "published": [["Kinetics-400", "supervised from ImageNet-21k, 3 views of 8x224", "top-1", 77.9, "arXiv:2102.05095"]],
+        "published": [
+            ["Kinetics-400", "supervised from ImageNet-21k, 3 views of 8x224", "top-1", 77.9, "arXiv:2102.05095"]
+        ],
     },
     "timesformer_tiny": {"description": "Small TimeSformer, for tests and laptops, keeps every frame", "size": 32},
 }
@@ -42,16 +44,20 @@ def build(name: str) -> nn.Module:
     return TimeSformer(dim=768, depth=12, heads=12, patch=16, grid=(8, 14, 14))
 
 
-class DividedBlock(Block):
+class DividedBlock(nn.Module):
     """A block with attention over time first: class token (B,1,D) and patches (B,T,P,D) -> the same."""
 
     def __init__(self, dim: int, heads: int) -> None:
-        super().__init__(dim, heads)
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = SelfAttention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = FeedForward(dim)
         self.temporal_norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.temporal_attn = SelfAttention(dim, heads)
         self.temporal_fc = nn.Linear(dim, dim)
 
-    def divided(self, token: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, token: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Compute."""
         B, T, P, _ = patches.shape
         over_time = patches.transpose(1, 2).flatten(0, 1)  # (B*P,T,D)
@@ -86,14 +92,14 @@ class TimeSformer(nn.Module):
         B, T = x.shape[0], x.shape[2]
         patches = self.patch_embed["proj"](x.transpose(1, 2).flatten(0, 1))  # (B*T,D,h,w)
         h, w = patches.shape[2:]
-        places = resized(self.pos_embed[0, 1:].unflatten(0, self.grid[1:]), (h, w)).flatten(0, 1)
+        places = resized(torch.unflatten(self.pos_embed[0, 1:], 0, self.grid[1:]), (h, w)).flatten(0, 1)
         times = resized(self.time_embed[0], (T,))
         patches = patches.flatten(2).transpose(1, 2).unflatten(0, (B, T)) + places + times[:, None]
         token = (self.cls_token + self.pos_embed[:, :1]).expand(B, -1, -1)
         for block in self.blocks:
-            token, patches = block.divided(token, patches)
+            token, patches = block(token, patches)
         cells: Tensor = self.norm(patches)  # (B,T,h*w,D)
-        return cells.permute(0, 3, 1, 2).unflatten(3, (h, w))
+        return torch.unflatten(cells.permute(0, 3, 1, 2), 3, (h, w))
 
     def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of a file of transformers by the names here. A file of this network is left as it is."""

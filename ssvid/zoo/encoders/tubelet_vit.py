@@ -30,20 +30,31 @@ MODELS = {
     },
     "videomae_small": {
         "description": "ViT-S over tubelets, the encoder of VideoMAE",
-        "published": [["Kinetics-400", "VideoMAE on it, then supervised, 15 views of 16x224", "top-1", 79.0, "arXiv:2203.12602"]],
+        "published": [
+            ["Kinetics-400", "VideoMAE on it, then supervised, 15 views of 16x224", "top-1", 79.0, "arXiv:2203.12602"]
+        ],
     },
     "videomae_base": {
         "description": "ViT-B over tubelets, the encoder of VideoMAE",
-        "published": [["Kinetics-400", "VideoMAE on it, then supervised, 15 views of 16x224", "top-1", 81.5, "arXiv:2203.12602"]],
+        "published": [
+            ["Kinetics-400", "VideoMAE on it, then supervised, 15 views of 16x224", "top-1", 81.5, "arXiv:2203.12602"]
+        ],
     },
     "videomae_large": {
         "description": "ViT-L over tubelets, the encoder of VideoMAE",
-        "published": [["Kinetics-400", "VideoMAE on it, then supervised, 15 views of 16x224", "top-1", 85.2, "arXiv:2203.12602"]],
+        "published": [
+            ["Kinetics-400", "VideoMAE on it, then supervised, 15 views of 16x224", "top-1", 85.2, "arXiv:2203.12602"]
+        ],
     },
     "videomae_tiny": {"description": "Small ViT over tubelets, for tests and laptops", "frames": 8, "size": 32},
 }
 
-SIZES = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16), "tiny": (48, 2, 2)}  # channels, blocks, heads
+SIZES = {
+    "small": (384, 12, 6),
+    "base": (768, 12, 12),
+    "large": (1024, 24, 16),
+    "tiny": (48, 2, 2),
+}  # channels, blocks, heads
 TUBELET = 2  # frames
 
 
@@ -72,8 +83,8 @@ class TubeletViT(nn.Module):
         tubelets = self.patch_embed["proj"](x)
         grid = tuple(tubelets.shape[2:])
         tokens = tubelets.flatten(2).transpose(1, 2) + resized(self.positions, grid).flatten(0, 2)
-        cells: Tensor = self.norm(self.blocks(tokens))
-        return cells.transpose(1, 2).unflatten(2, grid)
+        cells: Tensor = self.norm(self.blocks(tokens)).transpose(1, 2)
+        return torch.unflatten(cells, 2, grid)
 
     def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of a file of VideoMAE or of transformers by the names here. A file of this network is left as it is."""
@@ -86,7 +97,7 @@ def sinusoids(grid: tuple[int, int, int], dim: int) -> Tensor:
     channel = torch.arange(dim)
     angle = number / 10000 ** (2 * (channel // 2) / dim).double()
     table = torch.where(channel % 2 == 0, angle.sin(), angle.cos())
-    return table.float().unflatten(0, grid)
+    return torch.unflatten(table.float(), 0, grid)
 
 
 def with_joint_qkv(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ TINY: dict[str, tuple[Conv, ...]] = {
 }
 
 
-class MiddlePerConv(Conv2Plus1D):
+class MiddlePerConv(Conv2Plus1D):  # type: ignore[misc]
     """Convolution over space, then time, with about the parameters of one over both: the middle width is that of this convolution alone."""
 
     def __init__(self, in_planes: int, out_planes: int, midplanes: int, stride: int = 1, padding: int = 1) -> None:
@@ -101,7 +101,9 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
 def _full(name: str) -> nn.Sequential:
     """torchvision's network without its head, under the same names, so that its weights load."""
     kind, depth, *paper = name.split("_")
-    later: Conv = {"r3d": Conv3DSimple, "mc3": Conv3DNoTemporal, "r2plus1d": MiddlePerConv if paper else Conv2Plus1D}[kind]
+    later: Conv = {"r3d": Conv3DSimple, "mc3": Conv3DNoTemporal, "r2plus1d": MiddlePerConv if paper else Conv2Plus1D}[
+        kind
+    ]
     convs = [Conv3DSimple if kind == "mc3" else later, later, later, later]
     stem = R2Plus1dStem if kind == "r2plus1d" else BasicStem
     net = VideoResNet(BasicBlock, convs, DEPTHS[depth], stem)

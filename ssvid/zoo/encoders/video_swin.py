@@ -22,17 +22,23 @@ MODELS = {
     },
     "swin3d_t": {
         "description": "Video Swin-T: attention within shifted windows",
-        "published": [["Kinetics-400", "supervised, 12 clips of 32x224", "top-1", 77.715, "torchvision KINETICS400_V1"]],
+        "published": [
+            ["Kinetics-400", "supervised, 12 clips of 32x224", "top-1", 77.715, "torchvision KINETICS400_V1"]
+        ],
         "weights": {"kinetics400": "https://download.pytorch.org/models/swin3d_t-7615ae03.pth"},
     },
     "swin3d_s": {
         "description": "Video Swin-S: attention within shifted windows, deeper",
-        "published": [["Kinetics-400", "supervised, 12 clips of 32x224", "top-1", 79.521, "torchvision KINETICS400_V1"]],
+        "published": [
+            ["Kinetics-400", "supervised, 12 clips of 32x224", "top-1", 79.521, "torchvision KINETICS400_V1"]
+        ],
         "weights": {"kinetics400": "https://download.pytorch.org/models/swin3d_s-da41c237.pth"},
     },
     "swin3d_b": {
         "description": "Video Swin-B: attention within shifted windows, deeper and wider",
-        "published": [["Kinetics-400", "supervised, 12 clips of 32x224", "top-1", 79.427, "torchvision KINETICS400_V1"]],
+        "published": [
+            ["Kinetics-400", "supervised, 12 clips of 32x224", "top-1", 79.427, "torchvision KINETICS400_V1"]
+        ],
         "weights": {"kinetics400": "https://download.pytorch.org/models/swin3d_b_1k-24f7c7c6.pth"},
     },
     "swin3d_tiny": {
