@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssvid.errors import ConfigError
 from ssvid.ops import patch_tracking
 from ssvid.training.task import (
     Augment,
@@ -60,13 +61,16 @@ class TimeCycle(PretextTask):
         patches: int = 1,
         frozen: int = 0,
     ) -> None:
+        if patch_tracking.side_of(size) < backbone.info.min_size:
+            least = f"{backbone.info.min_size} px at least"
+            raise ConfigError(f"time_cycle cuts patches of a third of size={size}; {backbone.info.name} needs {least}")
         window = Window((context - 1) * gap + ahead + 2, fps=fps)
         super().__init__(backbone, Augment(size, area=(0.7, 1.0)), window)
         self.ticks = [*range(0, context * gap, gap), self.window_length - 2, self.window_length - 1]
         self.temperature, self.frozen, self.patches = temperature, frozen, patches
         self.context, self.gap, self.side = context, gap, patch_tracking.side_of(size)
         self.embed = nn.Linear(backbone.info.dim, dim)
-        self.tracker = patch_tracking.tracker(size, backbone.info.spatial_stride)
+        self.tracker = patch_tracking.tracker(*(backbone.info.cells(side) for side in (size, self.side)))
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))  # of training, counted on by a resumed run
 

@@ -33,6 +33,8 @@ def small_options(name: str) -> dict:
 
 def fits(task: str, backbone: str) -> bool:
     maker = load_task(task)
+    if task == "time_cycle" and model_info(backbone).min_size > SMALL["size"] / 3:  # of which its patches are a third
+        return False
     wishes = {key: value for key, value in maker.backbone_options.items() if key in model_info(backbone).options}
     try:
         maker.check(model_info(backbone, **wishes))
@@ -42,6 +44,11 @@ def fits(task: str, backbone: str) -> bool:
 
 
 PAIRS = [(task, backbone) for task in TASKS for backbone in TINY if fits(task, backbone)]
+LEARNERS = (
+    "resnet18_tiny",
+    "r3d_18_tiny",
+    "s3dg_tiny",
+)  # one of each kind; that all give gradients, `test_contract` holds
 
 
 def config_of(task: str, backbone: str, **settings) -> PretrainConfig:
@@ -109,7 +116,7 @@ def test_a_picture_of_a_batch_is_drawn(name, videos):
     assert type(task).visualize is not PretextTask.visualize, "say what was answered"
 
 
-@pytest.mark.parametrize(("name", "backbone"), PAIRS)
+@pytest.mark.parametrize(("name", "backbone"), [pair for pair in PAIRS if pair[1] in LEARNERS])
 def test_loss_falls_on_one_batch(name, backbone, videos):
     config = config_of(name, backbone)
     task = build_task(config).train()

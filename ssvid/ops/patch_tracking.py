@@ -20,9 +20,8 @@ def side_of(size: int) -> int:
     return round(size * SCALE)
 
 
-def tracker(size: int, stride: int) -> nn.Sequential:
-    """Two convolutions and a linear layer from matches (B,h*w,p,p) to a place, for a backbone of this stride and frames of this side."""
-    cells, inner = (math.ceil(side / stride) for side in (size, side_of(size)))
+def tracker(cells: int, inner: int) -> nn.Sequential:
+    """Two convolutions and a linear layer from matches (B,h*w,p,p) to a place. cells: h = w, of a frame; inner: p, of its patch."""
     first, second = (nn.Conv2d(*width, 3, padding=1) for width in ((cells**2, 128), (128, 64)))
     last = nn.Linear(64 * inner**2, 3)
     return nn.Sequential(first, nn.LeakyReLU(0.1), second, nn.LeakyReLU(0.1), nn.Flatten(), last)
