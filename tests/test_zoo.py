@@ -36,7 +36,8 @@ def variants(names: list[str]) -> list[tuple[str, dict[str, object]]]:
         found.append((name, {}))
         options = model_info(name).options
         found += [(name, {"temporal_stride": False})] if "temporal_stride" in options else []
-        found += [(name, {"output_stride": stride}) for stride in (16, 8)] if "output_stride" in options else []
+        finer = "output_stride" in options and "_tiny" in name  # those of large networks have a quicker test
+        found += [(name, {"output_stride": stride}) for stride in (16, 8)] if finer else []
     return found
 
 
@@ -45,9 +46,9 @@ def ids(variant: object) -> str:
 
 
 every = pytest.mark.parametrize(("name", "options"), variants(ALL), ids=ids)
-LARGE = [name for name in ALL if not name.endswith("_tiny")]
 every_tiny = pytest.mark.parametrize(("name", "options"), variants(TINY), ids=ids)
 TINY_3D = [(name, options) for name, options in variants(TINY) if model_info(name).order == "aware"]
+SLOWED = [(name, options) for name, options in TINY_3D if "temporal_stride" in model_info(name).options]
 FOLDED = [(name, options) for name, options in TINY_3D if model_info(name).isolation == "fold"]
 every_tiny_3d = pytest.mark.parametrize(("name", "options"), TINY_3D, ids=ids)
 
@@ -60,10 +61,22 @@ def test_map_has_the_shape_info_promises(name: str, options: dict[str, object]) 
     contract.check_shapes(name, options)
 
 
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("name", [name for name in ALL if "_tiny" not in name])
 def test_map_of_an_odd_clip_has_the_shape_info_promises(name: str) -> None:
     """What else is known of the shapes of large networks is measured again in test_zoo_measure."""
     contract.check_shapes(name, {}, odd_only=True)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ALL if "output_stride" in model_info(name).options and "_tiny" not in name]
+)
+def test_large_networks_give_finer_maps(name: str) -> None:
+    for stride in {8, 16} & {8, model_info(name).spatial_stride // 2}:
+        info = model_info(name, output_stride=stride)
+        with torch.device("meta"):
+            maps = create_model(name, output_stride=stride)(torch.empty(1, 3, info.min_frames, 64, 64))
+        assert maps.shape[3] == info.cells(64)
+        assert info.spatial_stride == stride
 
 
 @every
@@ -143,9 +156,7 @@ def test_evaluation_is_deterministic_and_needs_no_other_item(name: str) -> None:
     contract.check_evaluation(name, {})
 
 
-@pytest.mark.parametrize(
-    ("name", "options"), [v for v in TINY_3D if "temporal_stride" in model_info(v[0]).options], ids=ids
-)
+@pytest.mark.parametrize(("name", "options"), SLOWED, ids=ids)
 @pytest.mark.parametrize("T", [5, 9, 16])
 def test_without_temporal_stride_every_frame_is_kept(name: str, options: dict[str, object], T: int) -> None:
     backbone = build(name, temporal_stride=False)
@@ -154,7 +165,7 @@ def test_without_temporal_stride_every_frame_is_kept(name: str, options: dict[st
     assert backbone(clip(1, T, 32)).shape[2] == T
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if "temporal_stride" in model_info(name).options])
+@pytest.mark.parametrize("name", sorted({name for name, _ in SLOWED}))
 def test_options_leave_the_weights_alone(name: str) -> None:
     a, b = build(name), build(name, temporal_stride=False)
     assert {k: v.shape for k, v in a.state_dict().items()} == {k: v.shape for k, v in b.state_dict().items()}

@@ -31,12 +31,13 @@ def changed_steps(a: Tensor, b: Tensor) -> list[int]:
 def check_shapes(name: str, options: dict[str, Any], odd_only: bool = False) -> None:
     """The map has the shape that the info promises, for clips of many shapes, or for one that no stride divides."""
     info = model_info(name, **options)
-    shapes = {(T, 32, 32) for T in (info.min_frames, 13, 16, 17, 32)}
-    shapes |= {(16, info.min_size, info.min_size), (16, info.size, info.size), (8, 64, 96), (8, 49, 65)}
-    if odd_only:
-        shapes = {(max(17, info.min_frames), max(49, info.min_size), max(65, info.min_size))}
+    short = max(8, info.min_frames)
     with torch.device("meta"):
         backbone = create_model(name, **options)
+        shapes = {(T, 32, 32) for T in (info.min_frames, 13, 32)}
+        shapes |= {(16, info.min_size, info.min_size), (16, info.size, info.size), (short, 49, 65)}
+        if odd_only:
+            shapes = {(max(17, info.min_frames), max(49, info.min_size), max(65, info.min_size))}
         clips = [torch.empty(2, 3, *shape) for shape in shapes]
     assert backbone.info == info
     for x in clips:
@@ -44,8 +45,12 @@ def check_shapes(name: str, options: dict[str, Any], odd_only: bool = False) -> 
         assert B == 2
         assert info.dim == D
         strides = (info.temporal_stride, info.spatial_stride, info.spatial_stride)
-        for n, out, stride in zip(x.shape[2:], (t, h, w), strides, strict=True):
-            assert out in {max(1, n // stride), -(-n // stride)}, (tuple(x.shape), (t, h, w))
+        least = (info.min_frames, info.min_size, info.min_size)
+        for n, out, stride, first in zip(x.shape[2:], (t, h, w), strides, least, strict=True):
+            # the last: what layers without padding leave of the border
+            assert out in {max(1, n // stride), -(-n // stride), 1 + (n - first) // stride}, (tuple(x.shape), (t, h, w))
+        if info.min_size < info.size:
+            assert (h, w) == (info.cells(x.shape[3]), info.cells(x.shape[4]))
 
 
 def check_minimum(name: str, options: dict[str, Any]) -> None:
