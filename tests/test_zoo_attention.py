@@ -15,6 +15,7 @@ from torchvision.models.video import MViT, SwinTransformer3d
 from ssvid.zoo import count_macs, count_parameters, create_model
 from ssvid.zoo.encoders import mvit, video_swin
 from ssvid.zoo.encoders.mvit import MViTMap
+from ssvid.zoo.encoders.timesformer import DividedBlock, TimeSformer
 from ssvid.zoo.encoders.tubelet_vit import TubeletViT, sinusoids, with_joint_qkv
 from ssvid.zoo.encoders.video_swin import SwinMap
 from ssvid.zoo.transformer import Block, resized
@@ -123,6 +124,41 @@ def test_attention_by_hand() -> None:
     weights = (torch.einsum("bihd,bjhd->bhij", query, key) / 2).softmax(3)
     seen = torch.einsum("bhij,bjhd->bihd", weights, value).flatten(2)
     torch.testing.assert_close(attn(x), attn.proj(seen))
+
+
+def seen_by(net: nn.Module, x: Tensor) -> list[list[int]]:
+    """(step, row, column) of the cells that change with the second patch of the third frame."""
+    other = x.clone()
+    other[:, :, 2, :8, 8:16] += 1
+    with torch.no_grad():
+        changed = (net(x) != net(other)).any(1)[0]
+    return torch.nonzero(changed).tolist()
+
+
+@pytest.mark.parametrize("silent", ["temporal_fc", "attn.proj", "mlp.fc2"])
+def test_divided_attention_looks_over_time_at_one_place_and_then_at_one_frame(silent: str) -> None:
+    torch.manual_seed(0)
+    net = TimeSformer(dim=16, depth=1, heads=2, patch=8, grid=(4, 2, 2)).eval().double()
+    layer = net.blocks[0].get_submodule(silent)
+    nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+    frame = [[2, row, column] for row in range(2) for column in range(2)]
+    place = [[step, 0, 1] for step in range(4)]
+    everywhere = [[step, row, column] for step in range(4) for row in range(2) for column in range(2)]
+    seen = {"temporal_fc": frame, "attn.proj": place, "mlp.fc2": everywhere}
+    assert seen_by(net, clip(1, 4, 16)) == seen[silent]
+
+
+def test_the_class_token_of_timesformer_is_the_mean_of_its_copies() -> None:
+    torch.manual_seed(0)
+    block = DividedBlock(8, 2).eval()
+    token, patches = torch.randn(2, 1, 8), torch.randn(2, 3, 4, 8)
+    nn.init.zeros_(block.temporal_fc.weight)
+    nn.init.zeros_(block.temporal_fc.bias)
+    with torch.no_grad():
+        out, _ = block(token, patches)
+        copies = [block.attn(block.norm1(torch.cat([token, patches[:, step]], 1)))[:, :1] for step in range(3)]
+        after = token + torch.stack(copies).mean(0)
+        torch.testing.assert_close(out, after + block.mlp(block.norm2(after)))
 
 
 # --- files of VideoMAE and TimeSformer, and of transformers ----------------------------------------------------------------
