@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.errors import ConfigError
 from ssvid.ops import patch_tracking
 from ssvid.training.task import (
     Augment,
@@ -22,6 +21,7 @@ from ssvid.training.task import (
     CaptionedFrames,
     Clips,
     ClipView,
+    ConfigError,
     PretextTask,
     VideoRecord,
     Window,
