@@ -49,15 +49,22 @@ every = pytest.mark.parametrize(("name", "options"), variants(ALL), ids=ids)
 every_tiny = pytest.mark.parametrize(("name", "options"), variants(TINY), ids=ids)
 TINY_3D = [(name, options) for name, options in variants(TINY) if model_info(name).order == "aware"]
 SLOWED = [(name, options) for name, options in TINY_3D if "temporal_stride" in model_info(name).options]
+FOLDED = [(name, options) for name, options in TINY_3D if model_info(name).isolation == "fold"]
 every_tiny_3d = pytest.mark.parametrize(("name", "options"), TINY_3D, ids=ids)
 
 
 # --- the contract of every backbone ---------------------------------------------------------------------------------
 
 
-@every
+@every_tiny
 def test_map_has_the_shape_info_promises(name: str, options: dict[str, object]) -> None:
     contract.check_shapes(name, options)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if "_tiny" not in name])
+def test_map_of_an_odd_clip_has_the_shape_info_promises(name: str) -> None:
+    """What else is known of the shapes of large networks is measured again in test_zoo_measure."""
+    contract.check_shapes(name, {}, odd_only=True)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +290,7 @@ def temporal_taps(backbone: Backbone) -> dict[str, Tensor]:
     }
 
 
-@every_tiny_3d
+@pytest.mark.parametrize(("name", "options"), FOLDED, ids=ids)
 def test_replicate_teaches_every_tap(name: str, options: dict[str, object]) -> None:
     backbone = build(name, **options).train()
     isolated_maps(backbone, clip(2, 4, 32), "replicate").square().mean().backward()
@@ -302,7 +309,7 @@ def test_static_leaves_side_taps_untrained_at_one_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [(n, o) for n, o in TINY_3D if model_info(n).temporal_rf is not None], ids=ids
+    ("name", "options"), [(n, o) for n, o in FOLDED if model_info(n).temporal_rf is not None], ids=ids
 )
 def test_replicate_is_the_middle_of_an_endless_still_clip(name: str, options: dict[str, object]) -> None:
     backbone = build(name, **options)

@@ -13,7 +13,7 @@ from ssvid.evaluation.tables.entries import ModelEntry
 from ssvid.training import fit as loop
 from ssvid.training.build import build_task
 from ssvid.training.run import Run
-from ssvid.zoo import create_model, isolated_maps, list_models, model_info
+from ssvid.zoo import count_macs, create_model, isolated_maps, list_models, model_info
 from ssvid.zoo.geometry import encoder_geometry
 from ssvid.zoo.info import POOLED
 from ssvid.zoo.registry import ENCODERS, find
@@ -68,6 +68,10 @@ def test_a_family_of_a_user_keeps_the_contract(family):
     contract.check_all(family)
     contract.check_all(family, cell=8, width=4)
     assert model_info(family, cell=8, width=4).spatial_stride == 8
+
+
+def test_what_was_never_measured_can_be_counted_at_once(family):
+    assert count_macs(family, 8, 32) == 6 * 4 * 16**2 * 3 * 27 + 6 * 4 * 8**2 * 6 * 27
 
 
 def test_a_network_may_be_shown_a_still_clip_where_kernels_cannot_be_folded(family, tmp_path):

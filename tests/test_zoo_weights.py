@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from safetensors.torch import save_file
 
 from ssvid.errors import ConfigError, DataError
 from ssvid.zoo import ModelName, create_model, list_models
-from ssvid.zoo.encoders.convnext import THEIRS
 from ssvid.zoo.registry import ENCODERS, catalogue
 from ssvid.zoo.weights import bare, load_weights
 
@@ -112,16 +112,23 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, monkeypatch) -> None:
     refused(tmp_path / "list.pth", "no tensors by name")
 
 
-def test_named_weights_are_those_of_torchvision() -> None:
-    for name, entry in catalogue(ENCODERS).items():
-        for tag, url in entry.fields.get("weights", {}).items():
-            name_there = THEIRS.get(name, name)
-            theirs = getattr(torchvision.models.get_model_weights(name_there), f"{tag.upper()}_V1")
-            assert url == theirs.url
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:FutureWarning")
+def test_named_weights_are_those_of_the_libraries() -> None:
+    hubs = [
+        importlib.import_module(f"pytorchvideo.models.hub.{name}")
+        for name in ("csn", "r2plus1d", "resnet", "slowfast", "x3d")
+    ]
+    known = {url for hub in hubs for url in hub.checkpoint_paths.values()}
+    for builder in torchvision.models.list_models():
+        known |= {member.value.url for member in torchvision.models.get_model_weights(builder)}
+    named = {name: entry.fields["weights"] for name, entry in catalogue(ENCODERS).items() if "weights" in entry.fields}
+    for name, weights in named.items():
+        for tag, url in weights.items():
+            assert url in known, name
             assert tag in ("imagenet1k", "kinetics400")
-    assert {"resnet50", "r3d_18", "s3d"} <= {
-        name for name, entry in catalogue(ENCODERS).items() if "weights" in entry.fields
-    }
+        if name in torchvision.models.list_models():
+            assert set(weights.values()) <= {member.value.url for member in torchvision.models.get_model_weights(name)}
+    assert {"resnet50", "r3d_18", "s3d", "slow_r50", "mvit_v2_s", "swin3d_t"} <= set(named)
 
 
 NAMED = '''"""A family with weights by name."""

@@ -28,14 +28,16 @@ def changed_steps(a: Tensor, b: Tensor) -> list[int]:
     return torch.nonzero((a != b).amax((0, 1, 3, 4))).flatten().tolist()
 
 
-def check_shapes(name: str, options: dict[str, Any]) -> None:
-    """The map has the shape that the info promises, for clips of many shapes."""
+def check_shapes(name: str, options: dict[str, Any], odd_only: bool = False) -> None:
+    """The map has the shape that the info promises, for clips of many shapes, or for one that no stride divides."""
     info = model_info(name, **options)
     short = max(8, info.min_frames)
     with torch.device("meta"):
         backbone = create_model(name, **options)
         shapes = {(T, 32, 32) for T in (info.min_frames, 13, 32)}
         shapes |= {(16, info.min_size, info.min_size), (16, info.size, info.size), (short, 49, 65)}
+        if odd_only:
+            shapes = {(max(17, info.min_frames), max(49, info.min_size), max(65, info.min_size))}
         clips = [torch.empty(2, 3, *shape) for shape in shapes]
     assert backbone.info == info
     for x in clips:

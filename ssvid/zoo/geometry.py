@@ -98,9 +98,12 @@ def _kept(entry: RegistryEntry, options: Mapping[str, Any], key: str, kind: type
 
 
 def _measured(entry: RegistryEntry, options: Mapping[str, Any], kind: type[Measured]) -> Measured:
+    import torch
+
     from ssvid.zoo import measure
 
-    found: Any = (measure.measure_encoder if kind is Geometry else measure.measure_head)(entry, dict(options))
+    with torch.device("cpu"):  # whoever asks may be about to build on the meta device, where nothing is computed
+        found: Any = (measure.measure_encoder if kind is Geometry else measure.measure_head)(entry, dict(options))
     write_json(_cached(entry, options), asdict(found))
     return kind(**asdict(found))
 

@@ -1,7 +1,8 @@
 """R3D, MC3 and R(2+1)D (Tran et al., CVPR 2018, arXiv:1711.11248; networks of torchvision).
 
 R3D convolves space and time together, R(2+1)D one after the other, MC3 mixes time in its first two stages only and keeps
-every frame. torchvision's R(2+1)D has 31.5 M parameters where the paper's has 33.4 M: it takes one middle width per block.
+every frame. torchvision's R(2+1)D has 31.5 M parameters where the paper's has 33.4 M: it takes one middle width per block, the paper
+one per convolution, as r2plus1d_18_paper does. Pretext tasks are often reported on the nets of ten layers, one block a stage (VCOP).
 """
 
 from __future__ import annotations
@@ -9,8 +10,15 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from torch import nn
-from torchvision.models import get_model
-from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, Conv3DNoTemporal, Conv3DSimple
+from torchvision.models.video.resnet import (
+    BasicBlock,
+    BasicStem,
+    Conv2Plus1D,
+    Conv3DNoTemporal,
+    Conv3DSimple,
+    R2Plus1dStem,
+    VideoResNet,
+)
 
 from ssvid.zoo.backbone import remove_temporal_stride
 
@@ -38,6 +46,14 @@ MODELS = {
         "published": [["Kinetics-400", "supervised, 5 clips of 16x112", "top-1", 67.463, "torchvision KINETICS400_V1"]],
         "weights": {"kinetics400": "https://download.pytorch.org/models/r2plus1d_18-91a641e6.pth"},
     },
+    "r3d_10": {"description": "R3D-10: one block a stage"},
+    "r3d_34": {"description": "R3D-34: 3-D convolutions throughout"},
+    "r2plus1d_10": {"description": "R(2+1)D-10: one block a stage"},
+    "r2plus1d_18_paper": {
+        "description": "R(2+1)D-18 with the widths of the paper, a middle width per convolution",
+        "published": [["Kinetics-400", "supervised, 10 clips of 16x112", "top-1", 68.5, "VMZ"]],
+    },
+    "r2plus1d_34": {"description": "R(2+1)D-34: space and time convolved one after the other"},
     "r3d_18_tiny": {
         "description": "Small R3D, for tests and laptops",
         "size": 48,
@@ -52,12 +68,21 @@ MODELS = {
     },
 }
 
+DEPTHS = {"10": (1, 1, 1, 1), "18": (2, 2, 2, 2), "34": (3, 4, 6, 3)}  # blocks of each stage
 Conv = type[Conv3DSimple] | type[Conv3DNoTemporal] | type[Conv2Plus1D]
 TINY: dict[str, tuple[Conv, ...]] = {
     "r3d_18_tiny": (Conv3DSimple, Conv3DSimple, Conv3DSimple),
     "mc3_18_tiny": (Conv3DSimple, Conv3DNoTemporal, Conv3DNoTemporal),
     "r2plus1d_18_tiny": (Conv2Plus1D, Conv2Plus1D, Conv2Plus1D),
 }
+
+
+class MiddlePerConv(Conv2Plus1D):  # type: ignore[misc]
+    """Convolution over space, then time, with about the parameters of one over both: the middle width is that of this convolution alone."""
+
+    def __init__(self, in_planes: int, out_planes: int, midplanes: int, stride: int = 1, padding: int = 1) -> None:
+        middle = 27 * in_planes * out_planes // (9 * in_planes + 3 * out_planes)
+        super().__init__(in_planes, out_planes, middle, stride, padding)
 
 
 def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
@@ -75,7 +100,14 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
 
 def _full(name: str) -> nn.Sequential:
     """torchvision's network without its head, under the same names, so that its weights load."""
-    return nn.Sequential(OrderedDict(list(get_model(name, weights=None).named_children())[:-2]))
+    kind, depth, *paper = name.split("_")
+    later: Conv = {"r3d": Conv3DSimple, "mc3": Conv3DNoTemporal, "r2plus1d": MiddlePerConv if paper else Conv2Plus1D}[
+        kind
+    ]
+    convs = [Conv3DSimple if kind == "mc3" else later, later, later, later]
+    stem = R2Plus1dStem if kind == "r2plus1d" else BasicStem
+    net = VideoResNet(BasicBlock, convs, DEPTHS[depth], stem)
+    return nn.Sequential(OrderedDict(list(net.named_children())[:-2]))
 
 
 def _tiny(convs: tuple[Conv, ...], planes: tuple[int, ...] = (16, 32, 64)) -> nn.Sequential:

@@ -1,0 +1,227 @@
+"""Networks of pytorchvideo without their heads: Slow and SlowFast (Feichtenhofer et al., ICCV 2019, arXiv:1812.03982), X3D (Feichtenhofer,
+CVPR 2020, arXiv:2004.04730), CSN (Tran et al., ICCV 2019, arXiv:1904.02811), C2D and R(2+1)D-50.
+
+Tensors keep the library's names, so its files of weights load. SlowFast takes one clip and gives its slow pathway every fourth frame; the
+map is the slow one with the fast averaged to its steps. The map of X3D is that before its last pool, 432 channels wide; its
+squeeze-and-excitation pools over the whole clip, so every step sees all of it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssvid.zoo.backbone import remove_temporal_stride
+from ssvid.zoo.pytorchvideo import (
+    Blocks,
+    Net,
+    create_bottleneck_block,
+    create_csn,
+    create_r2plus1d,
+    create_res_basic_stem,
+    create_res_stage,
+    create_resnet,
+    create_slowfast,
+    create_x3d,
+)
+
+MODELS = {
+    "*": {
+        "frames": 16,
+        "size": 224,
+        "mean": (0.45, 0.45, 0.45),
+        "std": (0.225, 0.225, 0.225),
+        "source": "pytorchvideo.models",
+        "licence": "Apache-2.0",
+    },
+    "slow_r50": {
+        "description": "Slow-R50: time in the last two stages, keeps every frame",
+        "frames": 8,
+        "published": [["Kinetics-400", "supervised, 30 views of 8x256", "top-1", 74.58, "pytorchvideo SLOW_8x8_R50"]],
+        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOW_8x8_R50.pyth"},
+    },
+    "c2d_r50": {
+        "description": "C2D-R50: frames alone, and a max over pairs of them, so without direction",
+        "frames": 8,
+        "published": [["Kinetics-400", "supervised, 30 views of 8x256", "top-1", 71.46, "pytorchvideo C2D_8x8_R50"]],
+        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/C2D_8x8_R50.pyth"},
+    },
+    "slowfast_r50": {
+        "description": "SlowFast-R50: a wide pathway at a quarter of the frames, a thin one at all",
+        "frames": 32,
+        "published": [
+            ["Kinetics-400", "supervised, 30 views of 32x256", "top-1", 76.94, "pytorchvideo SLOWFAST_8x8_R50"]
+        ],
+        "weights": {
+            "kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"
+        },
+    },
+    "slowfast_r101": {
+        "description": "SlowFast-R101: a wide pathway at a quarter of the frames, a thin one at all",
+        "frames": 32,
+        "published": [
+            ["Kinetics-400", "supervised, 30 views of 32x256", "top-1", 77.90, "pytorchvideo SLOWFAST_8x8_R101"]
+        ],
+        "weights": {
+            "kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R101.pyth"
+        },
+    },
+    "csn_r101": {
+        "description": "ir-CSN-101: 3-D convolutions channel by channel",
+        "frames": 32,
+        "published": [["Kinetics-400", "supervised, 30 views of 32x256", "top-1", 77.00, "pytorchvideo CSN_32x2_R101"]],
+        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/CSN_32x2_R101.pyth"},
+    },
+    "r2plus1d_r50": {
+        "description": "R(2+1)D-50: space and time convolved one after the other, with bottlenecks",
+        "published": [
+            ["Kinetics-400", "supervised, 30 views of 16x256", "top-1", 76.01, "pytorchvideo R2PLUS1D_16x4_R50"]
+        ],
+        "weights": {
+            "kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/R2PLUS1D_16x4_R50.pyth"
+        },
+    },
+    "x3d_xs": {
+        "description": "X3D-XS: small, channel by channel, keeps every frame",
+        "frames": 4,
+        "size": 160,
+        "published": [["Kinetics-400", "supervised, 30 views of 4x182", "top-1", 69.12, "pytorchvideo X3D_XS"]],
+        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/X3D_XS.pyth"},
+    },
+    "x3d_s": {
+        "description": "X3D-S: X3D-XS for longer clips",
+        "frames": 13,
+        "size": 160,
+        "published": [["Kinetics-400", "supervised, 30 views of 13x182", "top-1", 73.33, "pytorchvideo X3D_S"]],
+        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/X3D_S.pyth"},
+    },
+    "x3d_m": {
+        "description": "X3D-M: X3D-XS for longer clips of larger frames",
+        "published": [["Kinetics-400", "supervised, 30 views of 16x256", "top-1", 75.94, "pytorchvideo X3D_M"]],
+        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/X3D_M.pyth"},
+    },
+    "x3d_l": {
+        "description": "X3D-L: deeper, for large frames",
+        "size": 312,
+        "published": [["Kinetics-400", "supervised, 30 views of 16x356", "top-1", 77.44, "pytorchvideo X3D_L"]],
+        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/X3D_L.pyth"},
+    },
+    "slow_tiny": {"description": "Small Slow, for tests and laptops, keeps every frame", "size": 48},
+    "slowfast_tiny": {"description": "Small SlowFast, for tests and laptops", "size": 48},
+    "csn_tiny": {"description": "Small ir-CSN, for tests and laptops", "size": 48},
+    "x3d_tiny": {"description": "Small X3D, for tests and laptops, keeps every frame", "size": 48},
+}
+
+# pytorchvideo's own Swish is a function that torch.export cannot follow; SiLU is the same one
+X3D: dict[str, Any] = {"inner_act": nn.SiLU, "head_activation": None}
+
+
+def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
+    """Trunk of one of `MODELS`: (B,3,T,H,W) -> (B,D,t,h,w).
+
+    Args:
+        name: a key of `MODELS`.
+        temporal_stride: False keeps every frame (t == T); the slow pathway of SlowFast is then given all of them.
+    """
+    kind = name.split("_")[0]
+    trunk = {"slowfast": _slowfast, "x3d": _x3d}.get(kind, _resnet)(name)
+    if not temporal_stride:
+        remove_temporal_stride(trunk)
+        if isinstance(trunk, SlowFast):
+            trunk.every = 1
+    return trunk
+
+
+def _resnet(name: str) -> nn.Module:
+    if name.endswith("_tiny"):
+        return _tiny_csn() if name == "csn_tiny" else _tiny_slow()
+    if name == "csn_r101":
+        return Blocks(create_csn(model_depth=101, stem_pool=nn.MaxPool3d).blocks[:-1])
+    if name == "r2plus1d_r50":
+        return Blocks(create_r2plus1d().blocks[:-1])
+    frames_alone = {"stage1_pool": nn.MaxPool3d, "stage_conv_a_kernel_size": ((1, 1, 1),) * 4}
+    options: dict[str, Any] = frames_alone if name == "c2d_r50" else {}
+    return Blocks(create_resnet(stem_conv_kernel_size=(1, 7, 7), head=None, **options).blocks)
+
+
+def _tiny_slow() -> nn.Module:
+    """Stem and two stages of a block each, the second over time."""
+    stem = _tiny_stem(conv_kernel_size=(1, 7, 7), conv_padding=(0, 3, 3))
+    first = _stage(16, 32, conv_a_kernel_size=(1, 1, 1), conv_a_padding=(0, 0, 0), conv_b_stride=(1, 1, 1))
+    return _initialised([stem, first, _stage(32, 64)])
+
+
+def _tiny_csn() -> nn.Module:
+    """Stem and two stages of a block each, whose convolutions over time and space are channel by channel."""
+    alone: dict[str, Any] = {"conv_a_kernel_size": (1, 1, 1), "conv_a_padding": (0, 0, 0)}
+    cubes: dict[str, Any] = alone | {"conv_b_kernel_size": (3, 3, 3), "conv_b_padding": (1, 1, 1)}
+    first = _stage(16, 32, **cubes, conv_b_num_groups=8, conv_b_stride=(1, 1, 1))
+    second = _stage(32, 64, **cubes, conv_b_num_groups=16, conv_b_stride=(2, 2, 2))
+    return _initialised([_tiny_stem(), first, second])
+
+
+def _tiny_stem(**options: Any) -> nn.Module:
+    stem: nn.Module = create_res_basic_stem(in_channels=3, out_channels=16, conv_stride=(1, 4, 4), pool=None, **options)
+    return stem
+
+
+def _initialised(blocks: list[nn.Module]) -> Blocks:
+    """With the weights that the library's networks begin with."""
+    return Blocks(Net(blocks=nn.ModuleList(blocks)).blocks)
+
+
+def _stage(before: int, after: int, **options: Any) -> nn.Module:
+    sizes = {"dim_in": before, "dim_inner": after // 4, "dim_out": after}
+    made: nn.Module = create_res_stage(
+        depth=1, **sizes, bottleneck=create_bottleneck_block, conv_a_stride=(1, 1, 1), **options
+    )
+    return made
+
+
+def _slowfast(name: str) -> nn.Module:
+    if name == "slowfast_tiny":
+        stem: dict[str, Any] = {
+            "stem_dim_outs": (8, 2),
+            "stem_conv_strides": ((1, 4, 4), (1, 4, 4)),
+            "stem_pool": (None, None),
+        }
+        net = create_slowfast(model_depth=18, **stem, slowfast_channel_reduction_ratio=(4,), head=None)
+        return SlowFast(net.blocks[:3])
+    depth = int(name.removeprefix("slowfast_r"))
+    fusion = (7 if depth == 50 else 5, 1, 1)
+    net = create_slowfast(model_depth=depth, slowfast_fusion_conv_kernel_size=fusion, head=None)
+    return SlowFast(net.blocks[:-1])  # without its pools of fixed size
+
+
+def _x3d(name: str) -> nn.Module:
+    if name == "x3d_tiny":
+        net = create_x3d(
+            width_factor=1.0, depth_factor=0.4, stem_conv_stride=(1, 4, 4), stage_spatial_stride=(1, 2, 2, 2), **X3D
+        )
+        return Blocks(net.blocks[:3])
+    net = create_x3d(depth_factor=5.0 if name == "x3d_l" else 2.2, **X3D)
+    head = net.blocks[-1].pool
+    projection = nn.Sequential(OrderedDict(pre_conv=head.pre_conv, pre_norm=head.pre_norm, pre_act=head.pre_act))
+    return Blocks([*net.blocks[:-1], nn.Sequential(OrderedDict(pool=projection))])
+
+
+class SlowFast(Blocks):
+    """Two pathways over one clip, the slow one given each frame in `every`: (B,3,T,H,W) -> (B,slow + fast channels,t,h,w)."""
+
+    def __init__(self, blocks: Iterable[nn.Module], every: int = 4) -> None:
+        super().__init__(blocks)
+        self.every = every
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute."""
+        pathways = [x[:, :, :: self.every], x]  # a list of our own: the library writes into it
+        for block in self.blocks:
+            pathways = block(pathways)
+        slow, fast = pathways
+        steps = (self.every, 1, 1)
+        return torch.cat([slow, F.avg_pool3d(fast, steps, steps, ceil_mode=True)], 1)
