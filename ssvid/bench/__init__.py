@@ -23,6 +23,7 @@ BENCHES = (
     "transfer",
     "retrieval",
     "search_growth",
+    "data",
     "speedup",
     "track",
     "reader",
