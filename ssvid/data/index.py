@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,11 @@ class Index:
             query = "SELECT value FROM about WHERE substr(key, 1, ?) = ? ORDER BY rowid"
             return [json.loads(value) for (value,) in database.execute(query, (len(_SOURCE), _SOURCE))]
 
+    def __bool__(self) -> bool:
+        """Whether there is a usable video, without counting them."""
+        with self.database() as database:
+            return database.execute("SELECT 1 FROM videos WHERE status = 'ok' LIMIT 1").fetchone() is not None
+
     def __len__(self) -> int:
         with self.database() as database:
             return int(database.execute("SELECT COUNT(*) FROM videos WHERE status = 'ok'").fetchone()[0])
@@ -366,13 +372,13 @@ def _link_or_reason(path: Path, error: OSError) -> str:
 def _records(index: Path, rows: Iterator[tuple[Any, ...]]) -> list[VideoRecord]:
     """Records of rows (id, label, split, group, info, shots, copy), made in bulk: there may be hundreds of thousands."""
     found: list[VideoRecord] = []
-    place, known = os.path.abspath(index), _Known()
+    place, known, spelled = os.path.abspath(index), _Known(), cache(known_split)
     with _without_collector():
         while some := list(islice(rows, READ_AT_ONCE)):
             infos, shots = (json.loads(f"[{','.join([row[column] for row in some])}]") for column in (4, 5))
             for (id, label, split, group, _, _, copy), info, shot in zip(some, infos, shots, strict=True):
                 stored: Any = StoredFrames(place, id, info["path"], info["frames"], info["identity"])
-                names = known[label], known[known_split(split)], known[group]
+                names = known[label], known[spelled(split)], known[group]
                 held = Shots(stored, known[tuple(shot["cuts"])], known[tuple(shot["bars"])], shot["static"])
                 small = _info(stored, json.loads(copy), known) if copy else None
                 found.append(VideoRecord(id, _info(stored, info, known), held, *names, small))
