@@ -129,8 +129,8 @@ def test_kept_frames_are_those_of_the_loader(videos):
     frame_cache, decoded = FrameCache(videos, 24), FrameCache(videos, 24, limit=0)
     assert frame_cache.kept
     assert not decoded.kept
-    reader = ClipReader(videos, 24)
-    plan = SamplePlan(3, np.array([[0, 2, 4], [4, 4, 1]]), np.array(3), {}, 0.5, 16)
+    reader = ClipReader(24)
+    plan = SamplePlan(videos[3], 3, np.array([[0, 2, 4], [4, 4, 1]]), np.array(3), {}, 0.5, 16)
     np.testing.assert_array_equal(frame_cache[plan][2], reader[plan][2])
     batches = [
         list(clip_source(kept, VIEW, recipe(), "cpu").random(np.arange(12), 4, 3, 0)) for kept in (frame_cache, decoded)

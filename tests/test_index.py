@@ -76,7 +76,8 @@ def test_killed_at_any_moment_a_second_call_goes_on(tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:  # let it finish one video at least, then kill it
-        if (tmp_path / "i.sqlite").exists() and len(Index(tmp_path / "i.sqlite")) >= 1:
+        made = (tmp_path / "i.sqlite").exists() and (tmp_path / "i.sqlite").stat().st_size  # else it has no tables yet
+        if made and len(Index(tmp_path / "i.sqlite")) >= 1:
             break
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)

@@ -59,7 +59,7 @@ def config_of(task: str, backbone: str, **settings) -> PretrainConfig:
 
 def batch_of(task, videos, config, step=0):
     plans = PlanSampler(task, videos, config).plans(step)
-    reader = ClipReader(videos, task.augment.decode_size)
+    reader = ClipReader(task.augment.decode_size)
     return collate([reader[plan] for plan in plans])
 
 

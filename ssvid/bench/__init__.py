@@ -23,6 +23,7 @@ BENCHES = (
     "transfer",
     "retrieval",
     "search_growth",
+    "data",
     "speedup",
     "track",
     "zoo",
@@ -30,7 +31,8 @@ BENCHES = (
     "fuzz",
 )
 OPTIONS = {"videos": "reader", "models": "zoo"}  # which bench each belongs to
-TESTS = {  # what the rows of those count that time nothing
+TESTS = {  # what the rows of those tell that time no rounds
+    "data": "One fresh process a size: seconds of the processor (of the clock), and by how much its memory grows.",
     "reader": "Frames that differ from decoding in order.",
     "fuzz": "Damaged files: slow, wrong and failed must be none.",
 }

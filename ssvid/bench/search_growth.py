@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from downstream.retrieval import Ranking, ranked_blocks, ranking_scores
+from ssvid.bench.rows import copy_video
 from ssvid.data.index import Index, VideoRecord
 from ssvid.data.layouts import Entry
 from ssvid.evaluation.adapter import EvalContext
@@ -84,11 +85,7 @@ def write_collection(folder: Path, videos: int, rows: int, dim: int = DIM, label
 def _multiply(index: Index, paths: Sequence[str], rows: int) -> None:
     """Copy the first video to the other paths, and enter `rows` rows of each, in one transaction."""
     with index.database() as database:
-        columns = [row[1] for row in database.execute("PRAGMA table_info(videos)")][1:]
-        drawn = {"path": "?", "info": "REPLACE(info, ?, ?)"}
-        values = ", ".join(drawn.get(column, column) for column in columns)
-        query = f"INSERT INTO videos ({', '.join(columns)}) SELECT {values} FROM videos WHERE id = 1"
-        database.executemany(query, ((path, paths[0], path) for path in paths[1:]))
+        copy_video(database, 1, paths[1:])
         spans = ((number, number // rows + 1, number % rows, number % rows + 1) for number in range(len(paths) * rows))
         database.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", spans)
         database.execute("INSERT INTO encoded SELECT id, bytes, modified FROM videos")

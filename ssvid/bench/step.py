@@ -85,7 +85,7 @@ def _bare_loop(config: PretrainConfig, batch: Batch) -> float:
 
 
 def _first_batch(task: Any, videos: Sequence[VideoRecord], config: PretrainConfig) -> Any:
-    reader = ClipReader(videos, task.augment.decode_size)
+    reader = ClipReader(task.augment.decode_size)
     batch = collate([reader[plan] for plan in PlanSampler(task, videos, config).plans(0)])
     if isinstance(batch, Exception):
         raise batch

@@ -93,7 +93,7 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="loader, step, start, transfer, retrieval, search_growth, speedup, track, zoo, reader or fuzz.",
+            help="loader, step, start, transfer, retrieval, search_growth, data, speedup, track, zoo, reader or fuzz.",
         ),
     ],
     rounds: Annotated[int, typer.Option(help="Rounds, each timing both sides; the median counts.")] = 5,

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from ssvid.data.index import VideoRecord, fingerprint
-from ssvid.data.loader import Batch, SamplePlan, collate, load
-from ssvid.errors import VideoError
+from ssvid.data.loader import Batch, Failure, SamplePlan, collate, load
 from ssvid.files import atomic, cache_folder
 from ssvid.progress import Progress
 
@@ -23,7 +22,8 @@ LIMIT = 2 << 30  # bytes of frames up to which a data set is kept; larger ones a
 class FrameCache:
     """Centre squares of the frames of some videos; `batches` gives what the loader would give, at once or by decoding.
 
-    videos: what plans count. side: of the squares, px. workers: decoding processes. limit: bytes of frames that are kept at most.
+    videos: in the order that `position` of a plan counts. side: of the squares, px. workers: decoding processes. limit: bytes of frames
+    that are kept at most.
     progress: called with ("decoding", videos decoded, videos in all) while the frames are read for the first time.
     Raises VideoError naming a file that cannot be read.
     """
@@ -47,21 +47,21 @@ class FrameCache:
         """Whether the frames are kept; otherwise they are decoded for every clip."""
         return self.frames is not None
 
-    def __getitem__(self, plan: SamplePlan) -> tuple[SamplePlan, str, np.ndarray | VideoError]:
+    def __getitem__(self, plan: SamplePlan) -> tuple[SamplePlan, str, np.ndarray | Failure]:
         """The frames of a plan, as `ClipReader` gives them. Only where they are kept."""
         assert self.frames is not None
-        return plan, self.videos[plan.video].path, np.asarray(self.frames[self.starts[plan.video] + plan.indices])
+        return plan, plan.video.path, np.asarray(self.frames[self.starts[plan.position] + plan.indices])
 
     def batches(
         self, plans: Iterable[list[SamplePlan]], device: torch.device, augment: bool = False
     ) -> Iterator[Batch]:
         """Batches in the order of `plans`; arguments as of `ssvid.data.loader.load`. Plans look at centre squares (offset 0.5)."""
         if self.frames is None:
-            yield from load(self.videos, plans, self.side, self.workers, device, augment)
+            yield from load(plans, self.side, self.workers, device, augment)
             return
         for chosen in plans:
             batch = collate([self[plan] for plan in chosen], augment and device.type == "cpu")
-            if isinstance(batch, VideoError):
+            if isinstance(batch, Failure):
                 raise batch
             yield batch
 
@@ -81,10 +81,10 @@ class FrameCache:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         nothing = np.zeros(0, np.float32)
         plans = [
-            [SamplePlan(number, np.arange(video.info.frames)[None], nothing, {}, 0.5, self.side)]
+            [SamplePlan(video, number, np.arange(video.info.frames)[None], nothing, {}, 0.5, self.side)]
             for number, video in enumerate(self.videos)
         ]
-        for number, batch in enumerate(load(self.videos, plans, self.side, self.workers)):
+        for number, batch in enumerate(load(plans, self.side, self.workers)):
             kept[self.starts[number] : self.starts[number + 1]] = batch.clips[0, 0].numpy()
             if progress:
                 progress("decoding", number + 1, len(self.videos))

@@ -8,19 +8,23 @@ loses nothing and the next one goes on from there.
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ssvid.data import membership
+from ssvid.data import frame_table, membership
+from ssvid.data.frame_table import StoredFrames
 from ssvid.data.layouts import Entry, Listing
 from ssvid.data.layouts.entries import SPLITS, known_split
 from ssvid.errors import DataError
@@ -28,15 +32,17 @@ from ssvid.files import cache_remedy, printable
 from ssvid.video.info import VideoInfo
 from ssvid.video.shots import Shots
 
-VERSION = 2
+VERSION = 3
+READ_AT_ONCE = 1000  # rows whose JSON is parsed in one go
 
 _SCHEMA = (
     "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     """CREATE TABLE videos (
     id INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, label TEXT, split TEXT, grp TEXT,
     status TEXT NOT NULL DEFAULT 'todo', reason TEXT, bytes INTEGER, modified INTEGER,
-    info TEXT, times BLOB, motion BLOB, shots TEXT, copy TEXT
+    info TEXT, shots TEXT, copy TEXT
 )""",
+    *frame_table.SCHEMA,
 )
 
 # a name is kept as its bytes, whether or not they are UTF-8; so paths go in as CAST(? AS TEXT) of os.fsencode
@@ -50,16 +56,18 @@ ON CONFLICT (path) DO UPDATE SET label = excluded.label, split = excluded.split,
     copy = CASE WHEN bytes IS excluded.bytes AND modified IS excluded.modified THEN copy ELSE NULL END,
     bytes = excluded.bytes, modified = excluded.modified
 """
+_INFO = tuple(found.name for found in fields(VideoInfo) if found.name != "times")
 _SOURCE = "source "  # in front of the keys under which data sets say what they are
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VideoRecord:
     """One usable video of an index.
 
     info describes the original file; `source` is what to decode, the training copy where there is one: the copy has the same frames
     at the same times, only smaller and quicker to seek in. hidden: part of the picture that is masked wherever the video is read, bool
-    (h,w), a grid over the whole picture as shown; None shows all.
+    (h,w), a grid over the whole picture as shown; None shows all. What is known of every frame (info.times, shots.motion) stays in the
+    index until it is asked for; a process keeps that of the videos it asked for last.
     """
 
     id: int
@@ -185,12 +193,18 @@ class Index:
         """Take over what another index has found out about files that are still to be scanned here and have not changed since."""
         with self.database() as database:
             database.execute("ATTACH CAST(? AS TEXT) AS other", (os.fsencode(other),))
+            same = (
+                "there.path = videos.path AND there.bytes = videos.bytes AND there.modified = videos.modified "
+                "AND there.status IN ('ok', 'bad')"
+            )
             database.execute(
-                "UPDATE videos SET (status, reason, info, times, motion, shots, copy) = "
-                "(SELECT status, reason, info, times, motion, shots, copy FROM other.videos AS there "
-                "WHERE there.path = videos.path) WHERE status = 'todo' AND EXISTS (SELECT 1 FROM other.videos AS there "
-                "WHERE there.path = videos.path AND there.bytes = videos.bytes AND there.modified = videos.modified "
-                "AND there.status IN ('ok', 'bad'))"
+                "INSERT OR REPLACE INTO frames SELECT videos.id, content, times, motion FROM videos "
+                f"JOIN other.videos AS there ON {same} JOIN other.frames ON video = there.id WHERE videos.status = 'todo'"
+            )
+            database.execute(
+                "UPDATE videos SET (status, reason, info, shots, copy) = (SELECT status, reason, info, shots, copy "
+                "FROM other.videos AS there WHERE there.path = videos.path) WHERE status = 'todo' "
+                f"AND EXISTS (SELECT 1 FROM other.videos AS there WHERE {same})"
             )
 
     def todo(self) -> list[tuple[int, str]]:
@@ -200,10 +214,10 @@ class Index:
 
     def set_scanned(self, id: int, info: VideoInfo, shots: Shots) -> None:
         """Enter what the scan found."""
-        row = (_info_to_json(info), info.times.tobytes(), shots.motion.tobytes(), _shots_to_json(shots), id)
+        row = (_info_to_json(info), _shots_to_json(shots), id)
         with self.database() as database:
-            query = "UPDATE videos SET status = 'ok', reason = NULL, info = ?, times = ?, motion = ?, shots = ? WHERE id = ?"
-            database.execute(query, row)
+            frame_table.keep(database, id, info, shots)
+            database.execute("UPDATE videos SET status = 'ok', reason = NULL, info = ?, shots = ? WHERE id = ?", row)
 
     def set_bad(self, id: int, reason: str) -> None:
         """Enter why a file cannot be used."""
@@ -217,19 +231,20 @@ class Index:
 
     def videos(self, split: str | None = None, paths: Iterable[str] | None = None) -> list[VideoRecord]:
         """The usable videos in the order they were entered, of one split or all, and only `paths` when given."""
-        query = "SELECT id, label, split, grp, info, times, motion, shots, copy, path FROM videos WHERE status = 'ok'"
+        query = "SELECT id, label, split, grp, info, shots, copy FROM videos WHERE status = 'ok'"
         terms = (
             () if split is None else (split, split.lower(), *(name for name, known in SPLITS.items() if known == split))
         )
         if terms:  # an index of an older version spells them as its lists did
             query += f" AND lower(trim(split)) IN ({', '.join('?' * len(terms))})"
         with self.database() as database:
+            database.text_factory = str  # these are ASCII or printable
             if paths is None:
-                rows = database.execute(query + " ORDER BY id", terms).fetchall()
-            else:  # one row is read for a path, not all of them
-                one, names = query + " AND path = CAST(? AS TEXT)", {os.fsencode(Path(path)) for path in paths}
-                rows = sorted(row for name in names for row in database.execute(one, (*terms, name)))  # by their ids
-        return [_record(row) for row in rows]
+                return _records(self.path, database.execute(query + " ORDER BY id", terms))
+            # one row is read for a path, not all of them
+            one, names = query + " AND path = CAST(? AS TEXT)", {os.fsencode(Path(path)) for path in paths}
+            rows = sorted(row for name in names for row in database.execute(one, (*terms, name)))  # by their ids
+            return _records(self.path, iter(rows))
 
     def bad(self) -> list[BadVideo]:
         """The files that cannot be used, with the reasons."""
@@ -265,6 +280,11 @@ class Index:
         with self.database() as database:
             query = "SELECT value FROM about WHERE substr(key, 1, ?) = ? ORDER BY rowid"
             return [json.loads(value) for (value,) in database.execute(query, (len(_SOURCE), _SOURCE))]
+
+    def __bool__(self) -> bool:
+        """Whether there is a usable video, without counting them."""
+        with self.database() as database:
+            return database.execute("SELECT 1 FROM videos WHERE status = 'ok' LIMIT 1").fetchone() is not None
 
     def __len__(self) -> int:
         with self.database() as database:
@@ -351,22 +371,49 @@ def _link_or_reason(path: Path, error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _record(row: tuple[Any, ...]) -> VideoRecord:
-    id, label, split, group, info_json, times, motion, shots_json, copy_json, _ = row
-    info = VideoInfo(times=np.frombuffer(times, np.float64), **json.loads(info_json))
-    copy = replace(info, **json.loads(copy_json)) if copy_json else None
-    fields = json.loads(shots_json)
-    shots = Shots(
-        motion=np.frombuffer(motion, np.float32),
-        cuts=tuple(fields["cuts"]),
-        bars=tuple(fields["bars"]),
-        static=fields["static"],
-    )
-    return VideoRecord(id, info, shots, label, known_split(split), group, copy)
+def _records(index: Path, rows: Iterator[tuple[Any, ...]]) -> list[VideoRecord]:
+    """Records of rows (id, label, split, group, info, shots, copy), made in bulk: there may be hundreds of thousands."""
+    found: list[VideoRecord] = []
+    place, known, spelled = os.path.abspath(index), _Known(), cache(known_split)
+    with _without_collector():
+        while some := list(islice(rows, READ_AT_ONCE)):
+            infos, shots = (json.loads(f"[{','.join([row[column] for row in some])}]") for column in (4, 5))
+            for (id, label, split, group, _, _, copy), info, shot in zip(some, infos, shots, strict=True):
+                stored: Any = StoredFrames(place, id, info["path"], info["frames"], info["identity"])
+                names = known[label], known[spelled(split)], known[group]
+                held = Shots(stored, known[tuple(shot["cuts"])], known[tuple(shot["bars"])], shot["static"])
+                small = _info(stored, json.loads(copy), known) if copy else None
+                found.append(VideoRecord(id, _info(stored, info, known), held, *names, small))
+    return found
+
+
+class _Known(dict[Any, Any]):
+    """Gives for equal values the one that came first, so that they are kept once."""
+
+    def __missing__(self, value: Any) -> Any:
+        self[value] = value
+        return value
+
+
+def _info(stored: Any, fields: dict[str, Any], known: _Known) -> VideoInfo:
+    fields["codec"], fields["container"] = known[fields["codec"]], known[fields["container"]]
+    return VideoInfo(times=stored, **fields)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Pause the garbage collector, which would look through objects that all stay, again and again."""
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
 
 
 def _info_to_json(info: VideoInfo) -> str:
-    return json.dumps({key: value for key, value in vars(info).items() if key != "times"})
+    return json.dumps({name: getattr(info, name) for name in _INFO})
 
 
 def _shots_to_json(shots: Shots) -> str:

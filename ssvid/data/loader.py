@@ -7,7 +7,7 @@ alone, so the batches are the same for any number of workers and of processes, a
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,18 +18,23 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssvid.data.augment import apply
 from ssvid.data.index import VideoRecord
-from ssvid.errors import VideoError
+from ssvid.errors import DataError, VideoError
 from ssvid.video.reader import Video
 
 WORKER_LIMIT = 300.0  # seconds without a batch after which a worker counts as hung
+Failure = VideoError | DataError  # of a file, or of the index that has its times
 GREY = 128  # what stands in place of a masked part of the picture
 
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """One sample, decided: which frames (V,T) of which video, where the square lies (0..1 along the long side), how it is augmented."""
+    """One sample, decided: which frames (V,T) of which video, where the square lies (0..1 along the long side), how it is augmented.
 
-    video: int
+    position: where the video stands among those that are planned for.
+    """
+
+    video: VideoRecord
+    position: int
     indices: np.ndarray
     target: np.ndarray
     params: dict[str, np.ndarray]
@@ -105,31 +110,30 @@ def _square(video: VideoRecord, side: int, offset: float) -> tuple[tuple[int, in
 
 
 class ClipReader(Dataset[Any]):
-    """Decodes plans. Holds records and paths only: decoders are opened per sample, in the worker that reads it."""
+    """Decodes plans, which carry the records of their videos: a worker gets no other. Decoders are opened per sample, where it is read."""
 
-    def __init__(self, videos: Sequence[VideoRecord], side: int) -> None:
-        self.videos = videos
+    def __init__(self, side: int) -> None:
         self.side = side
 
-    def __getitem__(self, plan: SamplePlan) -> tuple[SamplePlan, str, np.ndarray | VideoError]:
-        video = self.videos[plan.video]
+    def __getitem__(self, plan: SamplePlan) -> tuple[SamplePlan, str, np.ndarray | Failure]:
+        path = plan.video.path
         try:
-            return plan, video.path, read_square(video, plan.indices, self.side, plan.offset)
-        except VideoError as error:
-            return plan, video.path, error
+            return plan, path, read_square(plan.video, plan.indices, self.side, plan.offset)
+        except (VideoError, DataError) as error:
+            return plan, path, error
 
 
 def collate(
-    samples: list[tuple[SamplePlan, str, np.ndarray | VideoError]],
+    samples: list[tuple[SamplePlan, str, np.ndarray | Failure]],
     augment: bool = False,
-) -> Batch | VideoError:
+) -> Batch | Failure:
     """Stack decoded plans, and augment them when `augment` is set.
 
     A failure is passed on as a value, since the loader would bury its message in a worker's traceback.
     """
     decoded: list[np.ndarray] = []
     for _, _, frames in samples:
-        if isinstance(frames, VideoError):
+        if isinstance(frames, Failure):
             return frames
         decoded.append(frames)
     plans = [plan for plan, _, _ in samples]
@@ -149,7 +153,6 @@ def _leave_signals_to_parent(worker: int) -> None:
 
 
 def load(
-    videos: Sequence[VideoRecord],
     plans: Iterable[list[SamplePlan]],
     side: int,
     workers: int = 0,
@@ -160,12 +163,12 @@ def load(
 
     device: where they are going. On a CPU, the workers augment too when `augment` is set, beside the training step;
     for a GPU they hand over uint8, a quarter of the bytes, and `Batch.augmented` does it there.
-    Raises VideoError naming the file that could not be read.
+    Raises VideoError naming the file that could not be read, DataError where the index has changed.
     """
     on_gpu = device is not None and device.type != "cpu"
     options: dict[str, Any] = {"timeout": WORKER_LIMIT} if workers else {}
     batches = DataLoader(
-        ClipReader(videos, side),
+        ClipReader(side),
         batch_sampler=plans,
         num_workers=workers,
         worker_init_fn=_leave_signals_to_parent,
@@ -174,6 +177,6 @@ def load(
         **options,
     )
     for batch in batches:
-        if isinstance(batch, VideoError):
+        if isinstance(batch, Failure):
             raise batch
         yield batch

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ssvid.data.index import VideoRecord
+from ssvid.data.usability import plainly_fits, tick_count
 from ssvid.errors import require
 
 
@@ -121,9 +122,11 @@ class Window:
         """Reason why a video has no such window, or None when it has one."""
         if self.fps is not None and video.info.fps < 0.95 * self.fps:
             return f"its rate is below {self.fps:g} fps"
-        ticks = clock(video, self.fps)
-        if len(ticks) < self.length:
+        if tick_count(video.info, self.fps) < self.length:
             return f"shorter than {self.length} frames"
+        if plainly_fits(video, self.length, self.fps, self.min_motion):
+            return None
+        ticks = clock(video, self.fps)
         if not len(window_starts(video, ticks, self.length)):
             return f"no shot of {self.length} frames"
         if not len(window_starts(video, ticks, self.length, self.min_motion)):

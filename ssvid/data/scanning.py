@@ -145,7 +145,7 @@ def open_data(sources: Sequence[str | os.PathLike[str]], progress: Progress | No
     else:
         index = _kept_index(sources)
         _scan_todo(index, None, LIMIT, progress)
-    if not len(index):
+    if not index:
         bad = index.bad()
         reason = f", {len(bad)} bad files, the first: {bad[0].path}: {bad[0].reason}" if bad else ""
         raise DataError(f"no usable video in {', '.join(map(str, sources))}{reason}")

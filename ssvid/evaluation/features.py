@@ -81,10 +81,10 @@ def encode(
     device = torch.device(device)
     was_training = backbone.training
     backbone = to_device(backbone, device).eval()
-    batches = load(videos, _passes(indices, view, batch), view.size, workers, device, augment=True)
+    batches = load(_passes(videos, indices, view, batch), view.size, workers, device, augment=True)
 
     def parts() -> Iterator[tuple[int, np.ndarray]]:
-        for plans, loaded in zip(_passes(indices, view, batch), batches, strict=True):
+        for plans, loaded in zip(_passes(videos, indices, view, batch), batches, strict=True):
             clips = loaded.to(device).augmented().clips
             with torch.inference_mode():
                 if per == "frame":
@@ -92,7 +92,7 @@ def encode(
                 else:
                     vectors = clip_vector(backbone(clips.flatten(0, 1)), view.pool)
             rows = vectors.float().unflatten(0, (len(clips), -1)).cpu().numpy()
-            yield from zip((plan.video for plan in plans), rows, strict=True)
+            yield from zip((plan.position for plan in plans), rows, strict=True)
 
     try:
         for position, found in groupby(parts(), lambda part: part[0]):
@@ -101,12 +101,14 @@ def encode(
         backbone.train(was_training)
 
 
-def _passes(indices: Sequence[np.ndarray], view: View, batch: int) -> Iterator[list[SamplePlan]]:
+def _passes(
+    videos: Sequence[VideoRecord], indices: Sequence[np.ndarray], view: View, batch: int
+) -> Iterator[list[SamplePlan]]:
     """What each forward pass reads: pieces of equal shape, of at most batch * view.clips clips; a piece is clips of one video."""
     most = batch * view.clips
     longest = min(LONGEST, most)
     waiting: list[SamplePlan] = []
-    for position, clips in enumerate(indices):
+    for position, (video, clips) in enumerate(zip(videos, indices, strict=True)):
         for first in range(0, len(clips), longest):
             piece = clips[first : first + longest]
             full = (len(waiting) + 1) * len(piece) > most
@@ -114,7 +116,7 @@ def _passes(indices: Sequence[np.ndarray], view: View, batch: int) -> Iterator[l
                 yield waiting
                 waiting = []
             centre = Augment(size=view.size).centre(*piece.shape)
-            waiting.append(SamplePlan(position, piece, np.zeros(0, np.float32), centre, 0.5, view.size))
+            waiting.append(SamplePlan(video, position, piece, np.zeros(0, np.float32), centre, 0.5, view.size))
     if waiting:
         yield waiting
 

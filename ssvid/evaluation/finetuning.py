@@ -135,7 +135,9 @@ class ClipSource:
         return self._plan(position, indices, self.augment.centre(*indices.shape))
 
     def _plan(self, position: int, indices: np.ndarray, params: dict[str, np.ndarray]) -> SamplePlan:
-        return SamplePlan(position, indices, np.array(position), params, 0.5, self.view.size)
+        return SamplePlan(
+            self.frame_cache.videos[position], position, indices, np.array(position), params, 0.5, self.view.size
+        )
 
     def _ticks(self, position: int) -> np.ndarray:
         ticks = clock(self.frame_cache.videos[position], self.view.fps)

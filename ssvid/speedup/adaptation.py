@@ -74,7 +74,7 @@ def _train(
     device = device_of(task)
     config = PretrainConfig(steps=steps, batch=BATCH, lr=RATE, seed=seed)
     optimizer = make_optimizer(task, config)
-    batches = load(videos, PlanSampler(task, videos, config), task.augment.decode_size, device=device, augment=True)
+    batches = load(PlanSampler(task, videos, config), task.augment.decode_size, device=device, augment=True)
     for step, batch in enumerate(batches, 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config)

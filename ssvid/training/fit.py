@@ -175,7 +175,7 @@ def fit(
     task, model, optimizer, stepper, start = set_up(task, videos, config, run, fabric)
     if batches is None:
         plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
-        batches = load(videos, plans, task.augment.decode_size, worker_count(config), fabric.device, augment=True)
+        batches = load(plans, task.augment.decode_size, worker_count(config), fabric.device, augment=True)
     meter = Meter(config.batch)
     model.train()
     with Interrupts(fabric) as signals, Spread(task.backbone) as spread:
@@ -246,7 +246,7 @@ def first_clips(
     steps = PlanSampler(task, videos, replace(config, steps=PREPARE))
     size = steps.plans(0)[0].size  # one for all, where the task varies it
     plans = ([replace(plan, size=size) for plan in batch] for batch in steps)
-    batches = load(videos, plans, task.augment.decode_size, augment=True)
+    batches = load(plans, task.augment.decode_size, augment=True)
     return torch.cat([batch.clips for batch in batches])
 
 

@@ -64,9 +64,10 @@ class PlanSampler:
     def plan(self, video: int, position: int, size: int) -> SamplePlan:
         """One sample; its generator depends on the seed and its position in the whole run."""
         rng = np.random.default_rng([self.config.seed, position, 1])
-        clips = self.task.sample(self.videos[video], rng)
+        record = self.videos[video]
+        clips = self.task.sample(record, rng)
         params = self.task.augment.draw(rng, *clips.indices.shape)
-        return SamplePlan(video, clips.indices, clips.target, params, rng.random(), size)
+        return SamplePlan(record, video, clips.indices, clips.target, params, rng.random(), size)
 
 
 def test_plans(task: PretextTask, videos: Sequence[VideoRecord], batch: int) -> Iterator[list[SamplePlan]]:
@@ -78,10 +79,13 @@ def test_plans(task: PretextTask, videos: Sequence[VideoRecord], batch: int) -> 
     order = _paired(videos) if task.pairs else list(range(len(videos)))
     for first in range(0, len(order), batch):
         plans = []
-        for video in order[first : first + batch]:
-            clips = task.sample(videos[video], np.random.default_rng([0, video]), training=False)
+        for number in order[first : first + batch]:
+            video = videos[number]
+            clips = task.sample(video, np.random.default_rng([0, number]), training=False)
             plans.append(
-                SamplePlan(video, clips.indices, clips.target, task.augment.centre(*clips.indices.shape), 0.5, size)
+                SamplePlan(
+                    video, number, clips.indices, clips.target, task.augment.centre(*clips.indices.shape), 0.5, size
+                )
             )
         yield plans
 

@@ -64,12 +64,12 @@ def per_video(
     plans = list(test_plans(task, kept, batch))
     values: dict[str, list[float]] = {}
     device = device or torch.device("cpu")
-    for loaded in load(kept, plans, task.augment.decode_size, workers, device, augment=True):
+    for loaded in load(plans, task.augment.decode_size, workers, device, augment=True):
         loaded = loaded.to(device).augmented()
         with torch.inference_mode():
             result = task(loaded.clips, loaded.target)
         for name, value in result.items():
             if value.ndim == 1:
                 values.setdefault(name, []).extend(value.tolist())
-    asked = [kept[plan.video] for step in plans for plan in step]
+    asked = [plan.video for step in plans for plan in step]
     return asked, {name: np.array(row) for name, row in values.items()}

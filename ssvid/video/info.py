@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ssvid.video.on_demand import on_demand
 from ssvid.video.orientation import Orientation
 
 
-@dataclass(frozen=True, eq=False)
+@on_demand("times")
+@dataclass(frozen=True, eq=False, slots=True)
 class VideoInfo:
     """A video as it decodes, not as its header claims.
 
@@ -27,7 +29,7 @@ class VideoInfo:
         audio: whether there is a sound track.
         seek: whether decord's random access gave the right frames; False means reading in order from the first frame.
         variable: whether the distances of the frames vary.
-        times: float64 (frames,), seconds of every frame, strictly increasing from 0.
+        times: float64 (frames,), seconds of every frame, strictly increasing from 0; of a video of an index, read when asked for.
         identity: the file as it was scanned, see `ssvid.video.identity`; empty: it is not compared when it is read.
     """
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ssvid.video.on_demand import on_demand
+
 STILL = 0.3  # mean absolute grey difference up to which nothing moved; coding noise of a frozen picture stays below
 BLACK = 24  # grey level up to which a pixel is black: 16 in video range, and coding noise
 BAR_BRIGHT = 0.02  # share of brighter pixels that a row or column of a bar may hold
@@ -23,12 +25,14 @@ def grey(frame: np.ndarray) -> np.ndarray:
     return frame @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
-@dataclass(frozen=True, eq=False)
+@on_demand("motion")
+@dataclass(frozen=True, eq=False, slots=True)
 class Shots:
     """What a video shows as a whole.
 
     Attributes:
-        motion: float32 (frames,), mean absolute difference (0..255) to the frame before, grey, short side 64 px; motion[0] is 0.
+        motion: float32 (frames,), mean absolute difference (0..255) to the frame before, grey, short side 64 px; motion[0] is 0; of a video
+            of an index, read when asked for.
         cuts: first frame of every new shot; never 0.
         bars: black pixels at top, bottom, left, right, as shown.
         static: share (0..1) of frames after the first that equal the frame before.
