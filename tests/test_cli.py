@@ -148,7 +148,7 @@ def test_devices_by_name():
         (["transfer", "resnet18_tiny", "--data", "nowhere"], 3, "does not exist"),
         (["list", "wishes"], 2, "no list of"),
         (["bench", "luck"], 2, "no bench"),
-        (["pretrain", "speednet", "--steps", "3"], 2, "No such option"),
+        (["pretrain", "speednet", "--steps", "3"], 2, "there is no option"),
     ],
 )
 def test_errors_have_their_code_and_one_line(arguments, code, message, monkeypatch, capsys, tmp_path):
