@@ -36,6 +36,7 @@ PROTOCOLS = {
         "trains": "nothing",
         "takes": "masks",
         "function": "label_propagation",
+        "defaults": {"recent": 7},
     },
     "jhmdb": {
         "summary": "Joints of the first frame: PCK@0.1 and PCK@0.2",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +25,8 @@ from ssvid.evaluation.tables.transfer import default_protocols, transfer
 from ssvid.zoo import create_model
 
 FRAMES, SIDE, STEP = 5, 64, 8
+
+SCORES = ("J&F", "J", "F")
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +134,19 @@ def test_protocols_and_data_must_fit_each_other(world, labelled_folder):
 @pytest.fixture(scope="module")
 def labelled_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("videos")
+
+
+def test_each_data_set_has_the_protocol_of_its_layout_unless_others_are_named(world, tmp_path):
+    clip = tmp_path / "wave"
+    name = next((world / "davis" / "JPEGImages" / "480p").iterdir()).name
+    shutil.copytree(world / "davis" / "JPEGImages" / "480p" / name, clip / "frames")
+    shutil.copytree(world / "davis" / "Annotations" / "480p" / name, clip / "masks")
+    request = TableRequest(["baseline_patches"], [f"world:{world}", f"clip:{clip}"], out=tmp_path / "t", workers=0)
+    scores = [
+        f"{data}: {protocol} {score}" for data, protocol in (("world", "world"), ("wave", "davis")) for score in SCORES
+    ]
+    assert sorted(tracking(request).chance) == sorted(scores)
+    named = replace(request, protocols=["world"], out=tmp_path / "named")
+    assert sorted(tracking(named).chance) == sorted(
+        f"{data}: world {score}" for data in ("world", "wave") for score in SCORES
+    )

@@ -70,7 +70,8 @@ def open_sequences(source: str) -> SequenceSet:
     """The sequences of LAYOUT:FOLDER. Raises as `read_sequences` does."""
     listing = read_sequences(source)
     sequences = tuple(listing.sequences)
-    return SequenceSet(name_of(source), source, [], [], notes=listing.notes, sequences=sequences)
+    name = Path(place_of(source)[0]).name if _layout(source) == "clip" else name_of(source)
+    return SequenceSet(name, source, [], [], notes=listing.notes, sequences=sequences)
 
 
 def _layout(source: str) -> str:

@@ -11,7 +11,7 @@ from ssvid.environment import environment
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.adapter import Protocol, find_protocol, recipe_protocol
 from ssvid.evaluation.features import View
-from ssvid.evaluation.sequences import SequenceSet, is_sequence_source, open_sequences
+from ssvid.evaluation.sequences import SequenceSet, is_sequence_source, open_sequences, protocol_for
 from ssvid.evaluation.splits import Labelled, open_labelled
 from ssvid.evaluation.tables import captions
 from ssvid.evaluation.tables.cells import CellFile
@@ -32,6 +32,7 @@ class TableSpec:
     """A request with its names looked up and checked: what is computed.
 
     recipe: the protocol whose training makes the row *supervised*. options: those the user changed, of every protocol and of the recipe.
+    by_layout: sequences are evaluated by the protocol of their own layout alone.
     """
 
     rows: Sequence[TableRow]
@@ -40,6 +41,7 @@ class TableSpec:
     recipe: Protocol
     options: Mapping[str, Mapping[str, Any]]
     view: View
+    by_layout: bool = False
 
     def jobs(self) -> list[Job]:
         """All that is to be computed; jobs of the same weights and data follow each other, since they share the features."""
@@ -53,6 +55,7 @@ class TableSpec:
             for entry in row.entries
             for name, protocol in self.protocols.items()
             if protocol.takes == kind_of(data) and has_value(row, protocol)
+            if not self.by_layout or name == protocol_for(data.source)
         ]
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import find_protocol
 from ssvid.evaluation.sequences import is_sequence_source, protocol_for
@@ -30,6 +32,7 @@ def tracking(request: TableRequest, progress: Progress | None = None, log: Log |
         if find_protocol(name).takes == "videos":
             raise ConfigError(f"{name} is no protocol of tracking; see: ssvid transfer --protocol {name}")
     spec = without_draws(make_spec(request, names, progress, KINDS))
+    spec = replace(spec, by_layout=not request.protocols)
     results = compute(spec, request, progress, log)
     table, columns = tabulate(spec, results)
     describe(table, spec, results, columns, "Tracking on", captions.CARRIED)
