@@ -291,6 +291,14 @@ def test_rows_are_grouped_over_seeds(runs):
     ]
 
 
+def test_what_came_of_a_run_makes_no_row_of_its_own(runs, tmp_path):
+    for seed in (0, 1):
+        shutil.copytree(runs / f"speed2-s{seed}", tmp_path / f"s{seed}")
+        card = json.loads((tmp_path / f"s{seed}" / "card.json").read_text()) | {"diagnosis": [f"{seed} % right"]}
+        (tmp_path / f"s{seed}" / "card.json").write_text(json.dumps(card))
+    assert model_rows([str(tmp_path / "s0"), str(tmp_path / "s1")], 1)[-1].seeds == "2 runs"
+
+
 def test_published_rows_are_marked(request_, made, tmp_path):
     out, _, _ = made
     (tmp_path / "p.csv").write_text(

@@ -28,6 +28,7 @@ from ssvid.zoo.names import ModelName
 from ssvid.zoo.weights import locate_weights
 
 NAMES = {Kind.RANDOM: "random init", Kind.SUPERVISED: "supervised"}  # of the rows that a backbone without a run gets
+NOT_SETTINGS = ("seed", "ssvid", "diagnosis")  # in which the cards of runs of one row may differ
 CARD = ("task", "backbone", "backbone_options", "options", "steps", "seed")  # what a table needs of a run's card
 
 
@@ -254,7 +255,7 @@ def _pretrained_rows(runs: Sequence[Run], seeds: int) -> list[TableRow]:
     rows: dict[str, TableRow] = {}
     for run in runs:
         card = run.card
-        settings = {name: value for name, value in card.items() if name not in ("seed", "ssvid")}
+        settings = {name: value for name, value in card.items() if name not in NOT_SETTINGS}
         name, shown = Path(card["task"]).stem, backbone_label(card["backbone"], card["backbone_options"])
         facts = {**card, "options": run.config.options}  # those that the user gave; the card holds the defaults too
         entry = ModelEntry(name, card["backbone"], card["backbone_options"], card["seed"], str(run.path))
