@@ -91,7 +91,7 @@ def test_binary_masks_and_a_tree_without_lists(tmp_path):
         Image.fromarray((ids > 0).astype(np.uint8) * 255).save(path)
     listing = read_sequences(f"davis:{tmp_path}")
     assert [s.name for s in listing.sequences] == ["bear", "dog"]
-    assert listing.notes == (f"{tmp_path} has no ImageSets; all 2 sequences are taken",)
+    assert listing.notes == ("there are no ImageSets; all 2 sequences are taken",)
     assert np.unique(listing.sequences[0].mask(1)).tolist() == [0, 1]
 
 

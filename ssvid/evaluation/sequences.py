@@ -35,7 +35,7 @@ class SequenceSet(Labelled):
             digest.update(json.dumps([sequence.name, sequence.kind, sequence.one_object]).encode())
             for file in _files(sequence):
                 stat = os.stat(file)
-                digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}".encode())
+                digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
             if sequence.points is not None:
                 digest.update(sequence.points.tobytes())
         return digest.hexdigest()[:12]

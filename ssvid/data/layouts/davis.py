@@ -41,7 +41,7 @@ def davis(
     list_file = _list_file(folder, year, split, lists)
     if list_file is None:
         names = sorted(path.name for path in frames.iterdir() if path.is_dir() and not path.name.startswith("."))
-        notes = [f"{folder} has no ImageSets; all {len(names)} sequences are taken"]
+        notes = [f"there are no ImageSets; all {len(names)} sequences are taken"]
     else:
         official = None if lists else SIZES[year].get(split)
         names, notes = named_sequences(names_in_list(list_file, [resolution]), frames, list_file, official)

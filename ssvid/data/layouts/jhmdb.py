@@ -62,7 +62,7 @@ def jhmdb(folder: Path, *, split: int = 1, part: str = "test", lists: str = "") 
         names, notes = named_sequences(listed, frames, found[0].parent, official)
     else:
         names = sorted(f"{path.parent.name}/{path.name}" for path in frames.glob("*/*") if path.is_dir())
-        notes, title = [f"{folder} has no splits; all {len(names)} videos are taken"], "JHMDB"
+        notes, title = [f"there are no splits; all {len(names)} videos are taken"], "JHMDB"
     sequences = [_sequence(name, frames / name, joints / name / "joint_positions.mat", notes) for name in names]
     return SequenceListing(sequences, title, notes=tuple(notes))
 

@@ -48,7 +48,7 @@ def vip(folder: Path, *, split: str = "val", lists: str = "") -> SequenceListing
     list_file = _list_file(folder, split, lists)
     if list_file is None:
         names = sorted(path.name for path in frames.iterdir() if path.is_dir() and not path.name.startswith("."))
-        notes = [f"{folder} has no lists; all {len(names)} videos are taken"]
+        notes = [f"there are no lists; all {len(names)} videos are taken"]
     else:
         official = None if lists else SIZES.get(split)
         named = names_in_list(list_file, ["Images", "Category_ids", "adjacent_frames"])

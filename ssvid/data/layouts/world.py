@@ -23,7 +23,7 @@ def world(folder: Path, *, split: str = "val") -> SequenceListing:
         raise DataError(
             f"{folder} holds no motion world in the layout of DAVIS; make one: ssvid make-world {folder} --davis"
         )
-    listing = davis(place, split=split)
+    listing = davis(place, lists=str(place / "ImageSets" / "2017" / f"{split}.txt"))  # no official number of sequences
     sequences = [_with_centres(place, sequence) for sequence in listing.sequences]
     return replace(listing, sequences=sequences, title=f"motion world {split}")
 

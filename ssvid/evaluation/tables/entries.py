@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ssvid.config import PretrainConfig
 from ssvid.environment import package_version
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.evaluation.features import View
@@ -84,7 +85,8 @@ class ModelEntry:
             "weights": self.weights,
         }
         if self.run:
-            made |= {"run": self.run, "config": asdict(open_run(self.run).config), "card": open_run(self.run).card}
+            run = open_run(self.run)
+            made |= {"run": self.run, "config": _without_folders(run.config), "card": run.card}
         return made
 
 
@@ -230,6 +232,11 @@ def training_seconds(run: Run) -> float:
         total += (line["step"] - last) * batch / line["clips_per_second"]
         last = line["step"]
     return round(total, 1)
+
+
+def _without_folders(config: PretrainConfig) -> dict[str, Any]:
+    """The settings of a run as a table that is handed on shows them: names of folders and files, and not where they lay."""
+    return {**asdict(config), "out": Path(config.out).name, "data": [Path(source).name for source in config.data]}
 
 
 def hardware(env: Mapping[str, Any]) -> str:
