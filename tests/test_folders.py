@@ -76,7 +76,7 @@ def test_names_are_printed_on_one_line(tmp_path, monkeypatch, capsys):
     assert bad == [r"[bold]x[red]:smile:.mp4", r"\x1b[31m.mp4", r"caf\xe9.mp4", r"two\nlines\t.mp4"]
     code, out, err = called(monkeypatch, capsys, *command, "--json")
     assert str(folder / LATIN) in {row["path"] for row in json.loads(out)["bad"]}  # JSON gives the name itself
-    code, out, err = called(monkeypatch, capsys, "index", str(folder / f"no\n{LATIN}"))
+    code, out, err = called(monkeypatch, capsys, "index", str(folder / f"no\n{LATIN}"), *command[2:])
     assert code == 3
     assert err.startswith(f"error: {folder}/no\\ncaf\\xe9.mp4 does not exist")
     assert err.count("\n") == 1

@@ -7,7 +7,6 @@ loses nothing and the next one goes on from there.
 
 from __future__ import annotations
 
-import errno
 import gc
 import hashlib
 import json
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from ssvid.data import frame_table, membership
+from ssvid.data.file_state import file_state
 from ssvid.data.frame_table import StoredFrames
 from ssvid.data.layouts import Entry, Listing
 from ssvid.data.layouts.entries import SPLITS, known_split
@@ -341,34 +341,13 @@ def _add(database: sqlite3.Connection, entries: Iterable[Entry], place: str) -> 
         if entry.named is not None:  # missing there before, found elsewhere now
             query = "DELETE FROM videos WHERE path = CAST(? AS TEXT) AND status = 'bad' AND bytes IS NULL"
             database.execute(query, (os.fsencode(entry.named),))
-        reason, size, modified = (entry.missing, None, None) if entry.missing else _look(entry.path)
+        reason, size, modified = (entry.missing, None, None) if entry.missing else file_state(entry.path)
         # what a table shows and a file name is made of is text; only a path has to be found again
         names = (entry.label, known_split(entry.split), entry.group)
         told = (None if text is None else printable(text) for text in names)
         status, path = "bad" if reason else "todo", os.fsencode(entry.path)
         database.execute(_ENTER, (path, *told, status, reason and printable(reason), size, modified))
         membership.note(database, place, path)
-
-
-def _look(path: Path) -> tuple[str | None, int | None, int | None]:
-    """Why a file cannot even be looked at, or None; its size; when it was changed."""
-    try:
-        found = os.stat(path)
-    except OSError as error:
-        return f"cannot be read: {_link_or_reason(path, error)}", None, None
-    if not os.access(
-        path, os.R_OK
-    ):  # without size and time, so that it is scanned when the permissions have been mended
-        return "may not be read; check its permissions", None, None
-    return None, found.st_size, found.st_mtime_ns
-
-
-def _link_or_reason(path: Path, error: OSError) -> str:
-    if error.errno == errno.ENOENT and path.is_symlink():
-        return f"it is a link to {os.readlink(path)}, which is not there"
-    if error.errno == errno.ELOOP:
-        return "it is a link that leads back to itself"
-    return (error.strerror or str(error)).lower()
 
 
 def _records(index: Path, rows: Iterator[tuple[Any, ...]]) -> list[VideoRecord]:
