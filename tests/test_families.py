@@ -18,7 +18,7 @@ from ssvid.zoo import list_models, model_info
 from ssvid.zoo.info import POOLED
 
 VIEW = {"clips": 1, "frames": 8, "stride": 2, "size": 32}
-QUICK = ["finetune.steps=1", "finetune.batch=2", "finetune.clips=1"]
+QUICK = ["finetune.steps=1", "finetune.batch=2", "finetune.clips=1", "linear.strengths=0.01"]
 # of each family its first; a network without a weight to learn has no small one
 OF_FAMILY = {model_info(name).family: name for name in reversed(list_models("*_tiny"))}
 
