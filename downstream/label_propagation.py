@@ -32,11 +32,11 @@ PROTOCOLS = {
     "world": {
         "summary": "Masks of the motion world's objects: J&F, J and F",
         "after": "ours, by the measures of DAVIS 2017 (arXiv 1704.00675)",
-        "differs": "synthetic: every object has a texture of its own",
+        "differs": "synthetic: every object has a texture of its own; its small frames are enlarged to the 480 px of DAVIS",
         "trains": "nothing",
         "takes": "masks",
         "function": "label_propagation",
-        "defaults": {"recent": 7},
+        "defaults": {"recent": 7, "short_side": 480},
     },
     "jhmdb": {
         "summary": "Joints of the first frame: PCK@0.1 and PCK@0.2",
