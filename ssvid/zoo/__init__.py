@@ -163,9 +163,11 @@ def _describe(text: str, options: Mapping[str, Any], measure: bool) -> BackboneI
         over = head_geometry(head, heads_own) if measure else known_head(head, heads_own)
         if over is None:
             return None
+        steps_alone = stated.get("streams", False) and geometry.temporal_rf == 1
         geometry = with_head(geometry, over, heads_own)
         values |= {f"{head.short}_{option}": value for option, value in heads_own.items()}
-        stated |= {"description": f"{stated['description']}; {head.fields['description']}", "streams": False}
+        stated |= {"description": f"{stated['description']}; {head.fields['description']}"}
+        stated |= {"streams": steps_alone and over.streams}
         published = ()  # scores of the encoder alone
     if options.get("input", "rgb") != "rgb":
         geometry, values = of_changes(geometry), values | {"input": options["input"]}

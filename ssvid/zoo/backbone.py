@@ -103,6 +103,11 @@ class WithHead(nn.Module):
         maps: Tensor = self.temporal(self.encoder(x))
         return maps
 
+    def encode_frame(self, x: Tensor) -> Tensor:
+        """What the head takes of clips of one frame: (B,3,1,H,W) -> (B,D,h,w)."""
+        maps: Tensor = self.encoder(x)
+        return maps.squeeze(2)
+
 
 def to_device(model: Model, device: torch.device) -> Model:
     """Move a model to a device. On a CPU, one that has convolutions over time alone (S3D, R(2+1)D) is laid out channels-last as well: it
