@@ -76,12 +76,14 @@ def measure_head(entry: RegistryEntry, options: dict[str, Any]) -> HeadGeometry:
         ]
         min_steps = least(lambda t: out(8, t) is not None, 64)
         net = fresh(lambda: entry.build(8, **options))
-        clip = lambda t: torch.rand(1, 8, t, 2, 2, dtype=torch.double)  # noqa: E731
-        rf, order = receptive_field(net, clip, min_steps, STEPS), order_of(net, clip, min_steps)
+        clip = lambda t: torch.rand(32, 8, t, 2, 2, dtype=torch.double)  # noqa: E731  many, since a maximum shows one step of each
+        over_time = stride(64, one[2])
+        rf = None if over_time == POOLED else receptive_field(net, clip, min_steps, STEPS)
+        order = order_of(net, clip, min_steps)
     return HeadGeometry(
         dim=one[1] if one[1] == other[1] else None,
         sized_by=sizes[0] if sizes else "",
-        temporal_stride=stride(64, one[2]),
+        temporal_stride=over_time,
         pools_space=one[3] == 1,
         min_steps=min_steps,
         temporal_rf=rf,
