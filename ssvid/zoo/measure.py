@@ -63,7 +63,11 @@ def measure_head(entry: RegistryEntry, options: dict[str, Any]) -> HeadGeometry:
     """Geometry of a head under these options, whatever the encoder. torch's random state stays as it was."""
 
     def out(dim: int, steps: int = 64, **changed: Any) -> tuple[int, ...] | None:
-        return shape_of(entry.build(dim, **(options | changed)).eval(), steps, 4, channels=dim, device="cpu")
+        try:
+            head = entry.build(dim, **(options | changed)).eval()
+        except ConfigError:  # the value does not fit the other options, as 24 heads of attention do not fit 8 channels
+            return None
+        return shape_of(head, steps, 4, channels=dim, device="cpu")
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         one, other = out(8), out(16)
