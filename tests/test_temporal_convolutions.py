@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -95,7 +97,7 @@ def test_groups_that_do_not_fit_are_refused() -> None:
 def test_tcam_on_vgg_is_as_large_and_costly_as_published(groups: int, millions: float, billions: float) -> None:
     widths = [20, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]  # of VGG-16, ten flow frames in
     sides = [224] * 2 + [112] * 2 + [56] * 3 + [28] * 3 + [14] * 3
-    kernels = [9 * a * b for a, b in zip(widths, widths[1:], strict=False)]
+    kernels = [9 * a * b for a, b in pairwise(widths)]
     network = sum(kernels) + 3 * sum(widths[1:])  # biases, and scale and shift of each batch norm
     cost = groups * sum(kernel * side * side for kernel, side in zip(kernels, sides, strict=True))
     head = meta_head("tcam", 512, hidden=1024, groups=groups)

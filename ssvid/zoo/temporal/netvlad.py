@@ -1,9 +1,9 @@
 """NetVLAD with context gating (Miech et al., arXiv:1706.06905; NetVLAD: Arandjelovic et al., CVPR 2016, arXiv:1511.07247).
 
-Every cell of every step is a descriptor. Each is shared out among clusters, what it lies off their centres is summed up, and a layer makes a
-vector of the sums, whose channels a gate weighs against one another. The size is kept where time is not: sums do not know the order of
-what they add up, so a clip has the same vector in any order. Assignment and centres are apart, batch norm is in the place of biases, and
-over space and time alike, as ActionVLAD has it (arXiv:1704.02895).
+Every cell of every step is a descriptor, as in ActionVLAD (arXiv:1704.02895). Each is shared out among clusters, what it lies off their
+centres is summed up, and a layer makes a vector of the sums, whose channels a gate weighs against one another. Channels are kept where
+time is not: sums do not know the order of what they add up, so a clip has the same vector in any order. The assignment has no part in the
+centres, and batch norm is in the place of its biases.
 """
 
 from __future__ import annotations

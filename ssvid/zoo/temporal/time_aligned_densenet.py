@@ -30,8 +30,8 @@ def build(
 ) -> nn.Module:
     """Map to map, (B,dim,t,h,w) -> (B,hidden,1,h,w).
 
-    hidden: channels of the map, 0 for as many as the encoder's. steps: layers, each for one step. width: channels to which the encoder's map
-    is reduced. growth: channels that each layer gives.
+    hidden: channels of the map, 0 for as many as the encoder's. steps: layers, each for one step. width: channels to which the encoder's
+    map is reduced. growth: channels that each layer gives.
     """
     check_positive(name, width=width, growth=growth)
     return TimeAlignedDenseNet(dim, hidden or dim, steps, width, growth)

@@ -42,8 +42,8 @@ def build(
     """Map to map, (B,dim,t,h,w) -> (B,hidden,1,1,1).
 
     hidden: size of the vector, 0 for that of the encoder's; the paper's 512. layers: each halves time; the paper has 3 for 32 and 64
-    steps, and 4 for 128. scales: lengths of the kernels, as dilations 1, 2, 3 of three steps or as 3, 5, 7 steps. groups: of channels, 0 for
-    the paper's one for every 128 channels.
+    steps, and 4 for 128. scales: lengths of the kernels, as dilations 1, 2, 3 of three steps or as 3, 5, 7 steps. groups: of channels, 0
+    for the paper's one for every 128 channels.
 
     Raises ConfigError where the groups do not divide the channels.
     """

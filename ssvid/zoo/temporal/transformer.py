@@ -68,7 +68,7 @@ class TransformerHead(nn.Module):
 
 
 def sines(steps: int, size: int) -> Tensor:
-    """The positions of arXiv:1706.03762, (steps,size): sines in even channels, cosines in odd ones, of periods up to 10,000 x 2 pi steps."""
+    """The positions of arXiv:1706.03762, (steps,size): sines in even channels, cosines in odd ones; periods up to 10,000 x 2 pi steps."""
     channel = torch.arange(size)
     speed = torch.exp(-math.log(10000.0) * (channel - channel % 2) / size)
     angle = torch.arange(steps)[:, None] * speed
