@@ -42,12 +42,18 @@ class Recurrent(nn.Module):
         """The state after one more step (B,P,h,w)."""
         raise NotImplementedError
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Compute."""
-        state, given = self.begin(maps), []
+    def states(self, maps: Tensor) -> list[State]:
+        """The states after each step of a map (B,D,t,h,w)."""
+        given: list[State] = []
+        state = self.begin(maps)
         for step in self.project(maps).unbind(2):
             state = self.advance(step, state)
-            given.append(state[0])
+            given.append(state)
+        return given
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Compute."""
+        given = [state[0] for state in self.states(maps)]
         return torch.stack(given[-1:] if self.last else given, 2)
 
     def step(self, maps: Tensor, state: State | None) -> tuple[Tensor, State]:
@@ -98,6 +104,82 @@ def lstm_state(gates: Tensor, cell: Tensor | None) -> State:
     fresh = take.sigmoid() * new.tanh()
     cell = fresh if cell is None else keep.sigmoid() * cell + fresh
     return show.sigmoid() * cell.tanh(), cell
+
+
+def first_hidden(state: State | None) -> Tensor | None:
+    """The hidden state before a step, None for zeros."""
+    return None if state is None else state[0]
+
+
+class ConvGates(nn.Module):
+    """Gates of a convolutional LSTM, without peepholes: an input (B,D,h,w) and hidden states (B,H,h,w) -> (B,4H,h,w).
+
+    Hidden states that are None are zeros and cost nothing. sources: channels of each hidden state that the gates see.
+    """
+
+    def __init__(self, dim: int, hidden: int, kernel: int, sources: int = 1) -> None:
+        super().__init__()
+        self.of_input = nn.Conv2d(dim, 4 * hidden, kernel, padding=kernel // 2)
+        self.of_hidden = nn.ModuleList(
+            nn.Conv2d(hidden, 4 * hidden, kernel, padding=kernel // 2, bias=False) for _ in range(sources)
+        )
+
+    def forward(self, x: Tensor, *hidden: Tensor | None) -> Tensor:
+        """Compute."""
+        return self.add_hidden(self.of_input(x), *hidden)
+
+    def add_hidden(self, gates: Tensor, *hidden: Tensor | None) -> Tensor:
+        """The gates, of what the input gave to them."""
+        for conv, state in zip(self.of_hidden, hidden, strict=True):
+            gates = gates if state is None else gates + conv(state)
+        return gates
+
+
+class MeanStart(nn.Module):
+    """Hidden and cell before the first step, as a layer tells them from the mean of all steps: (B,D,t,h,w) -> two (B,H,h,w).
+
+    It has seen the end of the clip before its beginning, so what starts from it does not stream.
+    """
+
+    def __init__(self, dim: int, hidden: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, 2 * hidden, kernel, padding=kernel // 2)
+
+    def forward(self, maps: Tensor) -> State:
+        """Compute."""
+        return tuple(self.conv(maps.mean(2)).tanh().chunk(2, 1))
+
+
+class Attention(nn.Module):
+    """How much each cell counts, given a state (Sharma et al., arXiv:1511.04119): softmax over cells of u tanh(W x + V h + b).
+
+    `project`: what the cells give to it, (B,D,h,w) -> (B,A,h,w). Called with that and a state (B,H,h,w), or (B,H,1,1), or None for zeros:
+    -> (B,1,h,w), which sums to 1.
+    """
+
+    def __init__(self, dim: int, hidden: int, size: int) -> None:
+        super().__init__()
+        self.of_input = nn.Conv2d(dim, size, 1)
+        self.of_hidden = nn.Conv2d(hidden, size, 1, bias=False)
+        self.score = nn.Conv2d(size, 1, 1, bias=False)
+
+    def project(self, x: Tensor) -> Tensor:
+        """The part of the cells."""
+        part: Tensor = self.of_input(x)
+        return part
+
+    def forward(self, part: Tensor, hidden: Tensor | None) -> Tensor:
+        """Compute."""
+        scores = self.score((part if hidden is None else part + self.of_hidden(hidden)).tanh())
+        return scores.flatten(2).softmax(2).unflatten(2, scores.shape[2:]).to(scores.dtype)
+
+
+class Attentive(Recurrent):
+    """A recurrent head whose state ends with what it attended to, (B,1,h,w)."""
+
+    def attention(self, maps: Tensor) -> Tensor:
+        """Where it looks at every step: (B,D,t,h,w) -> (B,t,h,w); each step sums to 1."""
+        return torch.cat([state[-1] for state in self.states(maps)], 1)
 
 
 def check_positive(head: str, **values: int) -> None:

@@ -45,9 +45,9 @@ class TCAM(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Compute."""
-        t, *cells = maps.shape[2:]
+        t, h, w = maps.shape[2:]
         if t < self.groups:
             raise ConfigError(f"tcam compares {self.groups} parts of a clip and has {t} steps. Sample longer clips.")
-        parts = F.adaptive_avg_pool3d(maps, (self.groups, *cells))
+        parts = F.adaptive_avg_pool3d(maps, (self.groups, h, w))
         compared: Tensor = self.compare(parts.transpose(1, 2).flatten(1, 2))
         return compared.unsqueeze(2)
