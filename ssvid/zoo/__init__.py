@@ -105,12 +105,15 @@ def create_model(name: str, weights: str | None = None, **options: Any) -> Backb
     """
     info = model_info(name, **options)
     from ssvid.zoo.backbone import Backbone, WithHead
+    from ssvid.zoo.levels import find_levels
 
     parts = ModelName.parse(name)
     encoder, head, own, heads_own = _parts(parts, info.options)
     trunk = encoder.build(**own)
     if head is not None:
-        trunk = WithHead(trunk, head.build(encoder_geometry(encoder, own).dim, **heads_own))
+        levels = find_levels(trunk, info.frames, info.size) if head.fields.get("levels") else {}
+        dim = tuple(levels.values()) or encoder_geometry(encoder, own).dim
+        trunk = WithHead(trunk, head.build(dim, **heads_own), tuple(levels))
     backbone = Backbone(trunk, info, model_source(name))
     if weights or parts.weights:
         from ssvid.zoo.weights import load_weights

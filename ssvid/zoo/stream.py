@@ -114,7 +114,8 @@ class HeadStream:
 
     def step(self, frame: Tensor, state: Any) -> tuple[Tensor | None, Any]:
         """Take a frame (B,C,H,W); the head's step (B,D,h,w)."""
-        return self.head.step(self.trunk.encode_frame(self.backbone.make_input(frame.unsqueeze(2))), state)
+        maps = self.trunk.encode(self.backbone.make_input(frame.unsqueeze(2)))
+        return self.head.step(maps.squeeze(2) if isinstance(maps, Tensor) else [one.squeeze(2) for one in maps], state)
 
     def flush(self, state: Any) -> list[Tensor]:
         """What the head still has to give."""

@@ -33,8 +33,8 @@ def build(
 ) -> nn.Module:
     """Map to map, (B,dim,t,h,w) -> (B,hidden,t,h,w), or (B,hidden,1,h,w) for returns="last".
 
-    hidden: channels of the state, 0 for as many as the encoder's. kernel: cells along a side. start: the state before the first step, zeros,
-    or learnt from the mean of all steps, which does not stream. returns: the state after all steps, or after the last.
+    hidden: channels of the state, 0 for as many as the encoder's. kernel: cells along a side. start: the state before the first step,
+    zeros, or learnt from the mean of all steps, which does not stream. returns: the state after all steps, or after the last.
     """
     return ConvLSTM(dim, hidden or dim, kernel, start == "mean", returns == "last")
 

@@ -71,7 +71,7 @@ class Timeception(nn.Module):
 
 
 class TimeceptionLayer(nn.Module):
-    """Five branches for each group of channels, and time halved: (B,C,t,h,w) -> (B,5 G floor(C/4G),ceil(t/2),h,w)."""
+    """Five branches for each group of channels, and time halved: (B,C,t,h,w) -> (B,5 G floor(C/4G),t//2,h,w); one step stays one."""
 
     def __init__(self, channels: int, scales: Scales, groups: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class TimeceptionLayer(nn.Module):
         grouped = [torch.unflatten(branch(x), 1, (self.groups, -1)) for branch in self.branches]
         # the channels of a group one after another, then those of all groups in turn: the next layer's groups hold some of each
         shuffled = torch.cat(grouped, 2).relu().transpose(1, 2).flatten(1, 2)
-        return F.max_pool3d(shuffled, (2, 1, 1), (2, 1, 1), ceil_mode=True)  # a last odd step is kept as it is
+        return F.max_pool3d(shuffled, (min(2, x.shape[2]), 1, 1))
 
 
 class LargerOfTwo(nn.Module):

@@ -1,8 +1,8 @@
 """VideoLSTM: a convolutional LSTM whose attention follows motion (Li et al., VideoLSTM, arXiv:1607.01794).
 
-Two convolutional LSTMs stand on one another. The lower one, with kernels of one cell, sees motion and what the upper one remembers; where it
-finds something decides how much each cell of the step counts; and the upper one, with kernels of 3 x 3, sees the cells so weighed. What
-comes out is the upper one's hidden state. `attention` gives the weights, which show where the head looks.
+Two convolutional LSTMs stand on one another. The lower one, with kernels of one cell, sees motion and what the upper one remembers; its
+state decides how much each cell of the step counts; and the upper one, with kernels of 3 x 3, sees the cells so weighed. What comes out is
+the upper one's hidden state. `attention` gives the weights, which show where the head looks.
 
 The paper has a network of its own for optical flow: two_stream/NAME+videolstm with fusion=concat and videolstm_motion=half is that. On any
 other encoder, motion is what changes in the map from one step to the next.
