@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ssvid.errors import ConfigError
 from ssvid.zoo import count_parameters
+from ssvid.zoo.temporal.time_aligned_densenet import TimeAlignedDenseNet
 from ssvid.zoo.temporal.timeception import LargerOfTwo, TimeceptionLayer
 from tests.test_temporal_recurrent import meta_parameters
 from tests.test_zoo_heads import ENTRIES, build_head, maps
@@ -127,7 +128,8 @@ def test_tcam_refuses_fewer_steps_than_parts() -> None:
     [(4, 64, 0.370), (8, 64, 1.332), (16, 64, 5.03), (32, 64, 19.5), (4, 256, 0.81), (8, 256, 2.22), (16, 256, 6.81), (32, 256, 23.1)],
 )  # fmt: skip
 def test_layers_of_steps_grow_as_measured(steps: int, width: int, millions: float) -> None:
-    head = meta_head("time_aligned_densenet", 1024, steps=steps, width=width)
+    with torch.device("meta"):
+        head = TimeAlignedDenseNet(1024, 512, steps, width, 64)
     assert count_parameters(head.layers) / 1e6 == pytest.approx(millions, rel=5e-3)
 
 

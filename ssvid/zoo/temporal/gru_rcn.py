@@ -1,8 +1,8 @@
 """GRU-RCN: recurrent convolutions over several levels of an encoder (Ballas et al., ICLR 2016, arXiv:1511.06432).
 
-Fine maps move where coarse ones have lost it, so each level has its own convolutional GRU, whose state has half of the level's channels. Its
-states, averaged over space, go through a linear layer of the level, and the mean of the levels comes out: as with the paper's classifier for
-each level, whose answers are averaged. The paper has five levels of VGG-16, from its second pool to its layers.
+Fine maps show motion that coarse ones have lost, so each level has its own convolutional GRU, whose state has half of the level's channels.
+Its states, averaged over space, go through a linear layer of the level, and the mean of the levels comes out, as the paper averages the
+answers of a classifier for each level. The paper has five levels of VGG-16, from its second pool to its fully connected layers.
 
 Levels are the last map that the encoder makes at each size of cells (`ssvid.zoo.levels`). gru_rcn_both_ways=true adds GRUs that go backward
 in time, the paper's best; it does not stream.

@@ -26,7 +26,7 @@ HEADS = {
 
 
 def build(
-    name: str, dim: int, *, hidden: int = 0, steps: Literal[4, 8, 16, 32] = 8, width: int = 64, growth: int = 64
+    name: str, dim: int, *, hidden: int = 0, steps: Literal[4, 8, 16] = 8, width: int = 64, growth: int = 64
 ) -> nn.Module:
     """Map to map, (B,dim,t,h,w) -> (B,hidden,1,h,w).
 

@@ -3,8 +3,8 @@
 Nodes are fixed random vectors. How much each step is like each node gives a map of nodes over time, in which every node has its own vector;
 two layers mix channels, then times, then nodes, and pool both. The paper's steps are 64 segments of 8 frames, seen by I3D.
 
-Nodes are averaged by fours before they are mixed, as in the paper's released settings, here as they are made, so that all nodes at all times
-never stand in memory. Mixing nodes needs an order among them; it is the one in which they were drawn, and is saved with the weights.
+Nodes are averaged by fours before they are mixed, as in the paper's released settings, here as they are made, so that all nodes at all
+times never stand in memory. Mixing nodes needs an order among them; it is the one in which they were drawn, and is saved with the weights.
 """
 
 from __future__ import annotations
