@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pretext.arrow_of_time import ArrowOfTime
 from ssvid.errors import ConfigError
 from ssvid.zoo import clip_vector, create_model, load_weights, model_info
-from ssvid.zoo.geometry import head_geometry
+from ssvid.zoo.geometry import HeadGeometry, head_geometry
 from ssvid.zoo.info import POOLED
 from ssvid.zoo.measure import measure_head, other_values
 from ssvid.zoo.registry import HEADS, catalogue
@@ -27,11 +27,14 @@ VARIANTS = [
     for name, entry in ENTRIES.items()
     for changed in ({}, *({option: value} for option, value in other_values(entry)))
 ]
-STREAMED = [
-    (name, changed)
-    for name, changed in VARIANTS
-    if head_geometry(ENTRIES[name], ENTRIES[name].settings(changed)).streams
-]
+
+
+def facts_of(name: str, changed: dict[str, Any]) -> HeadGeometry:
+    """What is known of a head with these options."""
+    return head_geometry(ENTRIES[name], ENTRIES[name].settings(changed))
+
+
+STREAMED = [variant for variant in VARIANTS if facts_of(*variant).streams]
 
 CHANGE_ONLY = {"rank_pooling"}  # of a frame that stands still, they show nothing
 every_variant = pytest.mark.parametrize(("name", "changed"), VARIANTS, ids=str)
@@ -63,15 +66,17 @@ def maps(t: int, dim: int = 8, side: int = 3, seed: int = 0) -> Tensor:
 def test_a_head_keeps_the_contract(model: str) -> None:
     contract.check_info(model)
     contract.check_names(model)
-    contract.check_shapes(model, {})
+    frame_by_frame = model.startswith("resnet")  # on which clips are quick to encode
+    contract.check_shapes(model, {}, odd_only=not frame_by_frame)
     contract.check_minimum(model, {})
-    if model.startswith("resnet"):
+    if frame_by_frame:
         contract.check_evaluation(model, {})
 
 
-@every_headed
-def test_every_parameter_learns(model: str) -> None:
-    contract.check_learning(model, {})
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_parameter_learns(name: str) -> None:
+    """Over a 3-D network, that is seen in a step of arrow_of_time below."""
+    contract.check_learning(f"resnet18_tiny+{name}", {})
 
 
 @pytest.mark.parametrize("mode", ["replicate", "static"])
@@ -80,10 +85,10 @@ def test_an_isolated_step_sees_its_frame_only(name: str, mode: str) -> None:
     contract.check_isolation(f"resnet18_tiny+{name}", {}, mode)
 
 
-@pytest.mark.parametrize(("name", "changed"), [variant for variant in VARIANTS if variant[1]], ids=str)
-def test_the_facts_are_measured_again_with_every_option(name: str, changed: dict[str, Any]) -> None:
-    settings = ENTRIES[name].settings(changed)
-    assert measure_head(ENTRIES[name], settings) == head_geometry(ENTRIES[name], settings)
+@pytest.mark.parametrize(("name", "changed"), [v for v in VARIANTS if facts_of(*v) != facts_of(v[0], {})], ids=str)
+def test_facts_that_an_option_changes_are_measured_again(name: str, changed: dict[str, Any]) -> None:
+    """Those of heads without options are in test_zoo_measure; shapes and order with every option, below."""
+    assert measure_head(ENTRIES[name], ENTRIES[name].settings(changed)) == facts_of(name, changed)
 
 
 @every_variant
@@ -129,13 +134,14 @@ def test_arrow_of_time_takes_a_step_or_refuses_what_is_blind(model: str) -> None
     torch.manual_seed(0)
     task = ArrowOfTime(create_model(model), frames=8, size=32)
     optimizer = torch.optim.SGD(task.parameters(), 0.1)
-    before = [parameter.clone() for parameter in task.parameters()]
     loss = task(torch.rand(4, 1, 3, 8, 32, 32), torch.tensor([[0.0, 1.0]] * 4))["loss"]
     loss.backward()
     optimizer.step()
     assert loss.isfinite()
-    assert all(parameter.isfinite().all() for parameter in task.parameters())
-    assert any(not torch.equal(old, new) for old, new in zip(before, task.parameters(), strict=True))
+    for name, parameter in task.named_parameters():
+        assert parameter.isfinite().all(), name
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
 
 
 # --- weights and precision ------------------------------------------------------------------------------------------
@@ -183,7 +189,7 @@ def stream(head: Any, x: Tensor) -> tuple[list[Tensor | None], list[Tensor]]:
 @pytest.mark.parametrize(("name", "changed"), STREAMED, ids=str)
 @torch.no_grad()
 def test_a_stream_gives_what_the_whole_map_gives(name: str, changed: dict[str, Any]) -> None:
-    head, facts = build_head(name, **changed), head_geometry(ENTRIES[name], ENTRIES[name].settings(changed))
+    head, facts = build_head(name, **changed), facts_of(name, changed)
     longest = 3 * (facts.temporal_rf or 4)
     for t in range(1, longest + 1, 1 if longest < 20 else 4):
         given, rest = stream(head, maps(t))
