@@ -35,6 +35,14 @@ def test_levels_are_the_last_maps_of_each_size(name: str, levels: dict[str, int]
     assert list(found) == list(levels)
 
 
+def test_a_module_that_is_used_at_two_sizes_is_no_level() -> None:
+    shared = nn.ReLU()
+    trunk = nn.Sequential(
+        nn.Conv3d(3, 4, 1, 2), shared, nn.Conv3d(4, 5, 1, 2), nn.BatchNorm3d(5), shared, nn.Conv3d(5, 6, 1)
+    )
+    assert find_levels(trunk, 8, 32) == {"0": 4, "": 6}
+
+
 @torch.no_grad()
 def test_maps_of_levels_are_those_of_the_modules() -> None:
     backbone = create_model("resnet18_tiny").eval()
