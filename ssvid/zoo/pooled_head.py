@@ -14,8 +14,6 @@ next one begins 5 later, here with those that the end of a clip cuts, so that ev
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,16 +27,6 @@ def dense(dim: int, units: int) -> nn.Sequential:
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)
     return nn.Sequential(layer, nn.ReLU())
-
-
-class Pooled(nn.Module):
-    """A head that gives one step for the clip, and knows after each step what that would be so far."""
-
-    streams = True
-
-    def flush(self, state: Any) -> list[Tensor]:
-        """Nothing is left."""
-        return []
 
 
 def larger(one: Tensor | None, other: Tensor) -> Tensor:

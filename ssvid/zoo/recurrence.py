@@ -1,6 +1,6 @@
 """Parts that recurrent heads share: going over a map step by step, and convolutional gates.
 
-A head streams where it has `streams = True` and two methods, which hold no state of their own (see `ssvid.zoo.stream`):
+A head streams where it has `streams = True`, a `delay`, and two methods, which hold no state of their own (see `ssvid.zoo.stream`):
 
     step(maps (B,D,h,w), state) -> (out, state)    the next step; the state is None before the first; out is None while nothing is due
     flush(state) -> [out, ...]                     what is still to come after the last step
@@ -21,13 +21,26 @@ State = tuple[Tensor, ...]  # of a cell after a step; the first is what it gives
 Returns = Literal["all", "last"]  # the state after every step (many-to-many), or after the last one alone (many-to-one)
 
 
-class Recurrent(nn.Module):
+class StepByStep(nn.Module):
+    """A head that takes a map step by step, see above.
+
+    delay: steps after which the step that stands for a step is given.
+    """
+
+    streams = True
+    delay = 0
+
+    def flush(self, state: Any) -> list[Tensor]:
+        """Nothing is left."""
+        return []
+
+
+class Recurrent(StepByStep):
     """A head that goes over the steps of a map: (B,D,t,h,w) -> (B,D',t,h,w), or (B,D',1,h,w) where `last` is set.
 
     A head of this kind defines `advance`, and `project` where something can be computed for all steps at once.
     """
 
-    streams = True
     last = False
 
     def project(self, maps: Tensor) -> Tensor:
@@ -61,18 +74,12 @@ class Recurrent(nn.Module):
         after = self.advance(self.project(maps.unsqueeze(2)).squeeze(2), state)
         return after[0], after
 
-    def flush(self, state: State | None) -> list[Tensor]:
-        """Nothing is left."""
-        return []
 
-
-class VectorRecurrence(nn.Module):
+class VectorRecurrence(StepByStep):
     """A recurrent network of torch, over the steps of a map averaged over space: (B,D,t,h,w) -> (B,D',t,1,1), or (B,D',1,1,1).
 
     It is a subclass's `rnn`, which goes by a name of its own among the weights.
     """
-
-    streams = True
 
     def __init__(self, returns: Returns) -> None:
         super().__init__()
@@ -92,10 +99,6 @@ class VectorRecurrence(nn.Module):
         """The next step of a stream; the state is torch's: (layers,B,D'), or two of them."""
         out, state = self.rnn(mean_over_space(maps.unsqueeze(2)), state)
         return as_map(out).squeeze(2), state
-
-    def flush(self, state: Any) -> list[Tensor]:
-        """Nothing is left."""
-        return []
 
 
 def lstm_state(gates: Tensor, cell: Tensor | None) -> State:

@@ -82,7 +82,12 @@ class FrameStream:
 
 
 class StepwiseHead(Protocol):
-    """A temporal head that takes a map step by step, which its `streams = True` says, and holds no state itself."""
+    """A temporal head that takes a map step by step, which its `streams = True` says, and holds no state itself.
+
+    delay: steps after which the step that stands for a step is given.
+    """
+
+    delay: int
 
     def step(self, maps: Any, state: Any) -> tuple[Tensor | None, Any]:
         """Take the next step of the encoder's map (B,D,h,w), or of several; the state is None before the first. The step (B,D',h',w')
@@ -101,13 +106,13 @@ class HeadStream:
     each frame, what the clip up to that frame would have given; None where that is too short.
     """
 
-    delay = 0
     exact = True
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
         self.trunk = cast(WithHead, backbone.trunk)
         self.head = cast(StepwiseHead, self.trunk.temporal)
+        self.delay = self.head.delay
 
     def init_state(self, batch: int, device: torch.device) -> None:
         """The head's before the first step, None."""

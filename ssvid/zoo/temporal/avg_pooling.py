@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ssvid.zoo.pooled_head import Pooled
+from ssvid.zoo.recurrence import StepByStep
 
 HEADS = {
     "avg_pooling": {
@@ -20,7 +20,7 @@ def build(name: str, dim: int) -> nn.Module:
     return AvgPooling()
 
 
-class AvgPooling(Pooled):
+class AvgPooling(StepByStep):
     """Mean over time: (B,D,t,h,w) -> (B,D,1,h,w)."""
 
     def forward(self, maps: Tensor) -> Tensor:

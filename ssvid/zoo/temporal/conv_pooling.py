@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.zoo.pooled_head import Pooled, dense, larger
-from ssvid.zoo.recurrence import check_positive
+from ssvid.zoo.pooled_head import dense, larger
+from ssvid.zoo.recurrence import StepByStep, check_positive
 
 HEADS = {
     "conv_pooling": {
@@ -27,7 +27,7 @@ def build(name: str, dim: int, *, hidden: int = 0, grid: int = 1) -> nn.Module:
     return ConvPooling(dim, hidden or dim, grid)
 
 
-class ConvPooling(Pooled):
+class ConvPooling(StepByStep):
     """Maximum over time of every cell, a grid of cells, two layers: (B,D,t,h,w) -> (B,H,1,1,1)."""
 
     def __init__(self, dim: int, units: int, grid: int) -> None:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.zoo.backbone import PerFrame
-from ssvid.zoo.recurrence import Recurrent, State, as_map, mean_over_space
+from ssvid.zoo.recurrence import Recurrent, State, StepByStep, as_map, mean_over_space
 
 HEADS = {
     "gru_rcn": {
@@ -73,7 +73,7 @@ class ConvGRU(Recurrent):
         return ((1 - update) * hidden + update * (new + self.candidate(reset * hidden)).tanh(),)
 
 
-class GRURCN(nn.Module):
+class GRURCN(StepByStep):
     """A convolutional GRU for each level and the mean of what they give, a map or a list of them -> (B,H,t,1,1)."""
 
     def __init__(self, dims: Sequence[int], hidden: int, both_ways: bool, last: bool) -> None:
@@ -111,7 +111,3 @@ class GRURCN(nn.Module):
         )
         vectors = [read(one[0].mean((2, 3))) for read, one in zip(self.read, after, strict=True)]
         return torch.stack(vectors).mean(0)[..., None, None], after
-
-    def flush(self, state: tuple[State, ...] | None) -> list[Tensor]:
-        """Nothing is left."""
-        return []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ssvid.zoo.pooled_head import Pooled, dense, larger
-from ssvid.zoo.recurrence import as_map, mean_over_space
+from ssvid.zoo.pooled_head import dense, larger
+from ssvid.zoo.recurrence import StepByStep, as_map, mean_over_space
 
 HEADS = {
     "late_pooling": {
@@ -24,7 +24,7 @@ def build(name: str, dim: int, *, hidden: int = 0) -> nn.Module:
     return LatePooling(dim, hidden or dim)
 
 
-class LatePooling(Pooled):
+class LatePooling(StepByStep):
     """Two layers for every step, maximum over time: (B,D,t,h,w) -> (B,H,1,1,1)."""
 
     def __init__(self, dim: int, units: int) -> None:

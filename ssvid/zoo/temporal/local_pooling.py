@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ssvid.zoo.pooled_head import STRIDE, WINDOW, dense, joined, largest_in_windows
-from ssvid.zoo.recurrence import as_map, mean_over_space
+from ssvid.zoo.recurrence import StepByStep, as_map, mean_over_space
 
 HEADS = {
     "local_pooling": {
@@ -28,10 +28,10 @@ def build(name: str, dim: int, *, hidden: int = 0) -> nn.Module:
     return LocalPooling(dim, hidden or dim)
 
 
-class LocalPooling(nn.Module):
+class LocalPooling(StepByStep):
     """Maximum over windows, two layers for each: (B,D,t,h,w) -> (B,H,ceil(t/5),1,1)."""
 
-    streams = True
+    delay = WINDOW // 2  # a window is given with its last step, and stands for the step in its middle
 
     def __init__(self, dim: int, units: int) -> None:
         super().__init__()

@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.zoo.pooled_head import Pooled
-from ssvid.zoo.recurrence import as_map, check_positive
+from ssvid.zoo.recurrence import StepByStep, as_map, check_positive
 
 HEADS = {
     "netvlad": {
@@ -47,7 +46,7 @@ def build(
 State = tuple[Tensor, Tensor]  # sums over descriptors: of shares times descriptors (B,K,D), and of shares (B,K)
 
 
-class NetVLAD(Pooled):
+class NetVLAD(StepByStep):
     """Residuals of descriptors to clusters, summed: (B,D,t,h,w) -> (B,H,1,1,1)."""
 
     def __init__(self, dim: int, hidden: int, clusters: int, gating: bool, residual: bool) -> None:

@@ -22,8 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
-from ssvid.zoo.pooled_head import Pooled
-from ssvid.zoo.recurrence import as_map, mean_over_space
+from ssvid.zoo.recurrence import StepByStep, as_map, mean_over_space
 
 HEADS = {
     "rank_pooling": {
@@ -73,7 +72,7 @@ def check_length(steps: int) -> None:
 State = tuple[int, Tensor, Tensor]
 
 
-class ApproximateRankPooling(Pooled):
+class ApproximateRankPooling(StepByStep):
     """A sum over time, weighted by place: (B,D,t,h,w) -> (B,D,1,h,w)."""
 
     def forward(self, maps: Tensor) -> Tensor:

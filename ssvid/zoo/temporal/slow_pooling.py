@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ssvid.zoo.pooled_head import STRIDE, WINDOW, Pooled, dense, joined, larger, largest_in_windows
-from ssvid.zoo.recurrence import as_map, mean_over_space
+from ssvid.zoo.pooled_head import STRIDE, WINDOW, dense, joined, larger, largest_in_windows
+from ssvid.zoo.recurrence import StepByStep, as_map, mean_over_space
 
 HEADS = {
     "slow_pooling": {
@@ -32,7 +32,7 @@ State = tuple[
 ]  # steps (B,n,D) of the windows that are not complete; the largest values of those that are
 
 
-class SlowPooling(Pooled):
+class SlowPooling(StepByStep):
     """Maximum over windows, a layer, maximum, a layer: (B,D,t,h,w) -> (B,H,1,1,1)."""
 
     def __init__(self, dim: int, units: int) -> None:

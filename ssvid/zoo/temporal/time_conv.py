@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.zoo.pooled_head import STRIDE, WINDOW, Pooled, dense, joined, larger, missing
-from ssvid.zoo.recurrence import as_map, check_positive, mean_over_space
+from ssvid.zoo.pooled_head import STRIDE, WINDOW, dense, joined, larger, missing
+from ssvid.zoo.recurrence import StepByStep, as_map, check_positive, mean_over_space
 
 HEADS = {
     "time_conv": {
@@ -34,7 +34,7 @@ State = tuple[
 ]  # steps (B,D,n,h,w) of the windows that are not complete; the largest values of those that are
 
 
-class TimeConv(Pooled):
+class TimeConv(StepByStep):
     """A convolution of 3 x 3 cells across windows of steps, maximum over time, two layers: (B,D,t,h,w) -> (B,H,1,1,1)."""
 
     def __init__(self, dim: int, units: int, kernels: int) -> None:
