@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
+from ssvid.zoo.backbone import PerFrame
 
 State = tuple[Tensor, ...]  # of a cell after a step; the first is what it gives, (B,D',h,w)
 Returns = Literal["all", "last"]  # the state after every step (many-to-many), or after the last one alone (many-to-one)
@@ -101,11 +102,18 @@ class VectorRecurrence(StepByStep):
         return as_map(out).squeeze(2), state
 
 
-def lstm_state(gates: Tensor, cell: Tensor | None) -> State:
-    """The state (hidden, cell) after gates (B,4H,...), in torch's order: input, forget, candidate, output."""
+def over_steps(layer: nn.Module, maps: Tensor) -> Tensor:
+    """A layer for pictures, applied to every step of a map: (B,D,t,h,w) -> (B,D',t,h',w')."""
+    out: Tensor = PerFrame(layer)(maps)
+    return out
+
+
+def lstm_state(gates: Tensor, state: State | None) -> State:
+    """The state (hidden, cell) after gates (B,4H,...), in torch's order: input, forget, candidate, output; and after the state before."""
     take, keep, new, show = gates.chunk(4, 1)
-    fresh = take.sigmoid() * new.tanh()
-    cell = fresh if cell is None else keep.sigmoid() * cell + fresh
+    cell = take.sigmoid() * new.tanh()
+    if state is not None:
+        cell = cell + keep.sigmoid() * state[1]
     return show.sigmoid() * cell.tanh(), cell
 
 
@@ -174,7 +182,7 @@ class Attention(nn.Module):
     def forward(self, part: Tensor, hidden: Tensor | None) -> Tensor:
         """Compute."""
         scores = self.score((part if hidden is None else part + self.of_hidden(hidden)).tanh())
-        return scores.flatten(2).softmax(2).unflatten(2, scores.shape[2:]).to(scores.dtype)
+        return torch.unflatten(scores.flatten(2).softmax(2), 2, scores.shape[2:])
 
 
 class Attentive(Recurrent):

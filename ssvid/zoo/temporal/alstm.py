@@ -11,8 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ssvid.zoo.backbone import PerFrame
-from ssvid.zoo.recurrence import Attention, Attentive, ConvGates, MeanStart, State, first_hidden, lstm_state
+from ssvid.zoo.recurrence import Attention, Attentive, ConvGates, MeanStart, State, first_hidden, lstm_state, over_steps
 
 HEADS = {
     "alstm": {
@@ -51,7 +50,7 @@ class ALSTM(Attentive):
 
     def project(self, maps: Tensor) -> Tensor:
         """The steps, and what they give to the attention."""
-        return torch.cat([maps, PerFrame(self.attend.of_input)(maps).to(maps.dtype)], 1)
+        return torch.cat([maps, over_steps(self.attend.of_input, maps).to(maps.dtype)], 1)
 
     def begin(self, maps: Tensor) -> State | None:
         """The state before the first step."""
@@ -63,4 +62,4 @@ class ALSTM(Attentive):
         hidden = first_hidden(state)
         weights = self.attend(part, hidden)
         gates = self.gates((weights * x).sum((2, 3), keepdim=True), hidden)
-        return *lstm_state(gates, state and state[1]), weights
+        return *lstm_state(gates, state), weights

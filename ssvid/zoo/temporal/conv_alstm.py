@@ -55,4 +55,4 @@ class ConvALSTM(Attentive):
         """The state after one more step."""
         hidden = first_hidden(state)
         weights = self.attend(self.attend.project(projected), hidden)
-        return *lstm_state(self.gates(weights * projected, hidden), state and state[1]), weights
+        return *lstm_state(self.gates(weights * projected, hidden), state), weights

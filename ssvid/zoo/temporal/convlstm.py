@@ -10,8 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ssvid.zoo.backbone import PerFrame
-from ssvid.zoo.recurrence import ConvGates, MeanStart, Recurrent, State, first_hidden, lstm_state
+from ssvid.zoo.recurrence import ConvGates, MeanStart, Recurrent, State, first_hidden, lstm_state, over_steps
 
 HEADS = {
     "convlstm": {
@@ -50,7 +49,7 @@ class ConvLSTM(Recurrent):
 
     def project(self, maps: Tensor) -> Tensor:
         """What the steps give to the gates."""
-        return PerFrame(self.gates.of_input)(maps)
+        return over_steps(self.gates.of_input, maps)
 
     def begin(self, maps: Tensor) -> State | None:
         """The state before the first step."""
@@ -58,4 +57,4 @@ class ConvLSTM(Recurrent):
 
     def advance(self, projected: Tensor, state: State | None) -> State:
         """The state after one more step."""
-        return lstm_state(self.gates.add_hidden(projected, first_hidden(state)), state and state[1])
+        return lstm_state(self.gates.add_hidden(projected, first_hidden(state)), state)

@@ -11,14 +11,13 @@ in time, the paper's best; it does not stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.zoo.backbone import PerFrame
-from ssvid.zoo.recurrence import Recurrent, State, StepByStep, as_map, mean_over_space
+from ssvid.zoo.recurrence import Recurrent, State, StepByStep, as_map, mean_over_space, over_steps
 
 HEADS = {
     "gru_rcn": {
@@ -60,7 +59,7 @@ class ConvGRU(Recurrent):
 
     def project(self, maps: Tensor) -> Tensor:
         """What the steps give to update gate, reset gate and candidate."""
-        return PerFrame(self.of_input)(maps)
+        return over_steps(self.of_input, maps)
 
     def advance(self, projected: Tensor, state: State | None) -> State:
         """The state after one more step."""
@@ -107,7 +106,8 @@ class GRURCN(StepByStep):
         """The next step of a stream, of every level (B,D,h,w); state: that of every GRU."""
         before = state or (None,) * len(self.cells)
         after = tuple(
-            cell.step(level, one)[1] for cell, level, one in zip(self.cells, self.used(maps), before, strict=True)
+            cast(ConvGRU, cell).step(level, one)[1]
+            for cell, level, one in zip(self.cells, self.used(maps), before, strict=True)
         )
         vectors = [read(one[0].mean((2, 3))) for read, one in zip(self.read, after, strict=True)]
         return torch.stack(vectors).mean(0)[..., None, None], after

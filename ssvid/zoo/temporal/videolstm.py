@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
-from ssvid.zoo.recurrence import Attention, Attentive, ConvGates, MeanStart, State, lstm_state
+from ssvid.zoo.recurrence import Attention, Attentive, ConvGates, MeanStart, State, first_hidden, lstm_state
 
 HEADS = {
     "videolstm": {
@@ -88,9 +88,9 @@ class VideoLSTM(Attentive):
 
     def advance(self, projected: Tensor, state: State | None) -> State:
         """The states after one more step."""
-        top, top_cell, low, low_cell, before = state[:5] if state else (None,) * 5
+        upper, lower, before = (state[:2], state[2:4], state[4]) if state else (None, None, None)
         seen, moving = self.split(projected, before)
-        low, low_cell = lstm_state(self.lower(moving, low, top), low_cell)
-        weights = self.attend(self.attend.project(seen), low)
-        top, top_cell = lstm_state(self.upper(weights * seen, top), top_cell)
-        return top, top_cell, low, low_cell, projected, weights
+        lower = lstm_state(self.lower(moving, first_hidden(lower), first_hidden(upper)), lower)
+        weights = self.attend(self.attend.project(seen), lower[0])
+        upper = lstm_state(self.upper(weights * seen, first_hidden(upper)), upper)
+        return *upper, *lower, projected, weights
