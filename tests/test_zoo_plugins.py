@@ -114,7 +114,9 @@ def test_measuring_leaves_the_random_state_alone(family):
     assert all(torch.equal(first[key], again[key]) for key in first)
 
 
-@pytest.mark.parametrize("model", ["family", "family+head", "resnet18_tiny+head", "resnet18_tiny+lstm"])
+@pytest.mark.parametrize(
+    "model", ["family", "family+head", "resnet18_tiny+head", "resnet18_tiny+lstm", "family+gru_rcn"]
+)
 def test_they_train(model, family, head, world_index, tmp_path):
     name = "+".join({"family": family, "head": head}.get(part, part) for part in model.split("+"))
     config = PretrainConfig(
