@@ -80,6 +80,16 @@ def test_variable_rate_source_is_planned_in_seconds(tmp_path):
     assert [time for time, _ in seen] == pytest.approx(times / 2, abs=1e-4)
 
 
+def test_a_time_lapse_is_sped_up_and_times_that_no_file_can_hold_are_told(tmp_path):
+    hourly, lost = 3600.0 * np.arange(10), 1e7 * np.arange(10)
+    source = tmp_path / "a.mp4"
+    write_video(source, numbers(10), times=hourly)
+    seen = shown(render_plan(make_plan(source, curve_of(hourly), speed=2), tmp_path / "o.mp4"))
+    assert [time for time, _ in seen] == pytest.approx(hourly / 2, abs=1e-3)
+    with pytest.raises(DataError, match=r"a.mp4: a frame would be shown for 1389 hours; its times are damaged"):
+        render_plan(make_plan(source, curve_of(lost), speed=2), tmp_path / "o.mp4", fps=30)
+
+
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 def test_rotated_and_odd_sized_sources_stand_upright(tmp_path, turn, suffix):

@@ -136,7 +136,10 @@ def test_size_and_cost_are_the_published_ones(name, theirs, parameters, macs):
     assert (count_macs(ours, 1, 224) + linear) / 1e9 == pytest.approx(macs, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["vgg_tiny", "googlenet_tiny", "mobilenet_tiny", "convnext_tiny", "alexnet_tiny"])
+@pytest.mark.parametrize(
+    "name",
+    ["vgg_tiny", "googlenet_tiny", "mobilenet_tiny", "efficientnet_tiny", "convnext_tiny", "alexnet_tiny"],
+)
 def test_a_finer_map_has_the_weights_of_the_coarse_one_and_more_cells(name):
     coarse, fine = create_model(name), create_model(name, output_stride=8)
     assert {k: v.shape for k, v in coarse.state_dict().items()} == {k: v.shape for k, v in fine.state_dict().items()}

@@ -124,7 +124,8 @@ def test_named_weights_are_those_of_the_libraries() -> None:
     named = {name: entry.fields["weights"] for name, entry in catalogue(ENCODERS).items() if "weights" in entry.fields}
     for name, weights in named.items():
         for tag, url in weights.items():
-            assert url in known, name
+            if not url.startswith("package:"):  # of which test_zoo_efficientnet tells
+                assert url in known, name
             assert tag in ("imagenet1k", "kinetics400")
         if name in torchvision.models.list_models():
             assert set(weights.values()) <= {member.value.url for member in torchvision.models.get_model_weights(name)}

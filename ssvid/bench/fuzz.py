@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -124,8 +125,10 @@ def _speed_up(path: str) -> str:
             done for *_, done in process_each([(Path(path), out)], lambda source, out: speed_up(source, out, options))
         ]
     finally:
-        for left in out.parent.glob(f"{out.name}*"):
-            left.unlink()
+        for left in out.parent.glob(
+            f"{out.name}*"
+        ):  # the output, or the folder of the parts that a second call would go on from
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
     return str(done[0]) if isinstance(done[0], Exception) else ""
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ssvid.errors import ConfigError
+from ssvid.errors import ConfigError, DataError
 from ssvid.speedup.plan import SpeedPlan
 from ssvid.video.writer import TICK
 
@@ -15,6 +15,7 @@ TICKS = {".mp4": TICK, ".mov": TICK, ".mkv": Fraction(1, 1000), ".webm": Fractio
 CODECS = {".webm": "libvpx-vp9"}
 MOST = 1000  # frames a second
 SOME = 4  # edges, from which a rate can be told
+LONGEST = 12 * 3600.0  # s that a frame is shown; the 32 bits of an mp4 end soon after
 DENOMINATORS = (1, 2, 4, 10, 100, 1001)  # of rates, the plainest first
 EXACT = 1e-5  # s
 ROUNDED = 0.0011  # s by which the times of evenly spaced frames stray: many containers round them to milliseconds
@@ -41,7 +42,8 @@ class Schedule:
     @property
     def rate(self) -> Fraction:
         """Mean frames a second."""
-        return (len(self.frames) / (int(self.ticks[-1]) * self.tick)).limit_denominator(1001)
+        seconds = int(self.ticks[-1]) * self.tick / len(self.frames)  # of a frame: minutes in a time lapse
+        return 1 / seconds.limit_denominator(1001) if seconds > 1 else (1 / seconds).limit_denominator(1001)
 
 
 def schedule(plan: SpeedPlan, suffix: str, fps: float | None = None) -> Schedule:
@@ -56,10 +58,15 @@ def schedule(plan: SpeedPlan, suffix: str, fps: float | None = None) -> Schedule
 
     Raises:
         ConfigError: a container that is not written, an impossible rate.
+        DataError: a frame that would be shown for more than half a day, as damaged times have it.
     """
     suffix = suffix.lower()
     if suffix not in TICKS:
         raise ConfigError(f"cannot write {suffix or 'a file without extension'}; name a file {', '.join(TICKS)}")
+    if (longest := float(np.diff(plan.edges).max(initial=0))) > LONGEST:
+        raise DataError(
+            f"{plan.source}: a frame would be shown for {longest / 3600:.0f} hours; its times are damaged, or ask for a higher speed"
+        )
     tick, codec = TICKS[suffix], CODECS.get(suffix, "libx264")
     if fps is None:
         ticks = np.rint(plan.edges / float(tick)).astype(np.int64)

@@ -176,7 +176,8 @@ class Tracker:
         ids = torch.from_numpy(mask).to(labels.device)
         here = labels_from_mask(ids, self.objects, grid)[..., 1:]  # share of each cell that was given to each object
         objects = labels[..., 1 : 1 + len(self.objects)]
-        agreed = ((here * objects).sum((0, 1)) / here.sum((0, 1)).clamp(min=1e-6)).tolist()
+        agreed = (here * objects).sum((0, 1)) / here.sum((0, 1)).clamp(min=1e-6)
+        agreed = agreed.clamp(max=1).tolist()  # rounding can exceed one
         confidence = dict(zip(map(str, self.objects), agreed, strict=True))
         peaks = labels[..., 1 + len(self.objects) :].amax((0, 1)).tolist()
         return confidence | {

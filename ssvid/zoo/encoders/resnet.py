@@ -1,7 +1,8 @@
 """Image ResNets, applied to every frame alone (He et al., CVPR 2016, arXiv:1512.03385; networks of torchvision).
 
 Frames do not mix, which tasks that compare frames need (walks, colour propagation, frame alignment). A task about speed or direction
-must stay at chance on these encoders without a temporal head.
+must stay at chance on these encoders without a temporal head. Those that end with the third stage, named res4 by its place in the
+network, have a quarter of the weights: correspondence is best found there (arXiv:1903.07593, arXiv:2006.14613).
 """
 
 from __future__ import annotations
@@ -40,6 +41,14 @@ MODELS = {
         "published": [["ImageNet-1K", "supervised, 224 px", "top-1", 76.130, "torchvision IMAGENET1K_V1"]],
         "weights": {"imagenet1k": "https://download.pytorch.org/models/resnet50-0676ba61.pth"},
     },
+    "resnet18_res4": {
+        "description": "ResNet-18 up to its third stage, per frame, for correspondence",
+        "weights": {"imagenet1k": "https://download.pytorch.org/models/resnet18-f37072fd.pth"},
+    },
+    "resnet50_res4": {
+        "description": "ResNet-50 up to its third stage, per frame, for correspondence",
+        "weights": {"imagenet1k": "https://download.pytorch.org/models/resnet50-0676ba61.pth"},
+    },
     "resnet18_tiny": {
         "description": "Small ResNet per frame, for tests and laptops",
         "size": 48,
@@ -55,7 +64,7 @@ def build(
     Args:
         name: a key of `MODELS`.
         output_stride: largest stride of the map's cells, 32, or 16 or 8 for a finer map, made by dropping the stride of the last one or two
-            stages (as walks on patches use it, arXiv:2006.14613). That of resnet18_tiny is 8 in any case.
+            stages (as walks on patches use it, arXiv:2006.14613). That of resnet18_tiny is 8 in any case, that of res4 16 at most.
         padding: "zeros", or "replicate", the border's own values: zeros tell a cell how far from the border it lies, by which walks and
             colours can be matched without looking (arXiv:2105.05838).
     """
@@ -67,9 +76,9 @@ def build(
 
 
 def _full(name: str, output_stride: int) -> nn.Module:
-    net = get_model(name, weights=None)
+    net = get_model(name.removesuffix("_res4"), weights=None)
     # the names of torchvision are kept, so that its weights load
-    trunk = nn.Sequential(OrderedDict(list(net.named_children())[:-2]))
+    trunk = nn.Sequential(OrderedDict(list(net.named_children())[: -3 if name.endswith("_res4") else -2]))
     for stage, native in ((net.layer4, 32), (net.layer3, 16)):
         if output_stride < native:
             for module in stage.modules():

@@ -33,6 +33,11 @@ MODELS = {
         "description": "S3D-G: S3D with self-gating, the network of SpeedNet",
         "published": [["Kinetics-400", "supervised, clips of 64x224", "top-1", 74.7, "arXiv:1712.04851"]],
     },
+    "s3dg_small": {
+        "description": "S3D-G of half the width, without its last two blocks: cells of 16 px, a million weights",
+        "frames": 16,
+        "size": 112,
+    },
     "s3d_tiny": {
         "description": "Small S3D, for tests and laptops",
         "frames": 16,
@@ -68,7 +73,7 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
         name: a key of `MODELS`.
         temporal_stride: False keeps every frame (t == T), as SpeedNet does.
     """
-    trunk = _tiny() if name.endswith("_tiny") else S3D(norm_layer=norm).features
+    trunk = {"s3d_tiny": _tiny, "s3dg_tiny": _tiny, "s3dg_small": _small}.get(name, _full)()
     if name.startswith("s3dg"):
         _add_gates(trunk)
     for module in trunk.modules():
@@ -91,6 +96,30 @@ def _add_gates(trunk: nn.Module) -> None:
             for branch in (block.branch0, block.branch1, block.branch2, block.branch3):
                 convs = [module for module in branch.modules() if isinstance(module, nn.Conv3d)]
                 branch.append(SelfGating(convs[-1].out_channels))
+
+
+def _full() -> nn.Sequential:
+    trunk: nn.Sequential = S3D(norm_layer=norm).features
+    return trunk
+
+
+def _small() -> nn.Sequential:
+    """The layers of S3D up to its seventh Inception block, at half their widths."""
+    return nn.Sequential(
+        TemporalSeparableConv(3, 32, 7, 2, 3, norm),
+        nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        Conv3dNormActivation(32, 32, 1, norm_layer=norm),
+        TemporalSeparableConv(32, 96, 3, 1, 1, norm),
+        nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        SepInceptionBlock3D(96, 32, 48, 64, 8, 16, 16, norm),
+        SepInceptionBlock3D(128, 64, 64, 96, 16, 48, 32, norm),
+        nn.MaxPool3d(3, 2, 1),
+        SepInceptionBlock3D(240, 96, 48, 104, 8, 24, 32, norm),
+        SepInceptionBlock3D(256, 80, 56, 112, 12, 32, 32, norm),
+        SepInceptionBlock3D(256, 64, 64, 128, 12, 32, 32, norm),
+        SepInceptionBlock3D(256, 56, 72, 144, 16, 32, 32, norm),
+        SepInceptionBlock3D(264, 128, 80, 160, 16, 64, 64, norm),
+    )
 
 
 def _tiny() -> nn.Sequential:
