@@ -207,6 +207,23 @@ def test_a_stream_gives_what_the_whole_map_gives(name: str, changed: dict[str, A
             torch.testing.assert_close(torch.stack(steps, 2), head(maps(t)), rtol=1e-4, atol=1e-4)
 
 
+def numbers_in(state: Any) -> int:
+    """How many numbers a state holds."""
+    if isinstance(state, Tensor):
+        return state.numel()
+    return sum(map(numbers_in, state)) if isinstance(state, tuple) else 1
+
+
+@pytest.mark.parametrize(("name", "changed"), STREAMED, ids=str)
+@torch.no_grad()
+def test_memory_of_a_stream_does_not_grow(name: str, changed: dict[str, Any]) -> None:
+    head, state, held = build_head(name, **changed), None, []
+    for step in maps(40).unbind(2):
+        state = head.step(step, state)[1]
+        held.append(numbers_in(state))
+    assert held[19] == held[39]
+
+
 @pytest.mark.parametrize("name", sorted({name for name, _ in STREAMED}))
 @torch.no_grad()
 def test_two_videos_stream_side_by_side_through_one_network(name: str) -> None:
