@@ -17,6 +17,7 @@ from ssvid.zoo import count_macs, create_model, isolated_maps, list_models, mode
 from ssvid.zoo.geometry import encoder_geometry
 from ssvid.zoo.info import POOLED
 from ssvid.zoo.registry import ENCODERS, find
+from ssvid.zoo.stream import open_stream
 from tests import zoo_contract as contract
 
 FAMILY = '''"""Convolutions over time and space, strided."""
@@ -96,6 +97,38 @@ def test_a_head_of_a_user_keeps_the_contract_on_every_small_encoder(family, head
     assert create_model(f"resnet18_tiny+{head}")(torch.rand(1, 3, 6, 48, 48)).shape == (1, 5, 5, 6, 6)
 
 
+STEPWISE = '''"""Sum of the steps so far."""
+from ssvid.zoo.recurrence import StepByStep
+
+HEADS = {"total": {"description": "running sums", "source": "here", "licence": "Apache-2.0"}}
+
+def build(name, dim):
+    return Total()
+
+class Total(StepByStep):
+    def forward(self, maps):
+        return maps.cumsum(2)
+
+    def step(self, maps, state):
+        total = maps if state is None else state + maps
+        return total, total
+'''
+
+
+@torch.no_grad()
+def test_a_head_of_a_user_streams_where_it_takes_steps(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSVID_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "total.py").write_text(STEPWISE)
+    backbone = create_model(f"resnet18_tiny+{tmp_path}/total.py:total").eval()
+    assert backbone.info.streams
+    stream, x = open_stream(backbone), torch.rand(1, 3, 5, 32, 32)
+    state, given = stream.init_state(1, torch.device("cpu")), []
+    for frame in x.unbind(2):
+        out, state = stream.step(frame, state)
+        given.append(out)
+    torch.testing.assert_close(torch.stack(given, 2), backbone(x))
+
+
 def test_measuring_is_done_once_and_again_when_the_file_changes(family, tmp_path):
     model_info(family)
     (kept,) = (tmp_path / "cache" / "geometry").iterdir()
@@ -114,7 +147,9 @@ def test_measuring_leaves_the_random_state_alone(family):
     assert all(torch.equal(first[key], again[key]) for key in first)
 
 
-@pytest.mark.parametrize("model", ["family", "family+head", "resnet18_tiny+head", "resnet18_tiny+lstm"])
+@pytest.mark.parametrize(
+    "model", ["family", "family+head", "resnet18_tiny+head", "resnet18_tiny+lstm", "family+gru_rcn"]
+)
 def test_they_train(model, family, head, world_index, tmp_path):
     name = "+".join({"family": family, "head": head}.get(part, part) for part in model.split("+"))
     config = PretrainConfig(

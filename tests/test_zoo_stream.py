@@ -39,7 +39,7 @@ def test_a_stream_that_says_it_is_exact_gives_the_map_of_the_clip(name):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("name", "options"), [("r3d_18_tiny", {}), ("resnet18_tiny+lstm", {}), ("resnet18_tiny", {"input": "flow"})]
+    ("name", "options"), [("r3d_18_tiny", {}), ("resnet18_tiny+transformer", {}), ("resnet18_tiny", {"input": "flow"})]
 )
 def test_a_window_slides_over_what_has_no_exact_stream(name, options):
     backbone = create_model(name, **options).eval()

@@ -105,12 +105,15 @@ def create_model(name: str, weights: str | None = None, **options: Any) -> Backb
     """
     info = model_info(name, **options)
     from ssvid.zoo.backbone import Backbone, WithHead
+    from ssvid.zoo.levels import find_levels
 
     parts = ModelName.parse(name)
     encoder, head, own, heads_own = _parts(parts, info.options)
     trunk = encoder.build(**own)
     if head is not None:
-        trunk = WithHead(trunk, head.build(encoder_geometry(encoder, own).dim, **heads_own))
+        levels = find_levels(trunk, info.frames, info.size) if head.fields.get("levels") else {}
+        dim = tuple(levels.values()) or encoder_geometry(encoder, own).dim
+        trunk = WithHead(trunk, head.build(dim, **heads_own), tuple(levels))
     backbone = Backbone(trunk, info, model_source(name))
     if weights or parts.weights:
         from ssvid.zoo.weights import load_weights
@@ -163,9 +166,11 @@ def _describe(text: str, options: Mapping[str, Any], measure: bool) -> BackboneI
         over = head_geometry(head, heads_own) if measure else known_head(head, heads_own)
         if over is None:
             return None
+        steps_alone = stated.get("streams", False) and geometry.temporal_rf == 1
         geometry = with_head(geometry, over, heads_own)
         values |= {f"{head.short}_{option}": value for option, value in heads_own.items()}
-        stated |= {"description": f"{stated['description']}; {head.fields['description']}", "streams": False}
+        stated |= {"description": f"{stated['description']}; {head.fields['description']}"}
+        stated |= {"streams": steps_alone and over.streams}
         published = ()  # scores of the encoder alone
     if options.get("input", "rgb") != "rgb":
         geometry, values = of_changes(geometry), values | {"input": options["input"]}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
 from ssvid.zoo.info import BackboneInfo
+from ssvid.zoo.levels import level_maps
 from ssvid.zoo.modality import to_modality
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -91,16 +93,25 @@ class PerFrame(nn.Module):
 
 
 class WithHead(nn.Module):
-    """An encoder and a temporal head over its map: (B,3,T,H,W) -> (B,D,t,h,w)."""
+    """An encoder and a temporal head over its map: (B,3,T,H,W) -> (B,D,t,h,w).
 
-    def __init__(self, encoder: nn.Module, temporal: nn.Module) -> None:
+    levels: names of the encoder's modules whose maps the head takes, none for the encoder's own map alone.
+    """
+
+    def __init__(self, encoder: nn.Module, temporal: nn.Module, levels: Sequence[str] = ()) -> None:
         super().__init__()
         self.encoder = encoder
         self.temporal = temporal
+        self.levels = tuple(levels)
+
+    def encode(self, x: Tensor) -> Tensor | list[Tensor]:
+        """What the head takes of clips (B,3,T,H,W): a map (B,D,t,h,w), or one for each level."""
+        maps: Tensor | list[Tensor] = level_maps(self.encoder, self.levels, x) if self.levels else self.encoder(x)
+        return maps
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode clips."""
-        maps: Tensor = self.temporal(self.encoder(x))
+        maps: Tensor = self.temporal(self.encode(x))
         return maps
 
 

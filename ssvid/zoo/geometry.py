@@ -19,13 +19,14 @@ from ssvid.zoo.info import POOLED, Geometry, Order
 from ssvid.zoo.registry import RegistryEntry
 
 FACTS = Path(__file__).with_name("facts.json")
-VERSION = 1  # of what is measured and how; a change makes what is cached void
+VERSION = 2  # of what is measured and how; a change makes what is cached void
 
 
 @dataclass(frozen=True)
 class HeadGeometry:
-    """What is measured on a head. dim: channels that come out, None for as many as go in. sized_by: the option that sets them, where it
-    is not 0. pools_space: one cell comes out. min_steps: least t. temporal_rf: steps that one step sees, None for all."""
+    """What is measured on a head. dim: channels that come out, None for `widening` times as many as go in. sized_by: the option that sets
+    them, where it is not 0. pools_space: one cell comes out. min_steps: least t. temporal_rf: steps that one step sees, None for all.
+    streams: takes a map step by step, see `ssvid.zoo.stream`."""
 
     dim: int | None
     sized_by: str
@@ -34,6 +35,8 @@ class HeadGeometry:
     min_steps: int
     temporal_rf: int | None
     order: Order
+    widening: int = 1
+    streams: bool = False
 
 
 Measured = TypeVar("Measured", Geometry, HeadGeometry)
@@ -65,7 +68,7 @@ def with_head(encoder: Geometry, head: HeadGeometry, options: Mapping[str, Any])
     if encoder.temporal_rf is not None and head.temporal_rf is not None:
         rf = encoder.temporal_rf + (head.temporal_rf - 1) * encoder.temporal_stride
     return Geometry(
-        dim=options.get(head.sized_by) or head.dim or encoder.dim,
+        dim=options.get(head.sized_by) or head.dim or head.widening * encoder.dim,
         temporal_stride=min(POOLED, encoder.temporal_stride * head.temporal_stride),
         spatial_stride=POOLED if head.pools_space else encoder.spatial_stride,
         min_frames=encoder.min_frames + (head.min_steps - 1) * encoder.temporal_stride,

@@ -3,8 +3,8 @@
     python -m ssvid.zoo.measure            # after a family or a head was added or changed: writes ssvid/zoo/facts.json
     python -m ssvid.zoo.measure "vgg*"     # measures these names only, and drops those that are gone
 
-Shapes are worked out on the meta device, where nothing is computed. What a feature step sees is found by replacing frames of a random
-clip and comparing bit by bit, with seeded random weights in double precision, in eval mode.
+Shapes of encoders are worked out on the meta device, where nothing is computed. What a feature step sees is found by replacing frames of
+a random clip and comparing bit by bit, with seeded random weights in double precision, in eval mode.
 """
 
 from __future__ import annotations
@@ -63,8 +63,11 @@ def measure_head(entry: RegistryEntry, options: dict[str, Any]) -> HeadGeometry:
     """Geometry of a head under these options, whatever the encoder. torch's random state stays as it was."""
 
     def out(dim: int, steps: int = 64, **changed: Any) -> tuple[int, ...] | None:
-        with torch.device("meta"):
-            return shape_of(entry.build(dim, **(options | changed)).eval(), steps, 4, channels=dim)
+        try:
+            head = entry.build(dim, **(options | changed)).eval()
+        except ConfigError:  # the value does not fit the other options, as 24 heads of attention do not fit 8 channels
+            return None
+        return shape_of(head, steps, 4, channels=dim, device="cpu")
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         one, other = out(8), out(16)
@@ -73,20 +76,24 @@ def measure_head(entry: RegistryEntry, options: dict[str, Any]) -> HeadGeometry:
         sizes = [
             name
             for name, option in entry.options.items()
-            if option.annotation is int and (out(8, **{name: 24}) or one)[1] == 24
+            if option.annotation is int and (out(8, STEPS[0], **{name: 24}) or one)[1] == 24
         ]
         min_steps = least(lambda t: out(8, t) is not None, 64)
         net = fresh(lambda: entry.build(8, **options))
-        clip = lambda t: torch.rand(1, 8, t, 2, 2, dtype=torch.double)  # noqa: E731
-        rf, order = receptive_field(net, clip, min_steps, STEPS), order_of(net, clip, min_steps)
+        clip = lambda t: torch.rand(32, 8, t, 2, 2, dtype=torch.double)  # noqa: E731  many, since a maximum shows one step of each
+        over_time = stride(64, one[2])
+        rf = None if over_time == POOLED else receptive_field(net, clip, min_steps, STEPS)
+        order = order_of(net, clip, min_steps)
     return HeadGeometry(
-        dim=None if (one[1], other[1]) == (8, 16) else one[1],
+        dim=one[1] if one[1] == other[1] else None,
         sized_by=sizes[0] if sizes else "",
-        temporal_stride=stride(64, one[2]),
+        temporal_stride=over_time,
         pools_space=one[3] == 1,
         min_steps=min_steps,
         temporal_rf=rf,
         order=order,
+        widening=other[1] // 16 if one[1] != other[1] else 1,
+        streams=bool(getattr(net, "streams", False)),
     )
 
 
@@ -137,10 +144,13 @@ def fresh(build: Callable[[], nn.Module]) -> nn.Module:
     return net
 
 
-def shape_of(net: nn.Module, frames: int, size: int, channels: int = 3) -> tuple[int, ...] | None:
-    """Shape of the output for (1,channels,frames,size,size) on the meta device; None where the network refuses it."""
+def shape_of(net: nn.Module, frames: int, size: int, channels: int = 3, device: str = "meta") -> tuple[int, ...] | None:
+    """Shape of the output for (1,channels,frames,size,size); None where the network refuses it.
+
+    Heads are small, and run on a CPU: on the meta device an LSTM is taken to pieces, one operation after another.
+    """
     try:
-        shape = tuple(net(torch.empty(1, channels, frames, size, size, device="meta")).shape)
+        shape = tuple(net(torch.ones(1, channels, frames, size, size, device=device)).shape)
     except (RuntimeError, ValueError, IndexError, AssertionError, ConfigError):
         return None
     return shape if 0 not in shape else None

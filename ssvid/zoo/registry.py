@@ -16,6 +16,10 @@ A file of temporal heads, in `temporal/` or the group "ssvid.heads", likewise:
 
     HEADS = {"name": {"description": ..., "source": ..., "licence": ...}}
     def build(name: str, dim: int, *, option: type = default) -> nn.Module    map to map, (B,dim,t,h,w) -> (B,D',t',h',w')
+
+A head that states "levels": True takes the maps of several levels of the encoder, see `ssvid.zoo.levels`: `build` is given a tuple of
+their channels, and the network a list of them; a single number and a single map it takes as well. A head that takes a map step by step has
+`streams = True`, see `ssvid.zoo.stream`.
 """
 
 from __future__ import annotations
@@ -77,7 +81,11 @@ class RegistryKind:
 
 ENCODERS = RegistryKind("backbone", "ssvid.zoo.encoders", "ssvid.backbones", "MODELS", frozenset(STATED | {"weights"}))
 HEADS = RegistryKind(
-    "temporal head", "ssvid.zoo.temporal", "ssvid.heads", "HEADS", frozenset({"description", "source", "licence"})
+    "temporal head",
+    "ssvid.zoo.temporal",
+    "ssvid.heads",
+    "HEADS",
+    frozenset({"description", "source", "licence", "levels"}),
 )
 
 

@@ -12,13 +12,13 @@ The state is a value: `step` changes neither it nor the network, so that a strea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from ssvid.errors import ConfigError
-from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.backbone import Backbone, WithHead
 
 State = TypeVar("State")
 
@@ -45,13 +45,15 @@ class Stream(Protocol[State]):
         ...
 
 
-def open_stream(backbone: Backbone, window: int = 0, every: int = 1) -> FrameStream | WindowStream:
+def open_stream(backbone: Backbone, window: int = 0, every: int = 1) -> FrameStream | HeadStream | WindowStream:
     """The way in which a backbone is run on a stream: exactly where it can be, else over a sliding window.
 
     window: frames of the window, 0 for as many as the network was designed for; every: frames between two steps. Both are of sliding
     windows only. The backbone should be in eval mode. Raises ConfigError for a window under `info.min_frames`.
     """
     info = backbone.info
+    if info.streams and isinstance(backbone.trunk, WithHead):
+        return HeadStream(backbone)
     if info.streams and info.temporal_rf == 1:
         return FrameStream(backbone)
     return WindowStream(backbone, window or info.frames, every)
@@ -77,6 +79,52 @@ class FrameStream:
     def flush(self, state: None) -> list[Tensor]:
         """Nothing is left."""
         return []
+
+
+class StepwiseHead(Protocol):
+    """A temporal head that takes a map step by step, which its `streams = True` says, and holds no state itself.
+
+    delay: steps after which the step that stands for a step is given.
+    """
+
+    delay: int
+
+    def step(self, maps: Any, state: Any) -> tuple[Tensor | None, Any]:
+        """Take the next step of the encoder's map (B,D,h,w), or of several; the state is None before the first. The step (B,D',h',w')
+        that is now due, None where none is, and the state after it."""
+        ...
+
+    def flush(self, state: Any) -> list[Tensor]:
+        """The steps that are still to come."""
+        ...
+
+
+class HeadStream:
+    """An encoder of single frames and a head that takes its steps one by one.
+
+    A head that gives a step for every step gives those of the clip's map. One that gives a single step for the whole clip gives, after
+    each frame, what the clip up to that frame would have given; None where that is too short.
+    """
+
+    exact = True
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self.trunk = cast(WithHead, backbone.trunk)
+        self.head = cast(StepwiseHead, self.trunk.temporal)
+        self.delay = self.head.delay
+
+    def init_state(self, batch: int, device: torch.device) -> None:
+        """The head's before the first step, None."""
+
+    def step(self, frame: Tensor, state: Any) -> tuple[Tensor | None, Any]:
+        """Take a frame (B,C,H,W); the head's step (B,D,h,w)."""
+        maps = self.trunk.encode(self.backbone.make_input(frame.unsqueeze(2)))
+        return self.head.step(maps.squeeze(2) if isinstance(maps, Tensor) else [one.squeeze(2) for one in maps], state)
+
+    def flush(self, state: Any) -> list[Tensor]:
+        """What the head still has to give."""
+        return self.head.flush(state)
 
 
 @dataclass(frozen=True)

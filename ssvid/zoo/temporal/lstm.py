@@ -1,11 +1,19 @@
 """LSTM over the steps of an encoder's map (LRCN, Donahue et al., CVPR 2015, arXiv:1411.4389).
 
-The map is averaged over space, so that one vector a step goes in; the hidden state after each step comes out.
+The map is averaged over space, so that one vector a step goes in; the hidden state after each step comes out. LRCN puts 256 units on 4096
+numbers a frame; Ng et al. (CVPR 2015, arXiv:1503.08909) five layers of 512: lstm_layers=5, lstm_hidden=512.
+
+With lstm_returns=all, many-to-many, a task's head sees every step, and with the mean of its answers the loss reaches every step. With
+lstm_returns=last, many-to-one, it sees the state after the last step alone.
 """
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import Literal
+
+from torch import nn
+
+from ssvid.zoo.recurrence import Returns, VectorRecurrence, check_positive
 
 HEADS = {
     "lstm": {
@@ -16,22 +24,26 @@ HEADS = {
 }
 
 
-def build(name: str, dim: int, *, hidden: int = 0, layers: int = 1) -> nn.Module:
-    """Map to map, (B,dim,t,h,w) -> (B,hidden,t,1,1).
+def build(
+    name: str, dim: int, *, hidden: int = 0, layers: int = 1, returns: Literal["all", "last"] = "all"
+) -> nn.Module:
+    """Map to map, (B,dim,t,h,w) -> (B,hidden,t,1,1), or (B,hidden,1,1,1) for returns="last".
 
-    hidden: size of the state, 0 for that of the encoder's vectors. layers: LSTMs, each over the states of the one before.
+    hidden: size of the state, 0 for that of the encoder's vectors. layers: LSTMs, each over the states of the one before. returns: the
+    state after all steps, or after the last.
     """
-    return LSTMHead(dim, hidden or dim, layers)
+    check_positive(name, layers=layers)
+    return LSTMHead(dim, hidden or dim, layers, returns)
 
 
-class LSTMHead(nn.Module):
+class LSTMHead(VectorRecurrence):
     """An LSTM as a head: the step t of its map has seen the steps up to t."""
 
-    def __init__(self, dim: int, hidden: int, layers: int) -> None:
-        super().__init__()
+    def __init__(self, dim: int, hidden: int, layers: int, returns: Returns) -> None:
+        super().__init__(returns)
         self.lstm = nn.LSTM(dim, hidden, layers, batch_first=True)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Hidden states of a map: (B,D,t,h,w) -> (B,D',t,1,1)."""
-        states: Tensor = self.lstm(maps.mean((3, 4)).transpose(1, 2))[0]
-        return states.transpose(1, 2)[..., None, None]
+    @property
+    def rnn(self) -> nn.RNNBase:
+        """The network."""
+        return self.lstm
