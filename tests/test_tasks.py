@@ -33,11 +33,12 @@ def small_options(name: str) -> dict:
 
 def fits(task: str, backbone: str) -> bool:
     maker = load_task(task)
-    if task == "time_cycle" and model_info(backbone).min_size > SMALL["size"] / 3:  # of which its patches are a third
-        return False
     wishes = {key: value for key, value in maker.backbone_options.items() if key in model_info(backbone).options}
+    info = model_info(backbone, **wishes)
+    if task == "time_cycle" and info.min_size > SMALL["size"] / 3:  # of which its patches are a third
+        return False
     try:
-        maker.check(model_info(backbone, **wishes))
+        maker.check(info)
     except ConfigError:
         return False
     return True
@@ -124,13 +125,17 @@ def test_contract(name, backbone, first_batch):
 @pytest.mark.parametrize("name", sorted({task for task, _ in MISFITS}))
 def test_what_does_not_fit_is_refused_with_the_reason(name, first_batch):
     for backbone in [backbone for task, backbone in MISFITS if task == name]:
-        config = config_of(name, backbone, batch=2)
-        with pytest.raises(
-            ConfigError, match=rf"{backbone}( |,).*(same in any order|cannot give|needs at least)|needs .*{backbone}"
-        ):
-            task = build_task(config)
-            batch, clips = first_batch(task, config)
-            task(clips, batch.target)
+        said = (
+            rf"features of {backbone} are the same in any order|which {backbone} cannot give|{backbone} needs at least"
+        )
+        with pytest.raises(ConfigError, match=said):
+            try_a_step(config_of(name, backbone, batch=2), first_batch)
+
+
+def try_a_step(config: PretrainConfig, first_batch) -> None:
+    task = build_task(config)
+    batch, clips = first_batch(task, config)
+    task(clips, batch.target)
 
 
 @pytest.mark.parametrize("name", TASKS)
