@@ -20,6 +20,10 @@ from ssvid.plugins import list_tasks
 from ssvid.zoo import ModelName, list_models, model_info, option_schema
 from ssvid.zoo.info import POOLED
 
+COLUMNS = (
+    "encoder", "clip", "parameters", "multiply-adds",
+    "a step every", "a cell every", "a step sees", "order", "weights", "tasks that refuse it",
+)  # fmt: skip
 NEEDS = {
     "time": "an order of frames that matters: played backward, the features must differ",
     "any_length": "a step for every frame, by itself or with temporal_stride=False",
@@ -36,8 +40,7 @@ def named_encoders(text: str) -> list[str]:
 
 def encoder_table(names: Iterable[str]) -> str:
     """Numbers of encoders as a Markdown table: cost of the clip each was made for, its map, what a step sees, who refuses it."""
-    head = "| encoder | clip | parameters | multiply-adds | a step every | a cell every | a step sees | order | weights | tasks that refuse it |"
-    lines = [head, "| --- | --- | ---: | ---: | --- | --- | --- | --- | --- | --- |"]
+    lines = ["| " + " | ".join(COLUMNS) + " |", "| --- | --- | ---: | ---: | --- | --- | --- | --- | --- | --- |"]
     for name in names:
         sheet = model_sheet(name)
         refusing = [task for task in list_tasks() if task not in sheet["tasks"]]
