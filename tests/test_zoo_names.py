@@ -28,7 +28,7 @@ def test_listing_needs_no_torch() -> None:
 
 
 def test_list_models_takes_a_pattern() -> None:
-    assert list_models("s3d*") == ["s3d", "s3d_tiny", "s3dg", "s3dg_tiny"]
+    assert list_models("s3d*") == ["s3d", "s3d_tiny", "s3dg", "s3dg_small", "s3dg_tiny"]
     assert sorted(ALL) == ALL
     assert list_models("nothing*") == []
 
