@@ -200,20 +200,23 @@ def test_fusion_by_convolution_begins_as_the_smoothed_mean():
 @pytest.mark.parametrize("motion", ["flow", "difference"])
 def test_a_window_has_the_colours_of_its_middle_and_the_motion_of_all_its_frames(motion):
     torch.manual_seed(0)
-    net = create_model("two_stream/alexnet_tiny", fusion="concat", motion=motion, window=4).eval()
-    seen = []
-    net.trunk.moving.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    net = create_model("two_stream_tiny", motion=motion).eval()
+    colours, moving, joined = [], [], []
+    net.trunk.colours.register_forward_pre_hook(lambda module, inputs: colours.append(inputs[0]))
+    net.trunk.moving.register_forward_pre_hook(lambda module, inputs: moving.append(inputs[0]))
+    net.trunk.join.register_forward_pre_hook(lambda module, inputs: joined.append(inputs[0]))
     x = clip(9)  # two windows, and a frame that is over
-    maps = net(x)
-    assert maps.shape[2] == 2
-    colours = net.trunk.colours(mean_normalised(x)[:, :, [2, 6]])
-    torch.testing.assert_close(maps[:, :64], colours)
-    change = flow_pictures(x)[:, :2] if motion == "flow" else mean_normalised(x).diff(dim=2)
+    net(x)
+    normalised = (x - net.trunk.mean) / net.trunk.std
+    torch.testing.assert_close(colours[0], normalised[:, :, [2, 6]])
+    assert joined[0].shape[:3] == (2, 96, 2)
+    change = flow_pictures(x)[:, :2] if motion == "flow" else normalised.diff(dim=2)
     for step in range(2):  # x and y of the first field, then of the second ...
         fields = [change[:, :, 4 * step + number] for number in range(4)]
-        torch.testing.assert_close(seen[0][:, :, step], torch.cat(fields, 1))
+        torch.testing.assert_close(moving[0][:, :, step], torch.cat(fields, 1))
     net(x[:, :, :8])
-    assert torch.equal(seen[1][:, -2:, 1], seen[1][:, -4:-2, 1]) == (motion == "flow")  # the last has that before it
+    c = change.shape[1]
+    assert torch.equal(moving[1][:, -c:, 1], moving[1][:, -2 * c : -c, 1])  # the last frame has that of the one before
 
 
 def test_weights_of_images_fill_a_network_of_stacked_flow(tmp_path):
@@ -224,9 +227,9 @@ def test_weights_of_images_fill_a_network_of_stacked_flow(tmp_path):
     join = net.trunk.join.conv.weight.clone()
     assert load_weights(net, tmp_path / "image.safetensors").unused == ()
     first = net.trunk.moving.net[0].weight
-    assert first.shape[1] == 8
+    assert first.shape[1] == 12
     kernel = image.trunk.net[0].weight.mean(1)
-    assert all(torch.equal(first[:, channel], kernel) for channel in range(8))
+    assert all(torch.equal(first[:, channel], kernel) for channel in range(12))
     assert torch.equal(net.trunk.colours.net[0].weight, image.trunk.net[0].weight)
     assert torch.equal(net.trunk.join.conv.weight, join)
     save_file(net.state_dict(), tmp_path / "both.safetensors")
@@ -235,13 +238,12 @@ def test_weights_of_images_fill_a_network_of_stacked_flow(tmp_path):
     assert torch.equal(again(x), net(x))
 
 
-def test_fresh_kernels_of_stacked_flow_answer_on_the_scale_of_those_for_colours():
+def test_fresh_kernels_of_stacked_motion_answer_on_the_scale_of_those_for_colours():
     torch.manual_seed(0)
-    net = create_model("two_stream/alexnet_tiny", window=10)
+    net = create_model("two_stream_tiny")
     stacked, single = (stream.net[0] for stream in (net.trunk.moving, net.trunk.colours))
-    assert stacked.weight.shape[1] == 20
-    noise = torch.randn(4, 23, 32, 32)
-    ratio = (stacked(noise[:, :20]).std() / single(noise[:, 20:]).std()).item()
+    noise = torch.randn(4, 15, 32, 32)
+    ratio = (stacked(noise[:, :12]).std() / single(noise[:, 12:]).std()).item()
     assert 0.7 < ratio < 1.4
 
 
@@ -264,7 +266,7 @@ def test_size_of_the_fused_networks(name, parameters, maps):
 def test_what_two_streams_cannot_be_is_explained():
     with pytest.raises(ConfigError, match="windows of at least 1 frame, not 0"):
         create_model("two_stream/alexnet_tiny", window=0)
-    with pytest.raises(ConfigError, match="'tvl1' is not one of flow, dis, raft"):
+    with pytest.raises(ConfigError, match="'tvl1' is not one of flow, dis, raft, difference"):
         create_model("two_stream_tiny", motion="tvl1")
     with pytest.raises(ConfigError, match="needs at least 4 frames, not 3"):
         create_model("two_stream_tiny")(clip(3))

@@ -27,6 +27,7 @@ MODELS = {
         # colours come in as they are, since flow is taken from them
         "mean": (0.0, 0.0, 0.0),
         "std": (1.0, 1.0, 1.0),
+        "isolation": "motion",
         "licence": "Apache-2.0, the image networks BSD-3-Clause",
     },
     "two_stream_vgg16": {
@@ -42,7 +43,7 @@ MODELS = {
         "weights": {"imagenet1k": "https://download.pytorch.org/models/googlenet-1378be20.pth"},
     },
     "two_stream_tiny": {
-        "description": "Small two streams of four flow fields, for tests and laptops",
+        "description": "Small two streams of colours and of four differences, for tests and laptops",
         "source": "written here",
         "frames": 16,
         "size": 48,
@@ -52,14 +53,16 @@ MODELS = {
 FIELDS = 10  # of flow, around each frame
 
 
-def build(name: str, *, motion: str = "flow") -> nn.Module:
+def build(name: str, *, motion: str = "") -> nn.Module:
     """Trunk of one of `MODELS`: (B,3,T,H,W), colours on 0..1, -> (B,D,t,h,w).
 
-    motion: who works the flow out: "flow" is our own, "dis" OpenCV's DIS (extra `flow`), "raft" RAFT with its weights.
+    motion: who works the flow out: "flow" is our own, "dis" OpenCV's DIS (extra `flow`), "raft" RAFT with its weights; "difference" is
+        that of normalised frames. By default flow, and the difference, which costs nothing, for the small network.
     Raises ConfigError for another one.
     """
-    if motion not in ESTIMATORS:
-        raise ConfigError(f"{name}: motion={motion!r} is not one of {', '.join(ESTIMATORS)}")
+    motion = motion or ("difference" if name == "two_stream_tiny" else "flow")
+    if motion not in (*ESTIMATORS, "difference"):
+        raise ConfigError(f"{name}: motion={motion!r} is not one of {', '.join(ESTIMATORS)}, difference")
     if name == "two_stream_vgg16":
         return _fused("vgg16", ConvFusion(512, shares=(0.25, 0.75)), motion, FIELDS, output_stride=16)
     if name == "two_stream_inception":

@@ -10,7 +10,7 @@ frame in their middle. `ssvid.zoo.encoders.fused_streams` has the networks of tw
 Weights for images fit both streams, as flow networks have been started from them since arXiv:1507.02159: `two_stream/resnet18@imagenet1k`.
 A first layer that takes a stack of fields gets the mean of its kernels over the colours, for every channel.
 
-A frame that stands still has no motion, so tasks that encode frames alone teach the motion stream nothing.
+A frame that stands still has no motion, so tasks that encode frames alone could teach the motion stream nothing and refuse two streams.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def describe(name: str) -> dict[str, Any]:
     fields = dict(find(ENCODERS, name).fields)
     for own in ("published", "mean", "std"):
         fields.pop(own, None)
-    return fields | {"description": f"Colours and motion: {fields['description']}", "streams": False}
+    about = f"Colours and motion: {fields['description']}"
+    return fields | {"description": about, "streams": False, "isolation": "motion"}
 
 
 def build(
