@@ -15,9 +15,10 @@ from typing import Any
 
 from torch import nn
 
+from ssvid.data.flow_estimators import ESTIMATORS
 from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import PerFrame
-from ssvid.zoo.encoders.two_stream import ESTIMATORS, ConvFusion, TwoStream
+from ssvid.zoo.encoders.two_stream import ConvFusion, TwoStream
 from ssvid.zoo.registry import ENCODERS, find
 
 MODELS = {

@@ -10,6 +10,9 @@ frame in their middle. `ssvid.zoo.encoders.fused_streams` has the networks of tw
 Weights for images fit both streams, as flow networks have been started from them since arXiv:1507.02159: `two_stream/resnet18@imagenet1k`.
 A first layer that takes a stack of fields gets the mean of its kernels over the colours, for every channel.
 
+Flow by DIS or RAFT costs as much as the networks or more: fine-tuning works it out once a video (`ssvid.data.flow_cache`), frozen features
+are kept altogether. A pretext task changes which frames follow one another, so there it is worked out for every clip.
+
 A frame that stands still has no motion, so tasks that encode frames alone could teach the motion stream nothing and refuse two streams.
 """
 
@@ -21,8 +24,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ssvid.data.flow import flow_pictures, optical_flow
-from ssvid.data.flow_estimators import dis_flow, raft_flow
+from ssvid.data.flow import flow_pictures
+from ssvid.data.flow_estimators import ESTIMATORS, SLOW
 from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import PerFrame
 from ssvid.zoo.encoders.early_fusion import image_network
@@ -31,8 +34,6 @@ from ssvid.zoo.weights import bare
 
 PREFIX = "two_stream/"
 MODELS: dict[str, dict[str, Any]] = {"*": {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}}
-
-ESTIMATORS = {"flow": optical_flow, "dis": dis_flow, "raft": raft_flow}
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -92,6 +93,7 @@ class TwoStream(nn.Module):
         self.colours = colours
         self.moving = moving
         self.motion = motion
+        self.flow_by = motion if motion in SLOW else None
         self.window = window
         self.mean: Tensor
         self.std: Tensor
@@ -103,11 +105,14 @@ class TwoStream(nn.Module):
             self._take_stacks((3 if motion == "difference" else 2) * window)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode clips of at least two frames and one window. Raises ConfigError for shorter ones."""
+        """Encode clips of at least two frames and one window; (B,6,T,H,W) has pictures of their flow too, as `_change` would make them.
+
+        Raises ConfigError for shorter ones.
+        """
         T, L = x.shape[2], self.window
         if max(2, L) > T:
             raise ConfigError(f"motion is seen in at least {max(2, L)} frames, not {T}")
-        middles = x[:, :, L // 2 :: L][:, :, : T // L]
+        middles = x[:, :3, L // 2 :: L][:, :, : T // L]
         maps = self.colours((middles - self.mean) / self.std), self.moving(self._stacked(self._change(x)))
         joined: Tensor = self.join(torch.cat(maps, 1))
         return joined
@@ -124,11 +129,14 @@ class TwoStream(nn.Module):
         return joins | rest | adapted
 
     def _change(self, x: Tensor) -> Tensor:
-        """Motion from each frame to the next, of the last one that of the one before: (B,3,T,H,W) -> (B,2 or 3,T,H,W)."""
-        flow = ESTIMATORS.get(self.motion)
-        change = flow_pictures(x, flow).to(x.dtype) if flow else ((x - self.mean) / self.std).diff(dim=2)
-        if flow and self.window > 1:
-            change = change[:, :2]  # the third channel, the length, is of a picture
+        """Motion from each frame to the next, of the last one that of the one before: (B,3 or 6,T,H,W) -> (B,2 or 3,T,H,W)."""
+        if self.motion == "difference":
+            change = ((x - self.mean) / self.std).diff(dim=2)
+        else:
+            made = x.shape[1] == 6
+            change = x[:, 3:, :-1] if made else flow_pictures(x, ESTIMATORS[self.motion]).to(x.dtype)
+            if self.window > 1:
+                change = change[:, :2]  # the third channel, the length, is of a picture
         return torch.cat([change, change[:, :, -1:]], 2)
 
     def _stacked(self, change: Tensor) -> Tensor:
