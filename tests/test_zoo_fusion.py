@@ -338,3 +338,25 @@ def test_all_descriptors_side_by_side():
     parts = [clip_vector(create_model(name)(x)) for name in ("baseline_hog", "baseline_hof", "baseline_mbh")]
     torch.testing.assert_close(clip_vector(create_model("baseline_hog_hof")(x)), torch.cat(parts, 1))
     assert create_model("baseline_hof")(x[:, :, :1]).shape[2] == 1
+
+
+def test_local_descriptors_are_of_their_block_and_span_alone():
+    x = torch.rand(1, 3, 7, 48, 48)
+    maps = create_model("baseline_local")(x)
+    assert maps.shape == (1, 4 * (4 * BINS + 1), 2, 5, 5)
+    kinds = maps.split([4 * BINS, 4 * (BINS + 1), 4 * BINS, 4 * BINS], 1)
+    for kind in kinds:  # roots of shares
+        torch.testing.assert_close(kind.square().sum(1), torch.ones(1, 2, 5, 5))
+    other = x.clone()
+    other[:, :, 6, 12:20, 12:20] = 0  # where the blocks of rows and columns 0, 1 and 2 lie, in the second step
+    edges = create_model("baseline_local")(other)[:, : 4 * BINS]
+    changed = torch.nonzero((edges != kinds[0]).any(1)[0])
+    assert {tuple(place) for place in changed.tolist()} == {(1, row, column) for row in range(3) for column in range(3)}
+    still = create_model("baseline_local")(x[:, :, :1].expand(-1, -1, 6, -1, -1))
+    torch.testing.assert_close(still[:, 4 * BINS :][:, BINS :: BINS + 1][:, :1], torch.ones(1, 1, 2, 5, 5) / 2)
+
+
+def test_local_descriptors_tell_where_things_go():
+    for (dx, dy), expected in (((1, 0), 0), ((0, 1), 2), ((-1, 0), 4)):
+        flow = create_model("baseline_local")(moving(dx, dy, 6))[0, 4 * BINS : 4 * BINS + 4 * (BINS + 1)]
+        assert flow[: BINS + 1, :, 1:-1, 1:-1].sum((1, 2, 3)).argmax() == expected
