@@ -10,7 +10,7 @@ import torch
 
 from ssvid.data.augment import Augment
 from ssvid.data.flow import as_pictures, optical_flow
-from ssvid.data.flow_cache import FlowCache, cropped
+from ssvid.data.flow_cache import FlowCache, cropped, usual_gap
 from ssvid.data.flow_estimators import ESTIMATORS
 from ssvid.data.frame_cache import FrameCache
 from ssvid.data.index import Index
@@ -67,24 +67,27 @@ def batch_of(flow_cache: FlowCache, indices: np.ndarray, params: dict[str, np.nd
 
 def test_kept_flow_is_that_which_is_not_kept_and_is_worked_out_once_a_video(videos, calls):
     frames, told = FrameCache(videos, SIDE), []
-    kept = FlowCache(frames, "dis", 2, progress=lambda *given: told.append(given))
+    kept = FlowCache(frames, "dis", [2] * 6, progress=lambda *given: told.append(given))
     assert kept.kept is not None
     assert calls == [2] * sum(video.info.frames - 2 for video in videos)
     assert told[-1] == ("flow", 6, 6)
     calls.clear()
     indices = np.array([[0, 2, 4, 5], [1, 3, 5, 5]])  # the last pairs are none that is kept
     params = Augment(16, flip=1.0).draw(np.random.default_rng(0), 2, 4)
-    ours = batch_of(FlowCache(frames, "dis", 2), indices, params, 16)  # read from the disk
+    ours = batch_of(FlowCache(frames, "dis", [2] * 6), indices, params, 16)  # read from the disk
     assert calls == [2] * 4
     assert ours.clips.shape == (2, 2, 6, 4, 16, 16)
-    for fresh in (FlowCache(frames, "dis", 2, limit=0), FlowCache(FrameCache(videos, SIDE, limit=0), "dis", 2)):
+    for fresh in (
+        FlowCache(frames, "dis", [2] * 6, limit=0),
+        FlowCache(FrameCache(videos, SIDE, limit=0), "dis", [2] * 6),
+    ):
         assert fresh.kept is None
         assert torch.equal(batch_of(fresh, indices, params, 16).clips, ours.clips)
 
 
 def test_flow_of_whole_frames_is_what_the_network_would_make_of_them(videos, calls):
     clips = batch_of(
-        FlowCache(FrameCache(videos, SIDE), "dis", 1), np.arange(5)[None], Augment().centre(1, 5), SIDE
+        FlowCache(FrameCache(videos, SIDE), "dis", [1] * 6), np.arange(5)[None], Augment().centre(1, 5), SIDE
     ).clips
     colours, pictures = clips[:, 0].split(3, 1)
     expected = as_pictures(optical_flow(colours))
@@ -129,3 +132,9 @@ def test_fine_tuning_works_flow_out_once_a_video(videos, calls):
     calls.clear()
     list(adapter.run("finetune", model, replace(context, seed=1)))
     assert len(calls) <= 2 * repeated
+
+
+def test_the_gap_that_is_kept_is_the_one_that_clips_have(videos):
+    assert [usual_gap(np.array(clip)) for clip in ([[0, 2, 4, 7]], [[3]], [[0, 0, 0, 1]])] == [2, 1, 1]
+    view = View(clips=2, frames=4, stride=1, fps=videos[5].info.fps / 2)
+    assert usual_gap(view.indices(videos[5])) == 2  # ticks of the clock, not frames

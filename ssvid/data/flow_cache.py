@@ -8,6 +8,7 @@ is kept and what is worked out anew, as for pairs of frames that lie further apa
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,22 +29,22 @@ from ssvid.progress import Progress
 class FlowCache:
     """Flow of clips of the videos of a `FrameCache`.
 
-    estimator: a key of `ESTIMATORS`. gap: frames from the first to the second of the pairs that are kept. device: where flow is worked out.
-    limit: bytes of flow that are kept at most; nothing is kept where the frames are not. progress: called with ("flow", videos done, videos
-    in all) while it is worked out for the first time.
+    estimator: a key of `ESTIMATORS`. gaps: of each video, frames from the first to the second of the pairs that are kept; see `usual_gap`.
+    device: where flow is worked out. limit: bytes of flow that are kept at most; nothing is kept where the frames are not.
+    progress: called with ("flow", videos done, videos in all) while it is worked out for the first time.
     """
 
     def __init__(
         self,
         frame_cache: FrameCache,
         estimator: str,
-        gap: int,
+        gaps: Sequence[int],
         *,
         device: torch.device | None = None,
         limit: int = LIMIT,
         progress: Progress | None = None,
     ) -> None:
-        self.frame_cache, self.estimator, self.gap = frame_cache, estimator, gap
+        self.frame_cache, self.estimator, self.gaps = frame_cache, estimator, list(gaps)
         self.device = device or torch.device("cpu")
         shape = (frame_cache.starts[-1], 2, frame_cache.side, frame_cache.side)
         fits = frame_cache.kept and 2 * int(np.prod(shape, dtype=np.int64)) <= limit
@@ -68,7 +69,7 @@ class FlowCache:
         """Flow (T-1,2,S,S) between the frames of a clip, uint8 (T,S,S,3)."""
         found = []
         for number, (first, second) in enumerate(pairwise(indices)):
-            if self.kept is not None and second - first == self.gap:
+            if self.kept is not None and second - first == self.gaps[position]:
                 found.append(torch.from_numpy(self.kept[self.frame_cache.starts[position] + first].copy()))
             else:
                 found.append(self._of_pair(frames[number : number + 2]))
@@ -81,7 +82,7 @@ class FlowCache:
         return flow.half().cpu()
 
     def _open(self, shape: tuple[int, ...], progress: Progress | None) -> np.ndarray:
-        about = (fingerprint(self.frame_cache.videos), shape, self.estimator, self.gap, self.device.type)
+        about = (fingerprint(self.frame_cache.videos), shape, self.estimator, self.gaps, self.device.type)
         path = cache_folder() / "flow_cache" / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:24]}.npy"
         if not path.exists():
             with atomic(path) as temporary:
@@ -93,13 +94,18 @@ class FlowCache:
         assert self.frame_cache.frames is not None
         kept = mapped(path, np.float16, shape)
         starts = self.frame_cache.starts
-        for number in range(len(self.frame_cache.videos)):
-            for first in range(starts[number], starts[number + 1] - self.gap):
-                pair = np.array(self.frame_cache.frames[[first, first + self.gap]])
+        for number, gap in enumerate(self.gaps):
+            for first in range(starts[number], starts[number + 1] - gap):
+                pair = np.array(self.frame_cache.frames[[first, first + gap]])
                 kept[first] = self._of_pair(torch.from_numpy(pair)).numpy()
             if progress:
-                progress("flow", number + 1, len(self.frame_cache.videos))
+                progress("flow", number + 1, len(self.gaps))
         kept.flush()
+
+
+def usual_gap(indices: np.ndarray) -> int:
+    """How many frames lie from one frame of most clips (V,T) to the next, one at least."""
+    return max(1, int(np.bincount(np.diff(indices, axis=-1).ravel()).argmax())) if indices.shape[-1] > 1 else 1
 
 
 def cropped(flow: Tensor, box: Tensor, size: int) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from ssvid.data.flow_cache import FlowCache
+from ssvid.data.flow_cache import FlowCache, usual_gap
 from ssvid.data.frame_cache import FrameCache
 from ssvid.data.index import fingerprint
 from ssvid.environment import package_version
@@ -67,8 +67,10 @@ def fold_clips(context: EvalContext, recipe: Recipe, backbone: Backbone) -> Clip
     estimator = slow_flow(backbone)
     if estimator is None:
         return source
-    gap, device = context.view.stride, torch.device(context.device)
-    return replace(source, flow_cache=FlowCache(frame_cache, estimator, gap, device=device, progress=context.progress))
+    gaps = [usual_gap(context.view.indices(video)) for video in context.videos]
+    device = torch.device(context.device)
+    flow_cache = FlowCache(frame_cache, estimator, gaps, device=device, progress=context.progress)
+    return replace(source, flow_cache=flow_cache)
 
 
 def classifier_file(backbone: Backbone, context: EvalContext, recipe: Recipe, fold: int) -> Path:
