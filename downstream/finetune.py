@@ -173,7 +173,7 @@ def _predict_fold(
     """Labels predicted for the test videos of a fold after training on its other videos."""
     what = f"{context.protocol} {candidate.name}"
     model = train_fold(what, candidate.backbone(fold), context, recipe, fold)
-    source = fold_clips(context, recipe)
+    source = fold_clips(context, recipe, model.backbone)
     classes = np.unique(labels_of(context.videos)[train])
     predicted: np.ndarray = classes[predict(to_device(model, source.device), source, test, recipe.average).argmax(1)]
     return predicted

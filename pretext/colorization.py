@@ -45,6 +45,7 @@ class Colorization(PretextTask):
     """
 
     backbone_options = {"output_stride": 8}  # noqa: RUF012
+    needs = ("frames", "cells")
     controls = ("blocks",)
     exempt_controls = dict.fromkeys(("pan", "codec"), "a still picture can be followed")
     chance = 0.0625  # of 16 colours alike; that of copying without looking is among the metrics

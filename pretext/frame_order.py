@@ -49,6 +49,7 @@ class FrameOrder(PretextTask):
     own frames. min_motion: least mean motion of a window, 0..255; windows are drawn in proportion to their motion.
     """
 
+    needs = ("frames",)
     exempt_controls = {"pan": "the frames of a steady pan have an order"}  # noqa: RUF012
     chance = 0.5
 

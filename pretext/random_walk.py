@@ -43,6 +43,7 @@ class RandomWalk(PretextTask):
     """
 
     backbone_options = {"output_stride": 8}  # noqa: RUF012
+    needs = ("frames",)
     exempt_controls = dict.fromkeys(("pan", "codec"), "a still picture can be followed") | dict.fromkeys(
         ("noise", "fade", "bars"), "a walk comes home by the very likeness it left by, be it chance"
     )

@@ -51,6 +51,7 @@ class TCC(PretextTask):
     """
 
     pairs = True
+    needs = ("frames",)
     exempt_controls = dict.fromkeys(
         ("pan", "codec", "noise", "fade", "bars"), "a cycle comes home by the very likeness it left by, be it chance"
     )

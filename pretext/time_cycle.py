@@ -44,6 +44,7 @@ class TimeCycle(PretextTask):
     """
 
     backbone_options = {"output_stride": 8}  # noqa: RUF012
+    needs = ("frames", "cells")
     exempt_controls = dict.fromkeys(("pan", "codec"), "a still picture can be followed")
     chance = 0.049  # of places drawn evenly; that of the middle is among the metrics
 

@@ -22,6 +22,7 @@ CACHE_KINDS = {  # sub-folders of the cache folder; `ssvid cache clear` touches 
     "indexes": "scans of folders that were named as data",
     "features": "features of videos under one backbone and view",
     "frame_cache": "decoded frames of small data sets",
+    "flow_cache": "flow between the frames of small data sets",
     "classifiers": "networks trained with labels, as rows to compare with",
     "cells": "results of single table cells, where no output was named",
     "controls": "videos made for the controls of an audit",

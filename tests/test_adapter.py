@@ -28,6 +28,8 @@ QUICK = {  # the same protocols, on a few small features
     "attentive": {"epochs": 5, "heads": 2},
     "attentive_vjepa2": {"epochs": 2, "heads": 2, "depth": 2, "rates": 1e-3, "decays": 0.01},
     "alignment": {"moments": 4},
+    "fisher": {"words": 4, "dims": 4},
+    "bag_of_words": {"words": 8},
 }
 
 

@@ -17,7 +17,7 @@ def encode(name: str, pixels: torch.Tensor) -> torch.Tensor:
 
 def test_they_are_listed_and_have_no_parameter():
     names = list_models("baseline_*")
-    kinds = ["difference", "histogram", "hof", "hog", "hog_hof", "mbh", "mean_frame", "patches"]
+    kinds = ["difference", "histogram", "hof", "hog", "hog_hof", "local", "mbh", "mean_frame", "patches"]
     assert names == [f"baseline_{kind}" for kind in kinds]
     assert all(count_parameters(create_model(name)) == 0 for name in names)
     assert all(not create_model(name).state_dict() for name in names)

@@ -231,3 +231,13 @@ class _Shelf:
 def test_a_backbone_that_cannot_see_time_is_refused():
     with pytest.raises(ConfigError, match="the features of resnet18_tiny are the same in any order"):
         build_task(config_of("speednet", "resnet18_tiny"))
+
+
+def test_a_backbone_of_one_cell_is_refused_where_places_are_compared():
+    with pytest.raises(ConfigError, match="vivit_tiny gives one cell a frame; use one that gives a map"):
+        build_task(config_of("time_cycle", "vivit_tiny"))
+
+
+def test_a_backbone_that_sees_motion_is_refused_where_frames_stand_alone():
+    with pytest.raises(ConfigError, match="the motion stream of two_stream_tiny; use a backbone of one stream"):
+        build_task(config_of("tcc", "two_stream_tiny"))

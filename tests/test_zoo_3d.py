@@ -40,6 +40,7 @@ from tests.zoo_contract import build, clip
         ("slowfast_r50", {}, 32, 224, 400, 34.57, 50.31),
         ("slowfast_r101", {}, 32, 224, 400, 62.83, 96.40),
         ("csn_r101", {}, 32, 224, 400, 22.21, 56.47),
+        ("csn_r50", {}, 32, 224, 400, 13.13, None),
         ("r2plus1d_r50", {}, 16, 224, 400, 28.11, 57.53),
     ],
 )
@@ -52,6 +53,26 @@ def test_size_and_cost_are_the_published_ones(
     assert (count_parameters(backbone) + (dim + 1) * classes) / 1e6 == pytest.approx(parameters, rel=1e-3)
     if macs is not None:
         assert (count_macs(backbone, frames, size) + dim * classes) / 1e9 == pytest.approx(macs, rel=1e-3)
+
+
+@pytest.mark.parametrize(("name", "weights", "macs"), [("csn_r152", 29.6, 96.7), ("ip_csn_r152", 32.8, 108.8)])
+def test_size_and_cost_of_the_deepest_csn_are_those_of_its_authors(name: str, weights: float, macs: float) -> None:
+    """They count no norms, and clips of 32 x 256 px."""
+    with torch.device("meta"):
+        backbone = create_model(name)
+    kernels = sum(parameter.numel() for parameter in backbone.parameters() if parameter.ndim > 1)
+    assert (kernels + 2049 * 400) / 1e6 == pytest.approx(weights, abs=0.05)
+    assert (count_macs(backbone, 32, 256) + 2048 * 400) / 1e9 == pytest.approx(macs, rel=1e-3)
+
+
+def test_channels_interact_in_the_middle_of_a_bottleneck_of_ip_csn_alone() -> None:
+    x = torch.rand(1, 64, 2, 4, 4)
+    other = x.clone()
+    other[:, 5] += 1
+    for name, channels in (("csn_r50", [5]), ("ip_csn_r50", list(range(64)))):
+        middle = build(name).float().trunk.blocks[1].res_blocks[0].branch2.conv_b  # type: ignore[union-attr, index]
+        changed = (middle(x) != middle(other)).amax((0, 2, 3, 4))
+        assert torch.nonzero(changed).flatten().tolist() == channels
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ssvid.zoo.encoders.mvit import MViTMap
 from ssvid.zoo.encoders.timesformer import DividedBlock, TimeSformer
 from ssvid.zoo.encoders.tubelet_vit import TubeletViT, sinusoids, with_joint_qkv
 from ssvid.zoo.encoders.video_swin import SwinMap
+from ssvid.zoo.encoders.vivit import FactorisedViT
 from ssvid.zoo.transformer import Block, resized
 from tests.zoo_contract import clip
 
@@ -51,6 +52,14 @@ def test_size_and_cost_are_the_published_ones(
     dim = backbone.info.dim
     assert (count_parameters(backbone) + (dim + 1) * classes) / 1e6 == pytest.approx(parameters, rel=1e-3)
     assert (count_macs(backbone, frames, 224) + dim * classes) / 1e9 == pytest.approx(macs, rel=1e-3)
+
+
+def test_size_and_cost_of_vivit_are_those_of_its_paper() -> None:
+    """115.1 M with 400 classes and 284.4 G; the paper's count of operations has more in it than multiply-adds."""
+    with torch.device("meta"):
+        backbone = create_model("vivit_base")
+    assert (count_parameters(backbone) + 769 * 400) / 1e6 == pytest.approx(115.1, rel=1e-3)
+    assert count_macs(backbone, 32, 224) / 1e9 == pytest.approx(284.4, rel=5e-3)
 
 
 @pytest.mark.parametrize("name", ["mvit_v1_b", "mvit_v2_s", "swin3d_t", "swin3d_s", "swin3d_b"])
@@ -146,6 +155,30 @@ def test_divided_attention_looks_over_time_at_one_place_and_then_at_one_frame(si
     everywhere = [[step, row, column] for step in range(4) for row in range(2) for column in range(2)]
     seen = {"temporal_fc": frame, "attn.proj": place, "mlp.fc2": everywhere}
     assert seen_by(net, clip(1, 4, 16)) == seen[silent]
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_steps_of_vivit_meet_after_each_was_encoded_alone(silent: bool) -> None:
+    torch.manual_seed(0)
+    net = FactorisedViT(dim=16, depth=1, over_time=1, heads=2, patch=8, grid=(4, 2, 2)).eval().double()
+    if silent:
+        nn.init.zeros_(net.temporal_blocks[0].attn.proj.weight)
+    assert seen_by(net, clip(1, 8, 16)) == [[step, 0, 0] for step in ([1] if silent else range(4))]
+
+
+def test_a_step_of_vivit_is_an_image_transformer_of_its_tubelet() -> None:
+    torch.manual_seed(0)
+    net = FactorisedViT(dim=16, depth=2, over_time=1, heads=2, patch=8, grid=(4, 2, 2)).eval()
+    x, steps = torch.rand(1, 3, 8, 16, 16), []
+    net.temporal_blocks.register_forward_pre_hook(lambda module, given: steps.append(given[0]))
+    with torch.no_grad():
+        net(x)
+        for step in range(4):
+            tubelets = net.patch_embed["proj"](x[:, :, 2 * step : 2 * step + 2]).flatten(2).transpose(1, 2)
+            tokens = torch.cat([net.cls_token, tubelets], 1) + net.pos_embed
+            expected = net.norm(net.blocks(tokens))[:, 0] + net.temporal_pos_embed[:, 1 + step]
+            torch.testing.assert_close(steps[0][:, 1 + step], expected)
+        torch.testing.assert_close(steps[0][:, 0], net.temporal_cls_token[:, 0] + net.temporal_pos_embed[:, 0])
 
 
 def test_the_class_token_of_timesformer_is_the_mean_of_its_copies() -> None:

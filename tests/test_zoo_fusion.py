@@ -95,6 +95,7 @@ def test_slow_fusion_ends_with_one_step_of_ten_frames():
         ("late/alexnet_tiny", {"window": 4, "fusion": "mean"}),
         ("two_stream/alexnet_tiny", {}),
         ("two_stream/alexnet_tiny", {"fusion": "conv", "motion": "difference"}),
+        ("two_stream/alexnet_tiny", {"fusion": "concat", "motion": "difference", "window": 4}),
     ],
 )
 def test_fusion_keeps_the_contract(name, options):
@@ -186,11 +187,89 @@ def mean_normalised(x: torch.Tensor) -> torch.Tensor:
 
 
 def test_fusion_by_convolution_begins_as_the_smoothed_mean():
-    join = ConvFusion(4)
+    join = ConvFusion(4, shares=(0.25, 0.75))
     flat = torch.rand(1, 8, 1, 1, 1).expand(1, 8, 6, 6, 6)
     out = join(flat)
     assert out.shape == (1, 4, 3, 3, 3)
-    torch.testing.assert_close(out[:, :, 1, 1, 1], (flat[:, :4] + flat[:, 4:])[..., 2, 2, 2] / 2)
+    torch.testing.assert_close(out[:, :, 1, 1, 1], (flat[:, :4] + 3 * flat[:, 4:])[..., 2, 2, 2] / 4)
+    other = ConvFusion(4, 6, kernel=3)(flat[:, :, :5, :, :])
+    assert other.shape == (1, 6, 3, 3, 3)
+    assert other.std() > 0.1
+
+
+@pytest.mark.parametrize("motion", ["flow", "difference"])
+def test_a_window_has_the_colours_of_its_middle_and_the_motion_of_all_its_frames(motion):
+    torch.manual_seed(0)
+    net = create_model("two_stream_tiny", motion=motion).eval()
+    colours, moving, joined = [], [], []
+    net.trunk.colours.register_forward_pre_hook(lambda module, inputs: colours.append(inputs[0]))
+    net.trunk.moving.register_forward_pre_hook(lambda module, inputs: moving.append(inputs[0]))
+    net.trunk.join.register_forward_pre_hook(lambda module, inputs: joined.append(inputs[0]))
+    x = clip(9)  # two windows, and a frame that is over
+    net(x)
+    normalised = (x - net.trunk.mean) / net.trunk.std
+    torch.testing.assert_close(colours[0], normalised[:, :, [2, 6]])
+    assert joined[0].shape[:3] == (2, 96, 2)
+    change = flow_pictures(x)[:, :2] if motion == "flow" else normalised.diff(dim=2)
+    for step in range(2):  # x and y of the first field, then of the second ...
+        fields = [change[:, :, 4 * step + number] for number in range(4)]
+        torch.testing.assert_close(moving[0][:, :, step], torch.cat(fields, 1))
+    net(x[:, :, :8])
+    c = change.shape[1]
+    assert torch.equal(moving[1][:, -c:, 1], moving[1][:, -2 * c : -c, 1])  # the last frame has that of the one before
+
+
+def test_weights_of_images_fill_a_network_of_stacked_flow(tmp_path):
+    torch.manual_seed(0)
+    image = create_model("vgg_tiny").eval()
+    save_file(image.state_dict(), tmp_path / "image.safetensors")
+    net = create_model("two_stream_tiny").eval()
+    join = net.trunk.join.conv.weight.clone()
+    assert load_weights(net, tmp_path / "image.safetensors").unused == ()
+    first = net.trunk.moving.net[0].weight
+    assert first.shape[1] == 12
+    kernel = image.trunk.net[0].weight.mean(1)
+    assert all(torch.equal(first[:, channel], kernel) for channel in range(12))
+    assert torch.equal(net.trunk.colours.net[0].weight, image.trunk.net[0].weight)
+    assert torch.equal(net.trunk.join.conv.weight, join)
+    save_file(net.state_dict(), tmp_path / "both.safetensors")
+    again = create_model("two_stream_tiny", weights=str(tmp_path / "both.safetensors")).eval()
+    x = clip(8)
+    assert torch.equal(again(x), net(x))
+
+
+def test_fresh_kernels_of_stacked_motion_answer_on_the_scale_of_those_for_colours():
+    torch.manual_seed(0)
+    net = create_model("two_stream_tiny")
+    stacked, single = (stream.net[0] for stream in (net.trunk.moving, net.trunk.colours))
+    noise = torch.randn(4, 15, 32, 32)
+    ratio = (stacked(noise[:, :12]).std() / single(noise[:, 12:]).std()).item()
+    assert 0.7 < ratio < 1.4
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "maps"),
+    [
+        # two VGG-16 without their linear layers, 17 channels more into the first, and 1024 x 512 x 27 weights and 512 biases
+        ("two_stream_vgg16", 2 * 14_714_688 + 17 * 64 * 9 + 14_155_776 + 512, (512, 3, 7, 7)),
+        # two Inceptions, likewise, and 2048 x 512 x 27 weights and 512 biases: the 39 M that the paper prints
+        ("two_stream_inception", 2 * 5_599_904 + 17 * 64 * 49 + 28_311_552 + 512, (512, 3, 4, 4)),
+    ],
+)
+def test_size_of_the_fused_networks(name, parameters, maps):
+    with torch.device("meta"):
+        net = create_model(name)
+        assert net(torch.empty(1, 3, 50, 224, 224)).shape[1:] == maps
+    assert count_parameters(net) == parameters
+
+
+def test_what_two_streams_cannot_be_is_explained():
+    with pytest.raises(ConfigError, match="windows of at least 1 frame, not 0"):
+        create_model("two_stream/alexnet_tiny", window=0)
+    with pytest.raises(ConfigError, match="'tvl1' is not one of flow, dis, raft, difference"):
+        create_model("two_stream_tiny", motion="tvl1")
+    with pytest.raises(ConfigError, match="needs at least 4 frames, not 3"):
+        create_model("two_stream_tiny")(clip(3))
 
 
 # --- scores of objects --------------------------------------------------------------------------------------------------
@@ -259,3 +338,25 @@ def test_all_descriptors_side_by_side():
     parts = [clip_vector(create_model(name)(x)) for name in ("baseline_hog", "baseline_hof", "baseline_mbh")]
     torch.testing.assert_close(clip_vector(create_model("baseline_hog_hof")(x)), torch.cat(parts, 1))
     assert create_model("baseline_hof")(x[:, :, :1]).shape[2] == 1
+
+
+def test_local_descriptors_are_of_their_block_and_span_alone():
+    x = torch.rand(1, 3, 7, 48, 48)
+    maps = create_model("baseline_local")(x)
+    assert maps.shape == (1, 4 * (4 * BINS + 1), 2, 5, 5)
+    kinds = maps.split([4 * BINS, 4 * (BINS + 1), 4 * BINS, 4 * BINS], 1)
+    for kind in kinds:  # roots of shares
+        torch.testing.assert_close(kind.square().sum(1), torch.ones(1, 2, 5, 5))
+    other = x.clone()
+    other[:, :, 6, 12:20, 12:20] = 0  # where the blocks of rows and columns 0, 1 and 2 lie, in the second step
+    edges = create_model("baseline_local")(other)[:, : 4 * BINS]
+    changed = torch.nonzero((edges != kinds[0]).any(1)[0])
+    assert {tuple(place) for place in changed.tolist()} == {(1, row, column) for row in range(3) for column in range(3)}
+    still = create_model("baseline_local")(x[:, :, :1].expand(-1, -1, 6, -1, -1))
+    torch.testing.assert_close(still[:, 4 * BINS :][:, BINS :: BINS + 1][:, :1], torch.ones(1, 1, 2, 5, 5) / 2)
+
+
+def test_local_descriptors_tell_where_things_go():
+    for (dx, dy), expected in (((1, 0), 0), ((0, 1), 2), ((-1, 0), 4)):
+        flow = create_model("baseline_local")(moving(dx, dy, 6))[0, 4 * BINS : 4 * BINS + 4 * (BINS + 1)]
+        assert flow[: BINS + 1, :, 1:-1, 1:-1].sum((1, 2, 3)).argmax() == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -226,6 +227,8 @@ OF_VIDEOS = {
     "Timesformer": {"image_size": 32, "patch_size": 16, "num_frames": 8, **SMALL},
     "VJEPA2": {"patch_size": 16, "crop_size": 32, "frames_per_clip": 8, "hidden_size": 24, "num_attention_heads": 2, "num_hidden_layers": 2,
         "pred_hidden_size": 24, "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1},
+    "VideoPrismVision": {"image_size": 36, "num_frames": 8, "hidden_size": 24, "intermediate_size": 48, "num_attention_heads": 2,
+        "num_spatial_layers": 2, "num_temporal_layers": 1},
 }  # fmt: skip
 OF_IMAGES = {
     "Dinov2": {"image_size": 28, "patch_size": 14, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2},
@@ -234,10 +237,26 @@ OF_IMAGES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"model_type": "videoprism_of_tomorrow"}, "does not recognize this architecture"),
+        ({"model_type": "bert", "hidden_size": 8}, "is a bert, which gives no tokens of patches"),
+    ],
+)
+def test_a_network_that_transformers_does_not_know_or_that_has_no_patches_is_refused(config, reason, tmp_path):
+    pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=reason):
+        model_info(f"hf/{tmp_path}")
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", [*OF_VIDEOS, *OF_IMAGES])
 def test_networks_of_transformers_give_its_tokens(kind, tmp_path, cache):
     transformers = pytest.importorskip("transformers")
+    if not hasattr(transformers, f"{kind}Config"):
+        pytest.skip(f"transformers {transformers.__version__} has no {kind}")
     config = getattr(transformers, f"{kind}Config")(**(OF_VIDEOS | OF_IMAGES)[kind])
     net = transformers.AutoModel.from_config(config).eval()
     net.save_pretrained(tmp_path / "net")
@@ -250,7 +269,7 @@ def test_networks_of_transformers_give_its_tokens(kind, tmp_path, cache):
             tokens = net(pixel_values=clips.flatten(0, 1)).last_hidden_state
             maps = maps.transpose(1, 2).flatten(0, 1)
         else:
-            word = "pixel_values_videos" if kind == "VJEPA2" else "pixel_values"
+            word = "pixel_values_videos" if kind in ("VJEPA2", "VideoPrismVision") else "pixel_values"
             tokens = net(**{word: clips}).last_hidden_state
     cells = maps.movedim(2, 4) if kind == "Timesformer" else maps  # it keeps the frames of a patch together
     cells = cells.flatten(2).transpose(1, 2)

@@ -25,7 +25,7 @@ HEADERS = {
 }
 
 
-NEEDS = ("time", "any_length")  # what a task may need of a backbone, see ssvid.training.task
+NEEDS = ("time", "any_length", "frames", "cells")  # what a task may need of a backbone, see ssvid.training.task
 
 
 def catalogue(kind: str = "all", pattern: str = "*", needs: str = "") -> dict[str, list[dict[str, Any]]]:
@@ -33,8 +33,8 @@ def catalogue(kind: str = "all", pattern: str = "*", needs: str = "") -> dict[st
     {"weights": [...]} is listed alone.
 
     Every row is made of JSON values. Its "options" are {name: {"type": ..., "default": ...}}; an option without a default must be given.
-    needs: a need (time, any_length) or a task: only models that offer it, or what the task needs. Raises ConfigError for another kind, or
-    for a need that there is not.
+    needs: a need (time, any_length, frames, cells) or a task: only models that offer it, or what the task needs. Raises ConfigError for
+    another kind, or for a need that there is not.
     """
     makers = {
         "tasks": _tasks,
@@ -73,9 +73,14 @@ def _tasks() -> list[dict[str, Any]]:
 
 
 def offers(info: BackboneInfo, need: str) -> bool:
-    """Whether a backbone offers what a task may need: "time", the order of frames, or "any_length", a step for every frame."""
+    """Whether a backbone offers what a task may need: "time", the order of frames, "any_length", a step for every frame, "frames", to
+    learn from frames alone, or "cells", several a frame."""
     if need == "time":
         return info.order == "aware"
+    if need == "frames":
+        return info.isolation != "motion"
+    if need == "cells":
+        return info.spatial_stride != POOLED
     return info.temporal_stride == 1 or "temporal_stride" in info.options
 
 

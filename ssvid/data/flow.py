@@ -52,7 +52,12 @@ def flow_pictures(clips: Tensor, estimator: Callable[[Tensor], Tensor] = optical
 
     estimator: what works it out, as `optical_flow`.
     """
-    flow = estimator(clips) * 32 / clips.shape[-1]
+    return as_pictures(estimator(clips))
+
+
+def as_pictures(flow: Tensor) -> Tensor:
+    """Flow (B,2,T-1,H,W) in px as the pictures of `flow_pictures`, (B,3,T-1,H,W)."""
+    flow = flow * 32 / flow.shape[-1]
     camera = flow.flatten(3).median(3).values[..., None, None]
     flow = F.softshrink(flow - camera, 0.1)  # smaller values are noise, and are lost in the 8 bits of published flow
     length = torch.hypot(flow[:, :1], flow[:, 1:])  # ten times as quick on a CPU as a norm over a dimension of two

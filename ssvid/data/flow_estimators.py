@@ -6,6 +6,7 @@ its weights, downloaded into torch's folder of checkpoints where they are not at
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssvid.data.flow import LUMA, full_precision
+from ssvid.data.flow import LUMA, full_precision, optical_flow
 from ssvid.errors import ConfigError, DataError
 
 DIS_LEAST = 16  # px, below which it finds nothing
@@ -92,3 +93,7 @@ def _back(flow: Tensor, clips: Tensor) -> Tensor:
 def _nothing(clips: Tensor) -> Tensor:
     B, _, T, H, W = clips.shape
     return clips.new_zeros(B, 2, T - 1, H, W)
+
+
+ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {"flow": optical_flow, "dis": dis_flow, "raft": raft_flow}
+SLOW = ("dis", "raft")  # what costs as much as a network, or more

@@ -75,10 +75,7 @@ class FrameCache:
         return result
 
     def _decode(self, path: Path, shape: tuple[int, ...], progress: Progress | None) -> None:
-        kept = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        if hasattr(os, "posix_fallocate"):  # a disk that fills up under a memory map ends the process without a word
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        kept = mapped(path, np.uint8, shape)
         nothing = np.zeros(0, np.float32)
         plans = [
             [SamplePlan(video, number, np.arange(video.info.frames)[None], nothing, {}, 0.5, self.side)]
@@ -89,3 +86,12 @@ class FrameCache:
             if progress:
                 progress("decoding", number + 1, len(self.videos))
         kept.flush()
+
+
+def mapped(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap:
+    """A new array on disk, mapped into memory. Raises OSError where the disk has no room for it."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # a disk that fills up under a memory map ends the process without a word
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array

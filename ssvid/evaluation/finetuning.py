@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import tee
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from lightly.utils.scheduler import cosine_warmup_schedule
 from torch import Tensor, nn
 
 from ssvid.data.augment import Augment
+from ssvid.data.flow_cache import FlowCache
 from ssvid.data.frame_cache import FrameCache
 from ssvid.data.loader import Batch, SamplePlan
 from ssvid.data.sampling import clock, epoch_order
@@ -91,12 +93,13 @@ class Recipe:
 @dataclass(frozen=True)
 class ClipSource:
     """Clips of a data set: random augmented windows to train on, evenly spread ones to test on. `target` of a batch is the position of
-    the video in `frame_cache.videos`."""
+    the video in `frame_cache.videos`. flow_cache: whose flow stands beside the colours; None for colours alone."""
 
     frame_cache: FrameCache
     view: View
     augment: Augment
     device: torch.device
+    flow_cache: FlowCache | None = None
 
     def random(self, positions: np.ndarray, batch: int, steps: int, seed: int) -> Iterator[Batch]:
         """Batches (B,1,C,T,H,W) of `steps` steps over the videos at these positions; each epoch is its own permutation."""
@@ -117,8 +120,13 @@ class ClipSource:
         return self._batches(plans[start : start + batch] for start in range(0, len(plans), batch))
 
     def _batches(self, plans: Iterator[list[SamplePlan]]) -> Iterator[Batch]:
-        for batch in self.frame_cache.batches(plans, self.device, augment=True):
-            yield batch.to(self.device).augmented()
+        if self.flow_cache is None:
+            for batch in self.frame_cache.batches(plans, self.device, augment=True):
+                yield batch.to(self.device).augmented()
+            return
+        read, planned = tee(plans)
+        for chosen, batch in zip(planned, self.frame_cache.batches(read, self.device), strict=True):
+            yield self.flow_cache.beside(chosen, batch.to(self.device))
 
     def _random(self, position: int, seed: int, place: int) -> SamplePlan:
         rng = np.random.default_rng([seed, place, 1])
@@ -145,7 +153,10 @@ class ClipSource:
 
 
 class Classifier(nn.Module):
-    """A backbone, its mean over space and time, dropout, and one linear layer: clips (B,C,T,H,W) -> logits (B,K)."""
+    """A backbone, its mean over space and time, dropout, and one linear layer: clips (B,C,T,H,W) -> logits (B,K).
+
+    Clips are colours, C = 3, or have pictures of their flow beside them.
+    """
 
     def __init__(self, backbone: Backbone, classes: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -155,7 +166,7 @@ class Classifier(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """Logits."""
-        result: Tensor = self.head(self.dropout(clip_vector(self.backbone(clips))))
+        result: Tensor = self.head(self.dropout(clip_vector(self.backbone(clips, made=clips.shape[1] > 3))))
         return result
 
 

@@ -6,8 +6,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.torch import load_file
 
+from ssvid.data.flow_cache import FlowCache, usual_gap
 from ssvid.data.frame_cache import FrameCache
 from ssvid.data.index import fingerprint
 from ssvid.environment import package_version
@@ -17,6 +19,7 @@ from ssvid.evaluation.inner_folds import labels_of
 from ssvid.files import cache_folder
 from ssvid.training.run import save_weights
 from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.modality import slow_flow
 
 
 def supervised(candidate: Candidate, context: EvalContext, recipe: Recipe) -> Candidate:
@@ -44,22 +47,30 @@ def train_fold(
         return model.eval()
     if len(context.folds) > 1:
         what = f"{what}, fold {fold + 1} of {len(context.folds)}"
-    model = train(backbone, fold_clips(context, recipe), positions, codes, recipe, context.seed, context.progress, what)
+    source = fold_clips(context, recipe, backbone)
+    model = train(backbone, source, positions, codes, recipe, context.seed, context.progress, what)
     if keep:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_weights(path, dict(model.state_dict()))
     return model
 
 
-def fold_clips(context: EvalContext, recipe: Recipe) -> ClipSource:
-    """Where the clips of a context come from."""
+def fold_clips(context: EvalContext, recipe: Recipe, backbone: Backbone) -> ClipSource:
+    """Where the clips of a context come from. Flow that is slow to work out is, once a video, for a backbone that takes it."""
     frame_cache = FrameCache(
         context.videos,
         augmentation(context.view.size, recipe).decode_size,
         workers=context.workers,
         progress=context.progress,
     )
-    return clip_source(frame_cache, context.view, recipe, context.device, context.flip)
+    source = clip_source(frame_cache, context.view, recipe, context.device, context.flip)
+    estimator = slow_flow(backbone)
+    if estimator is None:
+        return source
+    gaps = [usual_gap(context.view.indices(video)) for video in context.videos]
+    device = torch.device(context.device)
+    flow_cache = FlowCache(frame_cache, estimator, gaps, device=device, progress=context.progress)
+    return replace(source, flow_cache=flow_cache)
 
 
 def classifier_file(backbone: Backbone, context: EvalContext, recipe: Recipe, fold: int) -> Path:

@@ -42,7 +42,7 @@ from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import Clips, ClipView, Window, clock, window_starts
 from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import Backbone
-from ssvid.zoo.info import BackboneInfo
+from ssvid.zoo.info import POOLED, BackboneInfo
 from ssvid.zoo.views import clip_vector, frame_vectors, isolated_maps
 
 __all__ = [
@@ -73,8 +73,9 @@ CaptionedFrames = tuple[str, Tensor]  # of a picture: a caption, and frames (C,T
 class PretextTask(nn.Module, ABC):
     """A backbone and the question it is trained on.
 
-    needs: what the backbone must offer, of "time" (its features depend on the order of the frames) and "any_length" (the temporal
-        stride can be removed); training refuses a backbone that cannot, with the reason.
+    needs: what the backbone must offer, of "time" (its features depend on the order of the frames), "any_length" (the temporal
+        stride can be removed), "frames" (all of it can learn from frames alone, as `isolated_maps` encodes them) and "cells" (its map
+        has more than one cell a frame); training refuses a backbone that cannot, with the reason.
     backbone_options: options the backbone is built with for this task. Where a task has an option `input` that is one of rgb, residual and
         flow, the backbone is built with that, and makes of colours what it names.
     pairs: the videos of a batch come in twos, 0 and 1, 2 and 3 ..., that show one action (have one label).
@@ -164,6 +165,16 @@ class PretextTask(nn.Module, ABC):
         if "any_length" in cls.needs and info.temporal_stride != 1:
             raise ConfigError(
                 f"{cls.__name__} needs a temporal stride of 1, which {info.name} cannot give; use s3dg or r3d_18"
+            )
+        if "frames" in cls.needs and info.isolation == "motion":
+            raise ConfigError(
+                f"{cls.__name__} encodes frames alone, in which nothing moves, so it could not teach the motion stream of {info.name}; use "
+                "a backbone of one stream, as resnet18"
+            )
+        if "cells" in cls.needs and info.spatial_stride == POOLED:
+            raise ConfigError(
+                f"{cls.__name__} compares places within a frame, but {info.name} gives one cell a frame; use one that gives a map, as "
+                "resnet18"
             )
 
 

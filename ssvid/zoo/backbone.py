@@ -48,12 +48,12 @@ class Backbone(nn.Module):
         """Encode clips: colours, float (B,3,T,H,W) on 0..1, -> (B,D,t,h,w).
 
         They are normalised here, and turned into the input that the option `input` names: rgb, residual or flow.
-        made: x is what `make_input` gave, and no colours.
+        made: x is what `make_input` gave, and no colours; or colours with pictures of their flow, see `ssvid.zoo.modality.TakesFlow`.
 
         Raises ConfigError for any other shape and for clips under `info.min_frames` or `info.min_size`.
         """
         info = self.info
-        if x.dim() != 5 or x.shape[1] != 3:
+        if x.dim() != 5 or (x.shape[1] != 3 and not made):
             raise ConfigError(f"{info.name} takes clips of shape (B, 3, T, H, W), not {tuple(x.shape)}.")
         T, H, W = x.shape[2:]
         least = info.min_frames - (made and info.pairs)

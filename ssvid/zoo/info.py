@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 POOLED = 10000  # the stride of a map with one cell, or one step, whatever the clip: larger than any frame or clip
 
 Order = Literal["blind", "aware"]
-Isolation = Literal["fold", "still"]
+Isolation = Literal["fold", "still", "motion"]
 
 
 class Published(NamedTuple):
@@ -50,7 +50,8 @@ class BackboneInfo(Geometry):
     licence: str
     learns: bool = True  # False: a fixed function of the pixels, without a weight to learn
     streams: bool = False  # can be run frame by frame with exactly the clip's result
-    # how one frame is encoded alone, see `ssvid.zoo.views`: "fold" sums up the temporal kernels of Conv3d, "still" plays it `frames` times
+    # how one frame is encoded alone, see `ssvid.zoo.views`: "fold" sums up the temporal kernels of Conv3d, "still" plays it `frames` times,
+    # "motion" does as "fold" where a part of the network is shown motion alone: it has none to see then, and no such task can teach it
     isolation: Isolation = "fold"
     options: Mapping[str, Any] = field(default_factory=dict)  # the options and the values in force
     published: tuple[Published, ...] = ()

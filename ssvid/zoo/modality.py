@@ -6,9 +6,27 @@ that tasks, probes, tables and search all hand it colours.
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
 
 from ssvid.data.flow import flow_pictures
+
+
+@runtime_checkable
+class TakesFlow(Protocol):
+    """A trunk that makes flow of the colours it is given, or is handed its pictures beside them, (B,6,T,H,W), the last frame's being any.
+
+    flow_by: who works the flow out, a key of `ssvid.data.flow_estimators.ESTIMATORS`, where that is slow enough to be done once a video;
+    None where it is not.
+    """
+
+    flow_by: str | None
+
+
+def slow_flow(net: nn.Module) -> str | None:
+    """Who works out the flow that a network takes, where that is slow; None where it takes none or makes it quickly."""
+    return next((module.flow_by for module in net.modules() if isinstance(module, TakesFlow)), None)
 
 
 def to_modality(name: str, pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Networks of transformers from the hub or a folder: `hf/MCG-NJU/videomae-base`, `hf/./my_folder` (extra `hf`).
 
-Of videos: VideoMAE, ViViT, TimeSformer and V-JEPA 2, whose map is made of the tokens of their last layer. Of images, per frame: DINOv2,
-DINOv3, ViT and other networks that give tokens of patches. `hf/NAME@pretrained` loads the weights beside the configuration:
-model.safetensors of the hub or of the folder. They keep their own licences: those of VideoMAE, for one, forbid commercial use.
+Of videos: VideoMAE, ViViT, TimeSformer, V-JEPA 2 and VideoPrism (its vision model, which transformers 5 has), whose map is made of the
+tokens of their last layer. Of images, per frame: DINOv2, DINOv3, ViT and other networks that give tokens of patches. `hf/NAME@pretrained`
+loads the weights beside the configuration: model.safetensors of the hub or of the folder. They keep their own licences: those of VideoMAE,
+for one, forbid commercial use.
 
 Networks of videos take clips of the length and size that their configuration names, TimeSformer of any length.
 """
@@ -23,22 +24,28 @@ from ssvid.zoo.weights import bare
 PREFIX = "hf/"
 MODELS: dict[str, dict[str, Any]] = {"*": {"isolation": "still"}}
 
-OF_VIDEOS = ("timesformer", "videomae", "vivit", "vjepa2")
-# ImageNet's, as these networks were trained with; those of ViT and ViViT are one half
+OF_VIDEOS = ("timesformer", "videomae", "videoprism_vision_model", "vivit", "vjepa2")
+PIXEL_VALUES_VIDEOS = (
+    "videoprism_vision_model",
+    "vjepa2",
+)  # what their input is called; that of the others, pixel_values
+# ImageNet's, as these networks were trained with, and those that others were
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+OTHERS = {"vit": HALF, "vivit": HALF, "videoprism_vision_model": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))}
 
 
 def describe(name: str) -> dict[str, Any]:
     """Fields of `hf/ID_OR_FOLDER`, from its configuration. Raises ConfigError where that or transformers is missing."""
     transformers = _transformers(name)
     config = _config(name)
-    half = config.model_type in ("vit", "vivit")
+    mean, std = OTHERS.get(config.model_type, (MEAN, STD))
     return {
         "description": f"{type(config).__name__.removesuffix('Config')} of {Path(name).name}",
         "frames": _frames(config) if config.model_type in OF_VIDEOS else 16,
         "size": _size(config),
-        "mean": (0.5, 0.5, 0.5) if half else MEAN,
-        "std": (0.5, 0.5, 0.5) if half else STD,
+        "mean": mean,
+        "std": std,
         "source": f"transformers {transformers.__version__}",
         "licence": "Apache-2.0 (code)",
         "streams": config.model_type not in OF_VIDEOS,
@@ -70,7 +77,7 @@ class VideoTokens(nn.Module):
         # TimeSformer keeps the frames of a patch together, the others the patches of a frame
         self.frames_last = config.model_type == "timesformer"
         self.words = {"skip_predictor": True} if config.model_type == "vjepa2" else {}
-        self.input = "pixel_values_videos" if config.model_type == "vjepa2" else "pixel_values"
+        self.input = "pixel_values_videos" if config.model_type in PIXEL_VALUES_VIDEOS else "pixel_values"
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode clips; raises ConfigError for another length or size than the network's own."""

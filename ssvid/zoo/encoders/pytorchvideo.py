@@ -3,7 +3,8 @@ CVPR 2020, arXiv:2004.04730), CSN (Tran et al., ICCV 2019, arXiv:1904.02811), C2
 
 Tensors keep the library's names, so its files of weights load. SlowFast takes one clip and gives its slow pathway every fourth frame; the
 map is the slow one with the fast averaged to its steps. The map of X3D is that before its last pool, 432 channels wide; its
-squeeze-and-excitation pools over the whole clip, so every step sees all of it.
+squeeze-and-excitation pools over the whole clip, so every step sees all of it. The library has the interaction-reduced CSN, `csn_*`; the
+interaction-preserved one, `ip_csn_*`, is made here of the same parts.
 """
 
 from __future__ import annotations
@@ -77,6 +78,18 @@ MODELS = {
         "published": [["Kinetics-400", "supervised, 30 views of 32x256", "top-1", 77.00, "pytorchvideo CSN_32x2_R101"]],
         "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/CSN_32x2_R101.pyth"},
     },
+    "csn_r50": {"description": "ir-CSN-50: 3-D convolutions channel by channel", "frames": 32},
+    "csn_r152": {
+        "description": "ir-CSN-152: 3-D convolutions channel by channel",
+        "frames": 32,
+        "published": [["Kinetics-400", "supervised, 30 views of 32x256", "top-1", 76.5, "VMZ model zoo"]],
+    },
+    "ip_csn_r50": {"description": "ip-CSN-50: channels mixed before each convolution channel by channel", "frames": 32},
+    "ip_csn_r152": {
+        "description": "ip-CSN-152: channels mixed before each convolution channel by channel",
+        "frames": 32,
+        "published": [["Kinetics-400", "supervised, 30 views of 32x256", "top-1", 77.8, "VMZ model zoo"]],
+    },
     "r2plus1d_r50": {
         "description": "R(2+1)D-50: space and time convolved one after the other, with bottlenecks",
         "published": [
@@ -140,13 +153,25 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
 def _resnet(name: str) -> nn.Module:
     if name.endswith("_tiny"):
         return _tiny_csn() if name == "csn_tiny" else _tiny_slow()
-    if name == "csn_r101":
-        return Blocks(create_csn(model_depth=101, stem_pool=nn.MaxPool3d).blocks[:-1])
+    if "csn_" in name:
+        bottleneck = _mixing_bottleneck if name.startswith("ip_") else create_bottleneck_block
+        depth = int(name.rpartition("_r")[2])
+        return Blocks(create_csn(model_depth=depth, stem_pool=nn.MaxPool3d, bottleneck=bottleneck).blocks[:-1])
     if name == "r2plus1d_r50":
         return Blocks(create_r2plus1d().blocks[:-1])
     frames_alone = {"stage1_pool": nn.MaxPool3d, "stage_conv_a_kernel_size": ((1, 1, 1),) * 4}
     options: dict[str, Any] = frames_alone if name == "c2d_r50" else {}
     return Blocks(create_resnet(stem_conv_kernel_size=(1, 7, 7), head=None, **options).blocks)
+
+
+def _mixing_bottleneck(*, dim_inner: int, **options: Any) -> nn.Module:
+    """A bottleneck of ip-CSN, which keeps the interactions of channels that the one of ir-CSN gives up: by a 1 x 1 x 1 convolution and its
+    norm before the one over time and space."""
+    block: Any = create_bottleneck_block(dim_inner=dim_inner, **options)
+    mix, norm = nn.Conv3d(dim_inner, dim_inner, 1, bias=False), nn.BatchNorm3d(dim_inner)
+    block.conv_b = nn.Sequential(OrderedDict(mix=mix, norm=norm, conv=block.conv_b))
+    mixing: nn.Module = block
+    return mixing
 
 
 def _tiny_slow() -> nn.Module:
