@@ -75,7 +75,9 @@ def rendered(text: str) -> str:
     """The page with its two tables as they are now. A page without their comments comes back as it is."""
     tables = {"encoders": encoder_table(named_encoders(text)), "tasks": task_table()}
     for name, table in tables.items():
-        text = re.sub(_between(name), lambda match, new=table: f"{match[1]}\n{new}\n{match[2]}", text, flags=re.DOTALL)
+        found = re.search(_between(name), text, flags=re.DOTALL)
+        if found:
+            text = f"{text[: found.start()]}{found[1]}\n{table}\n{found[2]}{text[found.end() :]}"
     return text
 
 

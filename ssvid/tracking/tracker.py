@@ -177,8 +177,9 @@ class Tracker:
         here = labels_from_mask(ids, self.objects, grid)[..., 1:]  # share of each cell that was given to each object
         objects = labels[..., 1 : 1 + len(self.objects)]
         agreed = (here * objects).sum((0, 1)) / here.sum((0, 1)).clamp(min=1e-6)
-        agreed = agreed.clamp(max=1).tolist()  # rounding can exceed one
-        confidence = dict(zip(map(str, self.objects), agreed, strict=True))
+        confidence = dict(
+            zip(map(str, self.objects), agreed.clamp(max=1).tolist(), strict=True)
+        )  # rounding can exceed 1
         peaks = labels[..., 1 + len(self.objects) :].amax((0, 1)).tolist()
         return confidence | {
             name: min(1.0, peak / max(self.peaks[name], 1e-6)) for name, peak in zip(self.points, peaks, strict=True)

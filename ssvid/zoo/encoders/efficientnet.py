@@ -77,7 +77,8 @@ class EfficientNetLite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Encode images."""
         x = F.relu6(self.bn0(self.conv_stem(x)))
-        return F.relu6(self.bn1(self.conv_head(self.blocks(x))))
+        maps: Tensor = F.relu6(self.bn1(self.conv_head(self.blocks(x))))
+        return maps
 
     def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of the package's file under the names they have here: "_blocks.0._bn1.bias" is "blocks.0.bn1.bias"."""
@@ -104,7 +105,8 @@ class LiteBlock(nn.Module):
         y = F.relu6(self.bn0(self.expand_conv(x))) if self.widens else x
         y = F.relu6(self.bn1(self.depthwise_conv(y)))
         y = self.bn2(self.project_conv(y))
-        return x + y if self.adds else y
+        maps: Tensor = x + y if self.adds else y
+        return maps
 
 
 class SameConv(nn.Conv2d):
