@@ -27,6 +27,8 @@ COLUMNS = (
 NEEDS = {
     "time": "an order of frames that matters: played backward, the features must differ",
     "any_length": "a step for every frame, by itself or with temporal_stride=False",
+    "frames": "frames that can be encoded alone, without a motion stream",
+    "cells": "a map of cells, not one vector a frame",
 }
 
 

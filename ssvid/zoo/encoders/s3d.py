@@ -73,7 +73,7 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
         name: a key of `MODELS`.
         temporal_stride: False keeps every frame (t == T), as SpeedNet does.
     """
-    trunk = {"s3d_tiny": _tiny, "s3dg_tiny": _tiny, "s3dg_small": _small}.get(name, _full)()
+    trunk: nn.Module = {"s3d_tiny": _tiny, "s3dg_tiny": _tiny, "s3dg_small": _small}.get(name, _full)()
     if name.startswith("s3dg"):
         _add_gates(trunk)
     for module in trunk.modules():
