@@ -7,6 +7,7 @@ channel passes as far as the whole clip's mean asks for it, so S3D-G sees the wh
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
         name: a key of `MODELS`.
         temporal_stride: False keeps every frame (t == T), as SpeedNet does.
     """
-    trunk: nn.Module = {"s3d_tiny": _tiny, "s3dg_tiny": _tiny, "s3dg_small": _small}.get(name, _full)()
+    trunk: Any = {"s3d_tiny": _tiny, "s3dg_tiny": _tiny, "s3dg_small": _small}.get(name, _full)()
     if name.startswith("s3dg"):
         _add_gates(trunk)
     for module in trunk.modules():
