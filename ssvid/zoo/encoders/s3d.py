@@ -7,7 +7,6 @@ channel passes as far as the whole clip's mean asks for it, so S3D-G sees the wh
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +73,7 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
         name: a key of `MODELS`.
         temporal_stride: False keeps every frame (t == T), as SpeedNet does.
     """
-    trunk: Any = {"s3d_tiny": _tiny, "s3dg_tiny": _tiny, "s3dg_small": _small}.get(name, _full)()
+    trunk = {"s3d_tiny": _tiny, "s3dg_tiny": _tiny, "s3dg_small": _small}.get(name, _full)()
     if name.startswith("s3dg"):
         _add_gates(trunk)
     for module in trunk.modules():
@@ -86,7 +85,7 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
     else:
         # five frames would do, but below eight oneDNN (torch 2.15, CPU) gets the gradient of the strided temporal convolutions wrong, or
         # crashes; `ssvid.zoo.measure` takes this as the floor
-        trunk.min_frames = 8
+        trunk.min_frames = 8  # type: ignore[assignment]
     return trunk
 
 
