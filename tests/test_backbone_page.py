@@ -68,7 +68,9 @@ def test_every_task_is_there_with_its_needs():
     lines = task_table().splitlines()[2:]
     assert [line.split("`")[1] for line in lines] == list(list_tasks())
     learners = len([name for name in list_models() if model_info(name).learns])
-    assert f"| `tcc` | nothing | {learners} of {learners} |" in lines
+    assert f"| `dpc` | nothing | {learners} of {learners} |" in lines
+    whole = len([name for name in list_models() if model_info(name).learns and model_info(name).isolation != "motion"])
+    assert f"| `tcc` | frames that can be encoded alone, without a motion stream | {whole} of {learners} |" in lines
     aware = len([name for name in list_models() if model_info(name).learns and model_info(name).order == "aware"])
     assert any(
         line.startswith("| `pace` | an order of frames") and f"| {aware} of {learners} |" in line for line in lines

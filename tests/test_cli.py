@@ -64,6 +64,7 @@ def test_list_and_version_as_data():
         row["name"] for row in json.loads(runner.invoke(app, ["list", "models", "s3d*", "--json"]).output)["models"]
     } == {
         "s3d",
+        "s3dg_small",
         "s3dg",
         "s3d_tiny",
         "s3dg_tiny",
