@@ -185,10 +185,11 @@ class Table:
         return [row.facts.get(name, "") for name in self.fact_names()]
 
 
-def write(table: Table, out: str | os.PathLike[str]) -> None:
-    """Write OUT.md, OUT.csv, OUT.tex and OUT.json."""
+def write(table: Table, out: str | os.PathLike[str], further: Sequence[Table] = ()) -> None:
+    """Write OUT.md, OUT.csv, OUT.tex and OUT.json. further: tables that stand below it in OUT.md."""
     path = Path(out)
-    made = {".md": table.markdown(), ".csv": table.csv(), ".tex": table.latex(), ".json": table.json()}
+    text = "\n".join(one.markdown() for one in (table, *further))
+    made = {".md": text, ".csv": table.csv(), ".tex": table.latex(), ".json": table.json()}
     for suffix, text in made.items():
         write_text(path.with_name(path.name + suffix), text)
 

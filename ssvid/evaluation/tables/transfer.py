@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ssvid.evaluation.plots import score_figure
 from ssvid.evaluation.sequences import is_sequence_source, protocol_for
 from ssvid.evaluation.tables import captions
+from ssvid.evaluation.tables.gains import gain_tables
 from ssvid.evaluation.tables.page import transfer_page
 from ssvid.evaluation.tables.published import published_rows, read_published
 from ssvid.evaluation.tables.request import TableRequest
@@ -30,17 +31,21 @@ DEFAULT = ("linear", "knn", "few")
 
 @dataclass
 class Transfer:
-    """A finished table, and the cells behind it: (row's name, backbone, data set) -> (key, cell) of each."""
+    """A finished table, and the cells behind it: (row's name, backbone, data set) -> (key, cell) of each.
+
+    gains: tables of what the rows that have learned add to those that have not.
+    """
 
     table: Table
     cells: dict[tuple[str, str, str], list[tuple[str, Cell]]]
+    gains: list[Table] = field(default_factory=list)
 
     def write(self, out: str | os.PathLike[str]) -> None:
         """Write OUT.md, OUT.csv, OUT.tex, OUT.json, OUT.png and OUT.html."""
         path = Path(out)
-        write_table(self.table, path)
+        write_table(self.table, path, self.gains)
         score_figure(self.table).savefig(path.with_name(path.name + ".png"), dpi=150)
-        transfer_page(self.table, self.cells).write(path.with_name(path.name + ".html"))
+        transfer_page(self.table, self.cells, self.gains).write(path.with_name(path.name + ".html"))
 
 
 def default_protocols(data: Sequence[str]) -> list[str]:
@@ -72,4 +77,4 @@ def transfer(request: TableRequest, progress: Progress | None = None, log: Log |
     cells = defaultdict(list)
     for job, cell in results.cells:
         cells[job.row.name, job.row.backbone, job.data.name].append((job.key, cell))
-    return Transfer(table, dict(cells))
+    return Transfer(table, dict(cells), gain_tables(results.cells))
