@@ -221,6 +221,12 @@ def test_clip_vector_pools() -> None:
     features[0, 0, :, 0] = torch.tensor([[1.0, 3.0], [5.0, 7.0]])
     assert clip_vector(features).tolist() == [[4.0, 0.0]]
     assert clip_vector(features, "max_space_mean_time").tolist() == [[5.0, 0.0]]
+    assert clip_vector(features, "mean_std").tolist() == [[4.0, 0.0, 2.0, 0.0]]  # 2 and 6 in the two steps
+    parts = torch.arange(2 * 2 * 6 * 6, dtype=torch.float32).view(1, 2, 2, 6, 6)
+    grid = clip_vector(parts, "grid").view(2, 2, 3, 3)  # channels, then parts in time, down and across
+    assert grid[0, 0, 0].tolist() == [3.5, 5.5, 7.5]  # the mean of 0, 1, 6, 7, and the parts to its right
+    assert grid[1, 1, 2, 2] == parts[0, 1, 1, 4:, 4:].mean()
+    assert clip_vector(torch.ones(1, 2, 1, 1, 1), "grid").shape == (1, 36)  # a map of one cell has it everywhere
     with pytest.raises(ConfigError, match="max_space_mean_time"):
         clip_vector(features, "median")  # type: ignore[arg-type]
 

@@ -55,7 +55,7 @@ def index_(
     fps: Annotated[
         float | None, typer.Option(help="Ticks a second; default: as trained, else the videos' median rate.")
     ] = None,
-    pool: Annotated[str | None, typer.Option(help="mean, max_space_mean_time or mean_std.")] = None,
+    pool: Annotated[str | None, typer.Option(help="mean, max_space_mean_time, mean_std or grid.")] = None,
     space: Annotated[
         str,
         typer.Option(

@@ -25,7 +25,7 @@ Size = Annotated[int | None, typer.Option(help="Side, px; default: as trained.")
 Fps = Annotated[
     float | None, typer.Option(help="Frames a second of the clock that stride counts in; default: as trained.")
 ]
-Pool = Annotated[str | None, typer.Option(help="mean, max_space_mean_time or mean_std.")]
+Pool = Annotated[str | None, typer.Option(help="mean, max_space_mean_time, mean_std or grid.")]
 
 # how the cells of a table are computed
 Jobs = Annotated[int, typer.Option(min=1, help="Processes of one thread that compute cells side by side.")]

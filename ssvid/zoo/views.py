@@ -8,12 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.functional import adaptive_avg_pool3d
 
 from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import Backbone
 
-Pool = Literal["mean", "max_space_mean_time", "mean_std", "none"]
+Pool = Literal["mean", "max_space_mean_time", "mean_std", "grid", "none"]
 Mode = Literal["replicate", "microclip", "static"]
+
+GRID = (2, 3, 3)  # parts of a clip in time, down and across
 
 _POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda features: features.mean((2, 3, 4)),
@@ -21,13 +24,16 @@ _POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "max_space_mean_time": lambda features: features.amax((3, 4)).mean(2),
     # twice as long: what is seen, and how much each channel changes; the second half is all that an image network knows of time
     "mean_std": lambda features: torch.cat([features.mean((2, 3, 4)), features.mean((3, 4)).std(2, unbiased=False)], 1),
+    # where and when it is: people who stand left and right of each other differ from a crowd in the middle
+    "grid": lambda features: adaptive_avg_pool3d(features, GRID).flatten(1),
     # the whole map, for a head that looks at its cells itself
     "none": lambda features: features.flatten(1),
 }
 
 
 def clip_vector(features: Tensor, pool: Pool = "mean") -> Tensor:
-    """One vector a clip: (B,D,t,h,w) -> (B,D); (B,2D) for the pool mean_std, (B,D*t*h*w) for none.
+    """One vector a clip: (B,D,t,h,w) -> (B,D); (B,2D) for the pool mean_std, (B,18D) for grid, the means of 2 x 3 x 3 parts
+    of the clip, (B,D*t*h*w) for none.
 
     Raises ConfigError for an unknown pool.
     """
