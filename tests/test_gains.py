@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -59,6 +60,10 @@ def test_the_text_of_a_gain():
     assert str(Gain(-3, -5, -1)) == "−3.0 [−5.0, −1.0]"
 
 
+def names(*scores, data="d"):
+    return {score: (data, score) for score in scores}
+
+
 def cell(row, values, name="linear", data="d"):
     """A cell of a row whose videos were right or not; values None: a score that predicts no class."""
     score = {"name": name, "value": 0.0, "chance": 0.0}
@@ -79,7 +84,7 @@ def test_each_row_stands_beside_its_own_network_and_the_best_without_learning():
         *(cell(trained, [1, 0, 0, 0], "finetune"), cell(run, [1, 1, 1, 1], "finetune")),
         *(cell(run, None, "phase"), cell(random_a, None, "phase")),
     ]
-    own, best = gain_tables(cells)
+    own, best = gain_tables(cells, names("linear", "finetune", "phase"))
     assert [(row.name, row.facts["backbone"]) for row in own.rows] == [("task", "a"), ("task", "b")]
     assert own.rows[0].facts["linear"].startswith("+50.0 [")  # 75 beside random init's 25, not beside supervised
     assert own.rows[0].facts["finetune"].startswith("+75.0 [")  # where random init has no value: from scratch
@@ -91,7 +96,7 @@ def test_each_row_stands_beside_its_own_network_and_the_best_without_learning():
 
 
 def test_no_rows_to_compare_give_no_table():
-    assert gain_tables([cell(TableRow("task", Kind.PRETRAINED, "a", []), [1, 0])]) == []
+    assert gain_tables([cell(TableRow("task", Kind.PRETRAINED, "a", []), [1, 0])], names("linear")) == []
 
 
 def test_gains_stand_below_the_table(tmp_path):
@@ -101,10 +106,13 @@ def test_gains_stand_below_the_table(tmp_path):
             cell(TableRow("task", Kind.PRETRAINED, "a", []), [1, 1]),
         ),
     ]
-    write(Table("T", "P", {}), tmp_path / "t", gain_tables(cells))
+    write(Table("T", "P", {}, gains=gain_tables(cells, {"d: linear": ("d", "linear")})), tmp_path / "t")
     text = (tmp_path / "t.md").read_text()
     assert (
         text.index("### T")
         < text.index("### What pretraining adds")
         < text.index("| task | a | +100.0 [100.0, 100.0] |")
     )
+    assert "| model | backbone | d: linear |" in text  # columns are named as in the table above
+    rows = json.loads((tmp_path / "t.json").read_text())["gains"][0]["rows"]
+    assert rows[0]["facts"]["d: linear"] == "+100.0 [100.0, 100.0]"

@@ -51,6 +51,7 @@ def show(table: Table, as_json: bool) -> None:
     if as_json:
         typer.echo(table.json(), nl=False)
         return
-    console.show_table(table.title, table.header(), table.cells())
-    for line in (table.protocol, *table.below()):
-        console.log(line)
+    for one in (table, *table.gains):
+        console.show_table(one.title, one.header(), one.cells())
+        for line in (one.protocol, *one.below()):
+            console.log(line)

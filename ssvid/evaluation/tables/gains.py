@@ -22,8 +22,8 @@ LEVEL = 0.95
 DRAWS = 5_000
 RULE = (
     f"Points of accuracy, with the {LEVEL:.0%} interval of a paired bootstrap: {DRAWS:,} draws of the test videos, the same for both rows, "
-    "and of the seeds of each. Each interval stands for itself: of twenty, one is expected to miss. Videos cut from one source count as "
-    "if they were independent."
+    "and of the seeds of each; of a row of one training it knows nothing of other trainings. Each interval stands for itself: of twenty, "
+    "one is expected to miss. Videos cut from one source count as if they were independent."
 )
 LEARNED = (Kind.PRETRAINED, Kind.WEIGHTS)
 
@@ -61,12 +61,12 @@ def paired_gain(row: np.ndarray, rival: np.ndarray) -> Gain:
     return Gain(100 * float(row.mean() - rival.mean()), 100 * float(low), 100 * float(high))
 
 
-def gain_tables(cells: Cells) -> list[Table]:
+def gain_tables(cells: Cells, names: Mapping[str, tuple[str, str]]) -> list[Table]:
     """The gains of all rows that have learned: over the same network without pretraining, and over the best row without any learning.
 
-    cells: all of a table. A table without a gain is left out.
+    cells: all of a table. names: data set and score of each of its columns. A table without a gain is left out.
     """
-    columns = list(_columns(cells))
+    columns = list(_columns(cells, names))
     rows = {id(job.row): job.row for job, _ in cells}
     fixed = [key for key, row in rows.items() if row.kind is Kind.FIXED]
     best = {column.name: _best(column, fixed) for column in columns}
@@ -105,17 +105,17 @@ def _table(
     return Table(title, f"{rivals} {RULE}", {}, made)
 
 
-def _columns(cells: Cells) -> Iterator[_Column]:
-    """What was right, column by column, in the order of the cells; of scores that predict no class there is none."""
-    several = len({job.data.name for job, _ in cells}) > 1
-    found: dict[str, dict[int, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+def _columns(cells: Cells, names: Mapping[str, tuple[str, str]]) -> Iterator[_Column]:
+    """What was right, column by column; of scores that predict no class there is none."""
+    found: dict[tuple[str, str], dict[int, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
     for job, cell in cells:
         for score in cell["scores"]:
             if "predicted" in score:
-                name = f"{job.data.name}: {score['name']}" if several else score["name"]
-                found[name][id(job.row)].append(np.equal(score["truth"], score["predicted"]))
-    for name, rows in found.items():
-        yield _Column(name, {key: np.stack(seeds).astype(float) for key, seeds in rows.items()})
+                right = np.equal(score["truth"], score["predicted"])
+                found[job.data.name, score["name"]][id(job.row)].append(right)
+    for column, name in names.items():
+        if name in found:
+            yield _Column(column, {key: np.stack(seeds).astype(float) for key, seeds in found[name].items()})
 
 
 def _without_pretraining(rows: Mapping[int, TableRow]) -> dict[int, list[int]]:

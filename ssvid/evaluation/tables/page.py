@@ -23,15 +23,13 @@ ESSENTIAL = (
 )  # of a cell, on the page
 
 
-def transfer_page(
-    table: Table, cells: Mapping[tuple[str, str, str], Sequence[tuple[str, Cell]]], gains: Sequence[Table] = ()
-) -> Page:
-    """The page. cells: (row's name, backbone, data set) -> (key, cell) of each, in the order of the protocols. gains: further tables."""
+def transfer_page(table: Table, cells: Mapping[tuple[str, str, str], Sequence[tuple[str, Cell]]]) -> Page:
+    """The page. cells: (row's name, backbone, data set) -> (key, cell) of each, in the order of the protocols."""
     page = Page(table.title)
     page.table(table, links=True)
-    for one in gains:
-        page.heading(one.title)
-        page.table(one)
+    for gains in table.gains:
+        page.heading(gains.title)
+        page.table(gains)
     page.heading("The same as figures")
     page.gallery(
         score_panels(table),

@@ -72,7 +72,7 @@ class Table:
 
     chance: for every column, the score of guessing in the column's unit (percent), None where there is none. data_sets: for every column
     "DATA: SCORE" its data set; empty where the table has one. mark_best: set the best value of a column in bold, by the rule `BEST`,
-    which then stands below the table.
+    which then stands below the table. gains: tables of what its rows that have learned add to others, which follow it in Markdown and JSON.
     """
 
     title: str
@@ -83,6 +83,7 @@ class Table:
     made_with: dict[str, Any] = field(default_factory=dict)
     mark_best: bool = False
     data_sets: dict[str, str] = field(default_factory=dict)
+    gains: list[Table] = field(default_factory=list)
 
     def header(self) -> list[str]:
         """Column names; a score's name holds its chance level."""
@@ -110,7 +111,7 @@ class Table:
         return [*self.notes, BEST] if self.mark_best else self.notes
 
     def markdown(self) -> str:
-        """GitHub Markdown with the title, the protocol and the notes; one part for each data set, where there are several."""
+        """GitHub Markdown: title, the protocol and the notes, one part for each data set where there are several; then the gains."""
         lines = [f"### {self.title}", "", self.protocol]
         for data in dict.fromkeys(self.data_sets.values()):
             columns = {
@@ -120,7 +121,7 @@ class Table:
         if not self.data_sets:
             lines += ["", *self._markdown_part({column: column for column in self.chance})]
         lines += ["", *(f"- {note}" for note in self.below())] if self.below() else []
-        return "\n".join(lines) + "\n"
+        return "\n".join(["\n".join(lines) + "\n", *(gain.markdown() for gain in self.gains)])
 
     def _markdown_part(self, columns: Mapping[str, str]) -> list[str]:
         """The lines of the columns, which have these names; published rows without a score in any of them are left out."""
@@ -185,11 +186,10 @@ class Table:
         return [row.facts.get(name, "") for name in self.fact_names()]
 
 
-def write(table: Table, out: str | os.PathLike[str], further: Sequence[Table] = ()) -> None:
-    """Write OUT.md, OUT.csv, OUT.tex and OUT.json. further: tables that stand below it in OUT.md."""
+def write(table: Table, out: str | os.PathLike[str]) -> None:
+    """Write OUT.md, OUT.csv, OUT.tex and OUT.json."""
     path = Path(out)
-    text = "\n".join(one.markdown() for one in (table, *further))
-    made = {".md": text, ".csv": table.csv(), ".tex": table.latex(), ".json": table.json()}
+    made = {".md": table.markdown(), ".csv": table.csv(), ".tex": table.latex(), ".json": table.json()}
     for suffix, text in made.items():
         write_text(path.with_name(path.name + suffix), text)
 

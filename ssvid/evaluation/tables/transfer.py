@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ssvid.evaluation.plots import score_figure
@@ -31,21 +31,17 @@ DEFAULT = ("linear", "knn", "few")
 
 @dataclass
 class Transfer:
-    """A finished table, and the cells behind it: (row's name, backbone, data set) -> (key, cell) of each.
-
-    gains: tables of what the rows that have learned add to those that have not.
-    """
+    """A finished table, and the cells behind it: (row's name, backbone, data set) -> (key, cell) of each."""
 
     table: Table
     cells: dict[tuple[str, str, str], list[tuple[str, Cell]]]
-    gains: list[Table] = field(default_factory=list)
 
     def write(self, out: str | os.PathLike[str]) -> None:
         """Write OUT.md, OUT.csv, OUT.tex, OUT.json, OUT.png and OUT.html."""
         path = Path(out)
-        write_table(self.table, path, self.gains)
+        write_table(self.table, path)
         score_figure(self.table).savefig(path.with_name(path.name + ".png"), dpi=150)
-        transfer_page(self.table, self.cells, self.gains).write(path.with_name(path.name + ".html"))
+        transfer_page(self.table, self.cells).write(path.with_name(path.name + ".html"))
 
 
 def default_protocols(data: Sequence[str]) -> list[str]:
@@ -74,7 +70,8 @@ def transfer(request: TableRequest, progress: Progress | None = None, log: Log |
         table.notes.append(
             f"Published rows ({len(rows)}): from {Path(request.published).name}, measured by others, with other data and budgets."
         )
+    table.gains = gain_tables(results.cells, columns)
     cells = defaultdict(list)
     for job, cell in results.cells:
         cells[job.row.name, job.row.backbone, job.data.name].append((job.key, cell))
-    return Transfer(table, dict(cells), gain_tables(results.cells))
+    return Transfer(table, dict(cells))
