@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ssvid.evaluation.features import View
+from ssvid.search.encode import open_encoder
 from ssvid.video.writer import write_video
 from tests.videos import texture
 
 COUNT, FRAMES, FPS = 8, 45, 30
+VIEW = View(clips=3, frames=8, stride=2, size=32)
 
 
 def panning(seed: int, frames: int = FRAMES, height: int = 72, width: int = 96, step: int = 1) -> Iterator[np.ndarray]:
@@ -30,3 +34,11 @@ def make_footage(folder: Path) -> Path:
             split = "test" if number % 2 else "train"
             rows.writerow([f"{number}.mp4", "abcd"[number // 2], f"group {(number + 1) // 2 % 4}", split])
     return folder / "list.csv"
+
+
+def encoder(unit: str = "video", model: str = "baseline_mean_frame", **changes):
+    return open_encoder(model, unit, replace(VIEW, **changes))
+
+
+def names(hits) -> list[str]:
+    return [Path(hit.path).stem for hit in hits]

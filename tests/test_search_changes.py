@@ -16,8 +16,7 @@ from ssvid.search.building import add, build, remove
 from ssvid.search.collection import Collection
 from ssvid.search.segment_table import SegmentTable
 from ssvid.video.writer import write_video
-from tests.footage import COUNT, FPS, make_footage, panning
-from tests.test_search_collection import encoder, names
+from tests.footage import COUNT, FPS, encoder, make_footage, names, panning
 
 
 @pytest.fixture(scope="module")

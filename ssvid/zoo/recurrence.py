@@ -10,6 +10,7 @@ Each `out` (B,D',h',w') is the last step of the head's map of all that has come.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import torch
@@ -36,7 +37,7 @@ class StepByStep(nn.Module):
         return []
 
 
-class Recurrent(StepByStep):
+class Recurrent(StepByStep, ABC):
     """A head that goes over the steps of a map: (B,D,t,h,w) -> (B,D',t,h,w), or (B,D',1,h,w) where `last` is set.
 
     A head of this kind defines `advance`, and `project` where something can be computed for all steps at once.
@@ -52,9 +53,9 @@ class Recurrent(StepByStep):
         """The state before the first step of a map (B,D,t,h,w); None is a state of zeros."""
         return None
 
+    @abstractmethod
     def advance(self, projected: Tensor, state: State | None) -> State:
         """The state after one more step (B,P,h,w)."""
-        raise NotImplementedError
 
     def states(self, maps: Tensor) -> list[State]:
         """The states after each step of a map (B,D,t,h,w)."""
@@ -76,7 +77,7 @@ class Recurrent(StepByStep):
         return after[0], after
 
 
-class VectorRecurrence(StepByStep):
+class VectorRecurrence(StepByStep, ABC):
     """A recurrent network of torch, over the steps of a map averaged over space: (B,D,t,h,w) -> (B,D',t,1,1), or (B,D',1,1,1).
 
     It is a subclass's `rnn`, which goes by a name of its own among the weights.
@@ -87,9 +88,9 @@ class VectorRecurrence(StepByStep):
         self.last = returns == "last"
 
     @property
+    @abstractmethod
     def rnn(self) -> nn.RNNBase:
         """The network, batch first."""
-        raise NotImplementedError
 
     def forward(self, maps: Tensor) -> Tensor:
         """Hidden states of a map."""
