@@ -23,10 +23,10 @@ from ssvid.data.distractors import DISTRACTORS
 from ssvid.data.synthetic import CLASSES, render_video
 from ssvid.environment import environment
 from ssvid.errors import DataError
-from ssvid.files import write_json, write_text
+from ssvid.files import read_json, write_json, write_text
 from ssvid.progress import Progress
 from ssvid.speedup.curve import Curve, Scanned, estimate_curve
-from ssvid.speedup.models import SpeedModel, load_model
+from ssvid.speedup.models import CARD, SHIPPED, SpeedModel, load_model
 from ssvid.speedup.solver import plan_pace
 from ssvid.video.scan import scan
 from ssvid.video.writer import write_video
@@ -70,7 +70,7 @@ def write_report(
     facts = {"model": name, "seed": seed, "world": rows, "distractors": cases, "pool": pool}
     out = Path(out)
     write_json(out.with_suffix(".json"), facts | {"environment": environment()})
-    text = agreement_markdown(rows, cases, pool, name, seed)
+    text = agreement_markdown(rows, cases, pool, name, seed) + calibration_line(model)
     write_text(out.with_suffix(".md"), text)
     return text
 
@@ -183,6 +183,20 @@ def agreement_markdown(
             f"network {pool['network']:.3f}, motion {pool['motion']:.3f}.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def calibration_line(model: str | os.PathLike[str] | None) -> str:
+    """What the model's card says of its calibration: the share of normal video that is called sped up."""
+    card = Path(SHIPPED if model is None else model) / CARD
+    told = (read_json(card) if card.is_file() else {}).get("calibration")
+    if told is None:
+        return "\nThe model is not calibrated: its probabilities are those of training, where every other clip is sped up.\n"
+    return (
+        f"\nCalibration (offset {told['offset']:g}, temperature {told['temperature']:g}): of {told['windows']:,} held-out windows of "
+        f"real video, {told['normal']:g} % of those at normal speed are called sped up (meant are {told['nominal']:g}; "
+        f"{told['normal before']:g} without it), and {told['twice']:g} % of those at twice the speed ({told['twice before']:g} "
+        "without). Each half of the videos was asked with what was fitted on the other.\n"
+    )
 
 
 def _table(first: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
