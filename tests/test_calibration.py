@@ -9,11 +9,12 @@ import torch
 from ssvid.config import PretrainConfig
 from ssvid.errors import DataError
 from ssvid.files import read_json, write_json
+from ssvid.speedup.calibrate_model import calibrate_model
 from ssvid.speedup.calibration import Calibration, calibration_of, called_sped_up, cross_checked, fit_calibration
 from ssvid.speedup.cam import frame_maps
 from ssvid.speedup.curve import estimate_curve
 from ssvid.speedup.evaluate import calibration_line
-from ssvid.speedup.models import CARD, load_model, save_model
+from ssvid.speedup.models import CARD, load_card, load_model, save_model
 from ssvid.training.build import build_task
 from ssvid.video.scan import scan
 from ssvid.video.writer import write_video
@@ -90,3 +91,14 @@ def test_a_kept_model_brings_its_calibration_and_the_report_says_its_share(tmp_p
     assert calibration_of(load_model(tmp_path)) == Calibration()
     assert "not calibrated" in calibration_line(tmp_path)
     torch.testing.assert_close(Calibration().apply(torch.ones(2)), torch.ones(2))
+
+
+def test_an_exported_model_is_calibrated_by_one_call(tmp_path, world_index):
+    config = PretrainConfig(task="speednet", backbone="s3dg_tiny", options={"frames": 8, "size": [32, 32]})
+    save_model(build_task(config).eval(), config, tmp_path, {"scores": {"all": 1}})
+    told = calibrate_model(tmp_path, {"world": world_index.path})
+    card = load_card(tmp_path)
+    assert card["calibration"] == told
+    assert card["scores"] == {"all": 1}
+    assert told["windows"] >= 20
+    assert calibration_of(load_model(tmp_path)).offset == told["offset"]

@@ -9,10 +9,10 @@ How the shipped run was made stands in configs/pretrain/speednet_shipped.yaml.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from ssvid.data.index import Index
@@ -20,7 +20,7 @@ from ssvid.errors import ConfigError
 from ssvid.files import read_json
 from ssvid.speedup.calibration import cross_checked
 from ssvid.speedup.models import SHIPPED, load_model, save_model
-from ssvid.speedup.scores import WindowScores, score_windows
+from ssvid.speedup.scores import WindowScores, joined_halves, score_halves, score_windows
 from ssvid.training.run import Run
 from ssvid.training.validate import trained_task
 
@@ -36,14 +36,10 @@ def export_model(run: Run, trained: Path, held_out: dict[str, Path], out: Path) 
     audit = read_json(report)
     model = load_model(run.path, "cpu")
     threshold = score_windows(model, Index(trained).videos("train")).best_threshold()
-    # every set in two halves of its videos, for the calibration
-    halves = {
-        name: [score_windows(model, Index(path).videos()[k::2]) for k in (0, 1)] for name, path in held_out.items()
-    }
+    halves = {name: score_halves(model, Index(path).videos()) for name, path in held_out.items()}
     found = {name: WindowScores.concat(pair) for name, pair in halves.items()}
     found["all"] = WindowScores.concat(list(found.values()))
     scores = {name: windows.scores(threshold) for name, windows in found.items()}
-    parted = [np.concatenate([pair[k].logits for pair in halves.values()]) for k in (0, 1)]
     facts = {
         "steps": run.config.steps,
         "batch": run.config.batch,
@@ -52,7 +48,7 @@ def export_model(run: Run, trained: Path, held_out: dict[str, Path], out: Path) 
         "recipe": "configs/pretrain/speednet_shipped.yaml",
         "question": "normal or twice the speed; percent right of single windows and of pairs, chance 50, mean motion beside it",
         "scores": scores,
-        "calibration": cross_checked(parted),
+        "calibration": cross_checked(joined_halves(halves.values())),
         "audit": {
             "shortcuts": audit["shortcuts"],
             "accuracy": audit["held_out"],
@@ -63,6 +59,14 @@ def export_model(run: Run, trained: Path, held_out: dict[str, Path], out: Path) 
     return scores
 
 
+def named_indexes(words: Sequence[str]) -> dict[str, Path]:
+    """Indexes by name, from words NAME=INDEX. Raises ConfigError for other words, and for a name that stands twice."""
+    named = dict(word.split("=", 1) for word in words if "=" in word)
+    if len(named) != len(words):
+        raise ConfigError("held-out videos are given as NAME=INDEX, each under its own name")
+    return {name: Path(path) for name, path in named.items()}
+
+
 def _main(
     run: Annotated[Path, typer.Argument(help="Run folder of speednet.")],
     trained: Annotated[Path, typer.Argument(help="Index it was trained on.")],
@@ -70,10 +74,7 @@ def _main(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = SHIPPED,
 ) -> None:
     """Make the model that comes with the package out of a run."""
-    named = dict(word.split("=", 1) for word in held_out if "=" in word)
-    if len(named) != len(held_out):
-        raise ConfigError("held-out videos are given as NAME=INDEX, each under its own name")
-    found = export_model(Run(run), trained, {name: Path(path) for name, path in named.items()}, out)
+    found = export_model(Run(run), trained, named_indexes(held_out), out)
     for name, scores in found.items():
         typer.echo(f"{name}: " + ", ".join(f"{what} {value:g}" for what, value in scores.items()))
 
