@@ -136,16 +136,14 @@ def test_a_camera_that_does_not_move_shows_the_middle_pixel_by_pixel():
 @pytest.mark.parametrize("case", ["shake", "pan", "zoom"])
 def test_masks_and_centres_move_with_the_camera(case):
     video = film(case, label="translate")
-    for mask, centres in zip(video.masks[::15], video.centres[::15], strict=True):
+    off = []
+    for mask, centres in zip(video.masks[::10], video.centres[::10], strict=True):
         for number, centre in enumerate(centres, 1):
             rows, columns = np.nonzero(mask == number)
-            inside = (
-                len(rows) > 12
-                and 0 < rows.min() < rows.max() < SIZE - 1
-                and 0 < columns.min() < columns.max() < SIZE - 1
-            )
-            if inside and not np.isnan(centre).any() and (mask > 0).sum() < 4 * len(rows):
-                assert np.hypot(columns.mean() - centre[0], rows.mean() - centre[1]) < 3
+            if len(rows) > 4 and min(rows.min(), columns.min()) > 0 and max(rows.max(), columns.max()) < SIZE - 1:
+                off.append(np.hypot(columns.mean() - centre[0], rows.mean() - centre[1]))
+    assert len(off) > 20
+    assert np.median(off) < 1  # some are covered in part
 
 
 def test_a_camera_never_sees_beyond_what_is_drawn():
