@@ -5,8 +5,7 @@ skips few frames (rate f drawn from 1.0..1.2) and a sped-up one that skips about
 batch, so content says nothing, and every frame is skipped by its own coin, so that no codec pattern has a period to be read.
 
 The coin has a price: it makes sped-up clips jerk, and normal ones hardly. A network that trains for long reads the jerk instead of the
-speed, and takes evenly sped-up video, which is what it is asked about later, for normal. With `even=1`
-nothing jerks.
+speed, and takes evenly sped-up video, which is what it is asked about later, for normal. With `even=1` nothing jerks.
 
 Judge a run on a second corpus too: in the paper accuracy is 96.9 % without these guards and 75.6 with them, but 57.4 and 73.6 there.
 """
