@@ -108,8 +108,7 @@ def make_world(
         seed: the scenes are drawn from (seed, number). test_share: share of them in the test split.
         varying_speed: share 0..1 of the scenes whose world clock changes its speed. Pretraining on speed needs 0, so that "normal speed"
             is true of every video; 1 tests adaptive speed.
-        distractors: share 0..1 of the scenes with apparent motion that the clock does not explain, each one case of
-            `ssvid.data.distractors`, drawn at random; slow motion only where the clock varies, since elsewhere speed is normal.
+        distractors: share 0..1 of the scenes with one case of `ssvid.data.distractors`; slow motion only where the clock varies.
         masks, davis: what else to write. crf: quality of H.264, 0..51, lower is better; 0 is lossless.
         progress: called after every video.
         workers: processes; 0: one per 24 missing videos, at most one per core. They are spawned: guard a script of your own with
