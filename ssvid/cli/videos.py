@@ -106,6 +106,10 @@ def make_world(
     masks: Annotated[bool, typer.Option(help="Also write instance masks as palette PNG.")] = False,
     davis: Annotated[bool, typer.Option(help="Also write frames and masks in the DAVIS layout.")] = False,
     crf: Annotated[int, typer.Option(help="Quality of H.264, lower is better; 0 is lossless.")] = 18,
+    distractors: Annotated[
+        float,
+        typer.Option(help="Share of scenes with misleading motion (camera, lights, noise, crowds, cuts ...), 0 to 1."),
+    ] = 0.0,
     picture: Annotated[
         Path | None, typer.Option(help="Also write one moving picture of all classes (.webp or .gif).")
     ] = None,
@@ -129,6 +133,7 @@ def make_world(
             masks=masks,
             davis=davis,
             crf=crf,
+            distractors=distractors,
             workers=workers or 0,
             progress=progress,
         )

@@ -20,6 +20,7 @@ import numpy as np
 
 from ssvid.compute import process_pool
 from ssvid.data.davis_world import new_folder, write_masks, write_sequence
+from ssvid.data.distractors import DISTRACTORS, STEADY
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.rendering import SyntheticVideo, render_video
 from ssvid.errors import ConfigError
@@ -45,8 +46,18 @@ class World:
     varying_speed: float
     masks: bool
     davis: bool
-    crf: int = 18  # also of a world that is older than this option
+    crf: int = 18  # this and what follows: also of a world that is older than the option
+    distractors: float = 0.0
     version: int = VERSION
+
+    def check(self) -> None:
+        """Raises ConfigError where an option is out of range."""
+        shares = 0 <= self.test_share < 1 and 0 <= self.varying_speed <= 1 and 0 <= self.distractors <= 1
+        if self.per_class < 1 or self.seed < 0 or not (shares and 0 <= self.crf <= 51):
+            raise ConfigError(
+                "a motion world needs per_class >= 1, seed >= 0, 0 <= test_share < 1, 0 <= varying_speed <= 1, "
+                "0 <= distractors <= 1 and 0 <= crf <= 51"
+            )
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,7 @@ def make_world(
     masks: bool = False,
     davis: bool = False,
     crf: int = 18,
+    distractors: float = 0.0,
     progress: Progress = silent,
     workers: int = 1,
 ) -> Path:
@@ -96,6 +108,7 @@ def make_world(
         seed: the scenes are drawn from (seed, number). test_share: share of them in the test split.
         varying_speed: share 0..1 of the scenes whose world clock changes its speed. Pretraining on speed needs 0, so that "normal speed"
             is true of every video; 1 tests adaptive speed.
+        distractors: share 0..1 of the scenes with one case of `ssvid.data.distractors`; slow motion only where the clock varies.
         masks, davis: what else to write. crf: quality of H.264, 0..51, lower is better; 0 is lossless.
         progress: called after every video.
         workers: processes; 0: one per 24 missing videos, at most one per core. They are spawned: guard a script of your own with
@@ -104,11 +117,9 @@ def make_world(
     Raises:
         ConfigError: options out of range, or a folder that holds something else or a world made with other options.
     """
-    world = World(per_class, frames, size, float(fps), seed, float(test_share), float(varying_speed), masks, davis, crf)
-    if per_class < 1 or seed < 0 or not (0 <= test_share < 1 and 0 <= varying_speed <= 1 and 0 <= crf <= 51):
-        raise ConfigError(
-            "a motion world needs per_class >= 1, seed >= 0, 0 <= test_share < 1, 0 <= varying_speed <= 1 and 0 <= crf <= 51"
-        )
+    shares = float(test_share), float(varying_speed)
+    world = World(per_class, frames, size, float(fps), seed, *shares, masks, davis, crf, float(distractors))
+    world.check()
     folder = Path(folder)
     _claim(folder, world)
     items = [WorldItem(label, number) for label in CLASSES for number in range(per_class)]
@@ -136,7 +147,7 @@ def _claim(folder: Path, world: World) -> None:
             old = read_json(note)["options"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{note} is damaged; remove {folder} or choose another folder") from error
-        old = {"crf": World.crf, **old}
+        old = {"crf": World.crf, "distractors": World.distractors, **old}
         other = [
             f"{k}={old.get(k)!r}, asked {v!r}" for k, v in asdict(world).items() if k != "per_class" and old.get(k) != v
         ]
@@ -163,7 +174,16 @@ def _mp4(folder: Path, item: WorldItem) -> Path:
 def _make_video(folder: Path, world: World, item: WorldItem) -> None:
     rng = np.random.default_rng([world.seed, item.number])
     varying = bool(rng.random() < world.varying_speed)
-    video = render_video(item.label, rng, frames=world.frames, size=world.size, fps=world.fps, varying_speed=varying)
+    case = _distractor(world, varying, rng)
+    video = render_video(
+        item.label,
+        rng,
+        frames=world.frames,
+        size=world.size,
+        fps=world.fps,
+        varying_speed=varying,
+        distractor=case,
+    )
     video = replace(video, name=item.name)
     # one thread: the encoder's output must not depend on the machine
     write_video(_mp4(folder, item), video.frames, world.fps, codec="libx264", crf=world.crf, options={"threads": "1"})
@@ -180,6 +200,7 @@ def _make_video(folder: Path, world: World, item: WorldItem) -> None:
         "seed": world.seed,
         "fps": world.fps,
         "varying_speed": varying,
+        "distractor": case,
         "irreversible": video.label in IRREVERSIBLE,
         "speed": [round(float(v), 5) for v in video.speed],
         "phase": [round(float(v), 6) for v in video.phase],
@@ -188,6 +209,13 @@ def _make_video(folder: Path, world: World, item: WorldItem) -> None:
         ],
     }
     write_text(folder / "annotations" / f"{item.name}.json", json.dumps(annotation))
+
+
+def _distractor(world: World, varying: bool, rng: np.random.Generator) -> str | None:
+    """The case of a scene; nothing is drawn for a world without distractors, which keeps its pixels."""
+    if not world.distractors or rng.random() >= world.distractors:
+        return None
+    return str(rng.choice(tuple(DISTRACTORS) if varying else STEADY))
 
 
 def _group(world: World, item: WorldItem) -> str:
