@@ -12,13 +12,16 @@ The state is a value: `step` changes neither it nor the network, so that a strea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import Backbone, WithHead
+from ssvid.zoo.continual import ContinualTrunk, continual
+from ssvid.zoo.continual import State as Kept
+from ssvid.zoo.recurrence import StepByStep
 
 State = TypeVar("State")
 
@@ -26,10 +29,12 @@ State = TypeVar("State")
 class Stream(Protocol[State]):
     """A backbone as it is run on a stream.
 
-    delay: frames after a frame until its step is given; 0 gives it at once. exact: whether the steps are those of the whole clip's map.
+    delay: frames after a frame until its step is given; 0 gives it at once. stride: frames from a step to the next, or from a window to
+    the next. exact: whether the steps are those of the whole clip's map.
     """
 
     delay: int
+    stride: int
     exact: bool
 
     def init_state(self, batch: int, device: torch.device) -> State:
@@ -45,7 +50,7 @@ class Stream(Protocol[State]):
         ...
 
 
-def open_stream(backbone: Backbone, window: int = 0, every: int = 1) -> FrameStream | HeadStream | WindowStream:
+def open_stream(backbone: Backbone, window: int = 0, every: int = 1) -> FrameStream | ContinualStream | HeadStream | WindowStream:
     """The way in which a backbone is run on a stream: exactly where it can be, else over a sliding window.
 
     window: frames of the window, 0 for as many as the network was designed for; every: frames between two steps. Both are of sliding
@@ -56,6 +61,8 @@ def open_stream(backbone: Backbone, window: int = 0, every: int = 1) -> FrameStr
         return HeadStream(backbone)
     if info.streams and info.temporal_rf == 1:
         return FrameStream(backbone)
+    if info.streams:
+        return ContinualStream(backbone)
     return WindowStream(backbone, window or info.frames, every)
 
 
@@ -63,6 +70,7 @@ class FrameStream:
     """An encoder of single frames: each gives its step at once, exactly that of the clip."""
 
     delay = 0
+    stride = 1
     exact = True
 
     def __init__(self, backbone: Backbone) -> None:
@@ -81,29 +89,46 @@ class FrameStream:
         return []
 
 
-class StepwiseHead(Protocol):
-    """A temporal head that takes a map step by step, which its `streams = True` says, and holds no state itself.
+class ContinualStream:
+    """An encoder that convolves or pools over time: each layer keeps the last steps that it sees, and no step is computed twice.
 
-    delay: steps after which the step that stands for a step is given.
+    A step is given as soon as all frames that it sees have come, every `info.temporal_stride` frames; the last ones by `flush`. A video
+    shorter than `info.min_frames` may give none.
     """
 
-    delay: int
+    exact = True
 
-    def step(self, maps: Any, state: Any) -> tuple[Tensor | None, Any]:
-        """Take the next step of the encoder's map (B,D,h,w), or of several; the state is None before the first. The step (B,D',h',w')
-        that is now due, None where none is, and the state after it."""
-        ...
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self.steps = ContinualTrunk(backbone.trunk)
+        self.delay, self.stride = self.steps.delay, self.steps.stride
 
-    def flush(self, state: Any) -> list[Tensor]:
-        """The steps that are still to come."""
-        ...
+    def init_state(self, batch: int, device: torch.device) -> None:
+        """Nothing is kept before the first frame."""
+
+    def step(self, frame: Tensor, state: Kept | None) -> tuple[Tensor | None, Kept]:
+        """Take a frame (B,C,H,W); the step (B,D,h,w) that is complete with it."""
+        out, after = self.steps.advance(self.backbone.make_input(frame.unsqueeze(2)), state)
+        return (None if out is None else out.squeeze(2)), after
+
+    def flush(self, state: Kept | None) -> list[Tensor]:
+        """The steps that see beyond the end of the clip."""
+        out, _ = self.steps.advance(None, state, last=True)
+        return [] if out is None else list(out.unbind(2))
+
+
+class HeadState(NamedTuple):
+    """What an encoder keeps of the frames, and the head of the steps."""
+
+    encoder: Kept | None
+    head: Any
 
 
 class HeadStream:
-    """An encoder of single frames and a head that takes its steps one by one.
+    """An encoder and a head that takes its steps one by one.
 
-    A head that gives a step for every step gives those of the clip's map. One that gives a single step for the whole clip gives, after
-    each frame, what the clip up to that frame would have given; None where that is too short.
+    A head that gives a step for every step gives those of the clip's map. One that gives a single step for the whole clip gives, with
+    each step of the encoder, what the clip up to that one would have given; None where that is too short.
     """
 
     exact = True
@@ -111,20 +136,40 @@ class HeadStream:
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
         self.trunk = cast(WithHead, backbone.trunk)
-        self.head = cast(StepwiseHead, self.trunk.temporal)
-        self.delay = self.head.delay
+        self.head = cast(StepByStep, self.trunk.temporal).stepwise()
+        self.steps: ContinualTrunk | None = None  # of an encoder that sees frames alone there is nothing to keep
+        if not self.trunk.levels:
+            self.steps = continual(self.trunk.encoder)
+        self.stride = self.steps.stride if self.steps else 1
+        self.delay = (self.steps.delay if self.steps else 0) + self.head.delay * self.stride
 
-    def init_state(self, batch: int, device: torch.device) -> None:
-        """The head's before the first step, None."""
+    def init_state(self, batch: int, device: torch.device) -> HeadState:
+        """Nothing is kept before the first frame."""
+        return HeadState(None, None)
 
-    def step(self, frame: Tensor, state: Any) -> tuple[Tensor | None, Any]:
+    def step(self, frame: Tensor, state: HeadState) -> tuple[Tensor | None, HeadState]:
         """Take a frame (B,C,H,W); the head's step (B,D,h,w)."""
-        maps = self.trunk.encode(self.backbone.make_input(frame.unsqueeze(2)))
-        return self.head.step(maps.squeeze(2) if isinstance(maps, Tensor) else [one.squeeze(2) for one in maps], state)
+        kept: Kept | None = None
+        x = self.backbone.make_input(frame.unsqueeze(2))
+        if self.steps:
+            maps, kept = self.steps.advance(x, state.encoder)
+            step = None if maps is None else maps.squeeze(2)
+        else:
+            levels = self.trunk.encode(x)
+            step = levels.squeeze(2) if isinstance(levels, Tensor) else [one.squeeze(2) for one in levels]
+        if step is None:
+            return None, HeadState(kept, state.head)
+        out, after = self.head.step(step, state.head)
+        return out, HeadState(kept, after)
 
-    def flush(self, state: Any) -> list[Tensor]:
-        """What the head still has to give."""
-        return self.head.flush(state)
+    def flush(self, state: HeadState) -> list[Tensor]:
+        """What the head gives of the encoder's last steps, and what it still has to give."""
+        maps = self.steps.advance(None, state.encoder, last=True)[0] if self.steps else None
+        given, head = [], state.head
+        for step in maps.unbind(2) if maps is not None else ():
+            out, head = self.head.step(step, head)
+            given += [] if out is None else [out]
+        return given + self.head.flush(head)
 
 
 @dataclass(frozen=True)
@@ -150,7 +195,7 @@ class WindowStream:
                 f"{backbone.info.name} needs windows of at least {backbone.info.min_frames} frames, not {window}, and every >= 1"
             )
         self.backbone, self.window, self.every = backbone, window, every
-        self.delay = window // 2
+        self.delay, self.stride = window // 2, every
 
     def init_state(self, batch: int, device: torch.device) -> WindowState:
         """No frame has come."""

@@ -17,7 +17,7 @@ from ssvid.zoo.backbone import PerFrame
 
 PREFIX = "objects/"
 MODELS: dict[str, dict[str, Any]] = {
-    "*": {"frames": 16, "streams": True, "source": "torchvision.models", "licence": "BSD-3-Clause"}
+    "*": {"frames": 16, "source": "torchvision.models", "licence": "BSD-3-Clause"}
 }
 
 
