@@ -5,10 +5,10 @@
     out, state = steps.advance(frame, state)
     out, _ = steps.advance(None, state, last=True)      # what the end of the clip still gives
 
-The trunk's operations are found by tracing it (torch.fx). Each is taken either step by step (norms in eval mode, activations, sums), or over
-a window of steps of which the last are kept (convolutions and pools, see `ssvid.zoo.time_window`); a sum or concatenation waits until all
-its parts have come, so that shortcuts are delayed as much as what they go around. No step is computed twice, so a frame costs a clip's
-share of one frame, however long the clips were that the network is used to (Hedegaard and Iosifidis, ECCV 2022, arXiv:2106.00050).
+The trunk's operations are found by tracing it (torch.fx). Each is taken either step by step (norms in eval mode, activations, sums), or
+over a window of steps of which the last are kept (convolutions and pools, see `ssvid.zoo.time_window`); a sum or concatenation waits until
+all its parts have come, so that shortcuts are delayed as much as what they go around. No step is computed twice, so a frame costs a clip's
+share of one frame, however long the clips are that the network is used to (Hedegaard and Iosifidis, ECCV 2022, arXiv:2106.00050).
 
 An operation that sees the whole clip, as attention or a mean over time does, cannot be run so.
 """
@@ -41,11 +41,11 @@ PER_STEP: dict[Any, Callable[..., Any]] = {
     **{"relu": torch.relu, "relu_": torch.relu, "sigmoid": torch.sigmoid, "add": torch.add, "mul": torch.mul},
     "mean": torch.mean,
 }
-LAYERS = (nn.BatchNorm3d, nn.LocalResponseNorm, nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Identity, nn.Dropout)
+LAYERS = (nn.BatchNorm3d, nn.LocalResponseNorm, nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Dropout)
 POOLS: dict[Any, type[nn.Module]] = {F.avg_pool3d: nn.AvgPool3d, F.max_pool3d: nn.MaxPool3d}
 
 
-class WholeClip(Exception):
+class WholeClipError(Exception):
     """A network has an operation that is not known to be possible step by step."""
 
 
@@ -63,12 +63,12 @@ def continual(trunk: nn.Module) -> ContinualTrunk | None:
     nothing."""
     try:
         return ContinualTrunk(trunk)
-    except WholeClip:
+    except WholeClipError:
         return None
 
 
 class ContinualTrunk:
-    """A trunk that is run piece by piece. It should be in eval mode. Raises WholeClip where it cannot be run so.
+    """A trunk that is run piece by piece. It should be in eval mode. Raises WholeClipError where it cannot be run so.
 
     delay: frames after a frame until its step is given; stride: frames from a step to the next.
     """
@@ -82,7 +82,7 @@ class ContinualTrunk:
                 self.entry, timing[node.name] = node.name, (0, 1)
             elif node.op == "output":
                 if not isinstance(node.args[0], fx.Node):
-                    raise WholeClip("it gives several maps")
+                    raise WholeClipError("it gives several maps")
                 self.exit = node.args[0].name
             else:
                 operation = _operation(trunk, node)
@@ -129,18 +129,25 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Layers of torch, also where a library has derived from them."""
-        return window_of(m) is not None or getattr(m, "per_frame", False) or super().is_leaf_module(m, module_qualified_name)
+        if isinstance(m, nn.Identity):
+            return False  # SlowFast gives it a list, which passes through
+        return window_of(m) is not None or _is_per_frame(m) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _is_per_frame(module: nn.Module) -> bool:
+    """Whether a module says by `per_frame` that each step of what it gives is of that step alone of what it takes."""
+    return getattr(module, "per_frame", False) is True
 
 
 def _trace(trunk: nn.Module) -> fx.Graph:
     try:
         return _Tracer().trace(trunk)
     except Exception as error:  # the network's own code is run on what is no tensor, and may fail in its own way
-        raise WholeClip(f"it cannot be traced: {error}") from error
+        raise WholeClipError(f"it cannot be traced: {error}") from error
 
 
 def _operation(trunk: nn.Module, node: fx.Node) -> Operation:
-    """What a node of the graph computes. Raises WholeClip where that is not known to be possible step by step."""
+    """What a node of the graph computes. Raises WholeClipError where that is not known to be possible step by step."""
     inputs = tuple(part.name for part in node.all_input_nodes)
     over_time = _over_time(trunk, node)
     if over_time and len(inputs) == 1:
@@ -149,12 +156,14 @@ def _operation(trunk: nn.Module, node: fx.Node) -> Operation:
         return Operation(node.name, inputs, None, _layer(trunk.get_submodule(str(node.target))))
     function = PER_STEP.get(node.target)
     if node.op not in ("call_function", "call_method") or function is None or not inputs or _across_steps(node):
-        raise WholeClip(f"{node.format_node()} may see several steps")
+        raise WholeClipError(f"{node.format_node()} may see several steps")
     kwargs = {key: value for key, value in node.kwargs.items() if key != "inplace"}
 
     def run(*values: Tensor) -> Tensor:
         named = dict(zip(inputs, values, strict=True))
-        made: Tensor = function(*map_arg(node.args, lambda part: named[part.name]), **map_arg(kwargs, lambda part: named[part.name]))
+        made: Tensor = function(
+            *map_arg(node.args, lambda part: named[part.name]), **map_arg(kwargs, lambda part: named[part.name])
+        )
         return made
 
     return Operation(node.name, inputs, None, run)
@@ -175,9 +184,9 @@ def _over_time(trunk: nn.Module, node: fx.Node) -> tuple[TimeWindow, Layer] | No
 
 
 def _layer(module: nn.Module) -> Layer:
-    """A layer that takes every step alone, and leaves what it is given as it was. Raises WholeClip for others."""
-    if not isinstance(module, LAYERS) and not getattr(module, "per_frame", False):
-        raise WholeClip(f"{module} may see several steps")
+    """A layer that takes every step alone, and leaves what it is given as it was. Raises WholeClipError for others."""
+    if not isinstance(module, LAYERS) and not _is_per_frame(module):
+        raise WholeClipError(f"{module} may see several steps")
     if getattr(module, "inplace", False):
         module = copy.copy(module)
         module.inplace = False  # type: ignore[assignment]
@@ -186,8 +195,10 @@ def _layer(module: nn.Module) -> Layer:
 
 def _across_steps(node: fx.Node) -> bool:
     """Whether a mean or a concatenation is over time, or over what may be time; or what is added is no map and no number."""
-    if node.target in ("mean", torch.cat):
-        dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
-        space = isinstance(dim, list | tuple) and sorted(dim) in ([3, 4], [-2, -1]) and node.kwargs.get("keepdim") is True
-        return not space if node.target == "mean" else dim != 1
-    return not all(isinstance(part, fx.Node | int | float) for part in node.args)
+    if node.target not in ("mean", torch.cat):
+        return not all(isinstance(part, fx.Node | int | float) for part in node.args)
+    dim: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+    if node.target is torch.cat:
+        return bool(dim != 1)
+    over_space = isinstance(dim, list | tuple) and sorted(dim) in ([3, 4], [-2, -1])
+    return not (over_space and node.kwargs.get("keepdim") is True)

@@ -50,7 +50,9 @@ class Stream(Protocol[State]):
         ...
 
 
-def open_stream(backbone: Backbone, window: int = 0, every: int = 1) -> FrameStream | ContinualStream | HeadStream | WindowStream:
+def open_stream(
+    backbone: Backbone, window: int = 0, every: int = 1
+) -> FrameStream | ContinualStream | HeadStream | WindowStream:
     """The way in which a backbone is run on a stream: exactly where it can be, else over a sliding window.
 
     window: frames of the window, 0 for as many as the network was designed for; every: frames between two steps. Both are of sliding
@@ -150,15 +152,15 @@ class HeadStream:
     def step(self, frame: Tensor, state: HeadState) -> tuple[Tensor | None, HeadState]:
         """Take a frame (B,C,H,W); the head's step (B,D,h,w)."""
         kept: Kept | None = None
+        maps: Tensor | list[Tensor] | None
         x = self.backbone.make_input(frame.unsqueeze(2))
         if self.steps:
             maps, kept = self.steps.advance(x, state.encoder)
-            step = None if maps is None else maps.squeeze(2)
+            if maps is None:
+                return None, HeadState(kept, state.head)
         else:
-            levels = self.trunk.encode(x)
-            step = levels.squeeze(2) if isinstance(levels, Tensor) else [one.squeeze(2) for one in levels]
-        if step is None:
-            return None, HeadState(kept, state.head)
+            maps = self.trunk.encode(x)
+        step = maps.squeeze(2) if isinstance(maps, Tensor) else [one.squeeze(2) for one in maps]
         out, after = self.head.step(step, state.head)
         return out, HeadState(kept, after)
 

@@ -136,9 +136,7 @@ def _average_pool(pool: nn.AvgPool3d) -> tuple[TimeWindow, Layer] | None:
 
     def layer(x: Tensor) -> Tensor:
         cut = min(kernel[0], x.shape[2])
-        return F.avg_pool3d(
-            x, (cut, *kernel[1:]), stride, (0, *padding[1:]), pool.ceil_mode, pool.count_include_pad
-        )
+        return F.avg_pool3d(x, (cut, *kernel[1:]), stride, (0, *padding[1:]), pool.ceil_mode, pool.count_include_pad)
 
     return TimeWindow(kernel[0], stride[0], 1, padding[0], padding[0], 0.0, pool.ceil_mode), layer
 

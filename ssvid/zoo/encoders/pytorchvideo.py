@@ -102,6 +102,7 @@ MODELS = {
     "csn_tiny": {"description": "Small ir-CSN, for tests and laptops", "size": 48},
 }
 
+
 def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
     """Trunk of one of `MODELS`: (B,3,T,H,W) -> (B,D,t,h,w).
 
