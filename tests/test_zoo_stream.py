@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ssvid.errors import ConfigError
-from ssvid.zoo import create_model, list_models, model_info
-from ssvid.zoo.stream import WindowState, WindowStream, open_stream
+from ssvid.zoo import clip_vector, create_model, list_models, model_info
+from ssvid.zoo.stream import PooledStream, WindowState, WindowStream, open_stream
 
 CPU = torch.device("cpu")
 
@@ -94,3 +94,21 @@ def test_memory_is_that_of_the_window():
 def test_a_window_that_is_too_short_is_refused():
     with pytest.raises(ConfigError, match="windows of at least 8 frames, not 4"):
         open_stream(create_model("s3dg_tiny"), window=4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pool", ["mean", "max_space_mean_time"])
+def test_vectors_of_a_stream_are_means_of_its_last_steps(pool):
+    backbone = create_model("mc3_18_tiny").eval()
+    clip = video(11)
+    maps = backbone(clip)
+    for steps in (0, 1, 4, 50):
+        given, rest = run(PooledStream(open_stream(backbone), steps, pool), clip)
+        vectors = [out for out in given if out is not None] + rest
+        assert len(vectors) == maps.shape[2]
+        for t, vector in enumerate(vectors, 1):
+            seen = maps[:, :, max(0, t - steps) if steps else 0 : t]
+            torch.testing.assert_close(vector, clip_vector(seen, pool), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(vectors[-1], clip_vector(maps, pool), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ConfigError, match="whole clips"):
+        PooledStream(open_stream(backbone), pool="mean_std")

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast
 import torch
 from torch import Tensor
 
-from ssvid.errors import ConfigError
+from ssvid.errors import ConfigError, require
 from ssvid.zoo.backbone import Backbone, WithHead
 from ssvid.zoo.continual import ContinualTrunk, continual
 from ssvid.zoo.continual import State as Kept
 from ssvid.zoo.recurrence import StepByStep
+from ssvid.zoo.views import Pool, clip_vector
 
 State = TypeVar("State")
 
@@ -172,6 +173,59 @@ class HeadStream:
             out, head = self.head.step(step, head)
             given += [] if out is None else [out]
         return given + self.head.flush(head)
+
+
+class PooledState(NamedTuple):
+    """What a stream keeps, and the vectors (B,D) of its last steps; or their sum so far and how many they are."""
+
+    stream: Any
+    recent: tuple[Tensor, ...] = ()
+    number: int = 0
+
+
+class PooledStream:
+    """Vectors of the clip so far, of any stream: the mean over its last steps of what each step is over space.
+
+    steps: how many are averaged, 0 for all since the beginning. More than a clip has that the network was trained with is the extended
+    receptive field of continual networks: a longer look back for nothing but the memory of its vectors, without retraining (Hedegaard and
+    Iosifidis, ECCV 2022, arXiv:2106.00050). pool: how a step becomes a vector, see `ssvid.zoo.views`.
+    """
+
+    def __init__(self, stream: Stream[Any], steps: int = 0, pool: Pool = "mean") -> None:
+        require(0, steps=steps)
+        if pool not in ("mean", "max_space_mean_time"):
+            raise ConfigError(
+                f"vectors pooled by {pool} are of whole clips, and no mean of steps; use mean or max_space_mean_time"
+            )
+        self.stream, self.steps, self.pool = stream, steps, pool
+        self.delay, self.stride, self.exact = stream.delay, stream.stride, stream.exact
+
+    def init_state(self, batch: int, device: torch.device) -> PooledState:
+        """Nothing has come."""
+        return PooledState(self.stream.init_state(batch, device))
+
+    def step(self, frame: Tensor, state: PooledState) -> tuple[Tensor | None, PooledState]:
+        """Take a frame (B,C,H,W); the vector (B,D) of the clip so far where a step is due with it."""
+        out, kept = self.stream.step(frame, state.stream)
+        return self._add(out, state._replace(stream=kept))
+
+    def flush(self, state: PooledState) -> list[Tensor]:
+        """The vectors (B,D) with each of the steps that were still to come."""
+        given = []
+        for out in self.stream.flush(state.stream):
+            vector, state = self._add(out, state)
+            given += [] if vector is None else [vector]
+        return given
+
+    def _add(self, out: Tensor | None, state: PooledState) -> tuple[Tensor | None, PooledState]:
+        if out is None:
+            return None, state
+        recent, count = (*state.recent, clip_vector(out.unsqueeze(2), self.pool)), state.number + 1
+        if not self.steps:
+            recent = (torch.stack(recent).sum(0),)
+            return recent[0] / count, state._replace(recent=recent, number=count)
+        recent = recent[-self.steps :]
+        return torch.stack(recent).mean(0), state._replace(recent=recent, number=count)
 
 
 @dataclass(frozen=True)
