@@ -218,14 +218,19 @@ class PooledStream:
         return given
 
     def _add(self, out: Tensor | None, state: PooledState) -> tuple[Tensor | None, PooledState]:
-        if out is None:
-            return None, state
-        recent, count = (*state.recent, clip_vector(out.unsqueeze(2), self.pool)), state.number + 1
-        if not self.steps:
-            recent = (torch.stack(recent).sum(0),)
-            return recent[0] / count, state._replace(recent=recent, number=count)
-        recent = recent[-self.steps :]
-        return torch.stack(recent).mean(0), state._replace(recent=recent, number=count)
+        return (
+            (None, state) if out is None else mean_of_last(clip_vector(out.unsqueeze(2), self.pool), state, self.steps)
+        )
+
+
+def mean_of_last(vector: Tensor, state: PooledState, steps: int) -> tuple[Tensor, PooledState]:
+    """The mean of a vector and those before it, of `steps` in all, or of all that came where that is 0; and what is kept of them."""
+    recent, number = (*state.recent, vector), state.number + 1
+    if steps:
+        recent = recent[-steps:]
+        return torch.stack(recent).mean(0), state._replace(recent=recent, number=number)
+    total = torch.stack(recent).sum(0)
+    return total / number, state._replace(recent=(total,), number=number)
 
 
 @dataclass(frozen=True)
