@@ -25,7 +25,7 @@ from ssvid.streaming.frames import Ticks, stream_frames
 from ssvid.training.models import load
 from ssvid.video.writer import write_video
 from ssvid.zoo import clip_vector, create_model
-from tests.videos import numbers, read_number
+from tests.videos import numbers
 
 VIEW = {"clips": 1, "frames": 8, "stride": 1, "size": 24}
 NAME = "r3d_18_tiny"
@@ -63,7 +63,7 @@ def table(videos, model, tmp_path_factory):
         [model],
         [videos.path],
         protocols=["linear", "linear_sgd", "finetune"],
-        options=["finetune.epochs=2", "finetune.clips=1", "linear_sgd.epochs=20"],
+        options=["finetune.steps=4", "finetune.clips=1", "linear_sgd.epochs=20"],
         view=VIEW,
         seeds=1,
         out=folder / "t",
@@ -136,7 +136,7 @@ def test_files_that_are_no_heads_are_refused(table, model, tmp_path):
         load_head(tmp_path / "broken.safetensors")
     with pytest.raises(DataError, match="no classifier"):
         load_head(model.split("@")[1])
-    with pytest.raises(DataError, match="takes vectors of 64 numbers and slow_tiny gives 32|takes vectors of 64"):
+    with pytest.raises(DataError, match="takes vectors of 64 numbers and x3d_tiny gives 24"):
         open_classifier("x3d_tiny", head_of(table, "linear"))
     with pytest.raises(DataError, match="name that model"):
         open_classifier("c3d_tiny", head_of(table, "finetune"))
@@ -162,7 +162,6 @@ def test_the_last_answer_is_that_of_the_clip(table, videos, model, protocol):
 
 
 def test_a_network_that_sees_whole_clips_goes_over_windows(videos, tmp_path):
-    head = SavedHead(torch.randn(2, 96), torch.zeros(2), ("a", "b"), about={"view": VIEW})
     dim = create_model("s3dg_tiny").info.dim
     head = SavedHead(torch.randn(2, dim), torch.zeros(2), ("a", "b"), about={"view": VIEW})
     head.save(tmp_path / "h.safetensors")
@@ -216,21 +215,18 @@ def test_what_was_told_before_an_interruption_stays(table, videos, model, tmp_pa
     (first, *_) = answers(how, videos.videos()[0].path)
     for error in (KeyboardInterrupt, DataError("camera 0 broke off")):
         for name in ("x.csv", "x.json"):
-            with (
-                pytest.raises(type(error) if isinstance(error, Exception) else error),
-                answer_file(tmp_path / name) as add,
-            ):
+            with pytest.raises((KeyboardInterrupt, DataError)), answer_file(tmp_path / name) as add:  # noqa: PT012
                 add(first)
                 raise error
         assert len((tmp_path / "x.csv").read_text().splitlines()) == 2
         assert json.loads((tmp_path / "x.json").read_text())[0]["label"] == first.label
-    with pytest.raises(ConfigError, match="csv or .json"), answer_file(tmp_path / "x.txt"):
+    with pytest.raises(ConfigError, match=r"csv or \.json"), answer_file(tmp_path / "x.txt"):
         pass
 
 
 @pytest.mark.parametrize("camera", ["7", "/dev/video7", "rtsp://127.0.0.1:9/none"])
 def test_a_camera_that_is_not_there_is_told(table, model, camera):
-    with pytest.raises(DataError, match=f"camera {camera} cannot be opened"):
+    with pytest.raises(DataError, match="cannot be opened"):
         list(ssvid.stream(camera, model, head_of(table, "linear")))
 
 
@@ -239,4 +235,3 @@ def test_the_square_of_a_stream_is_that_of_a_clip(videos):
     ours = np.stack([frame.picture for frame in stream_frames(video.path, 16, 1, None)])
     theirs = read_square(video, np.arange(8)[None], 16)[0]
     assert np.abs(ours.astype(int) - theirs).max() <= 1
-    assert read_number(next(numbers(1))) == 0

@@ -18,7 +18,7 @@ SUFFIXES = (".csv", ".json")
 
 @contextmanager
 def answer_file(path: Path) -> Iterator[Callable[[StreamAnswer], None]]:
-    """A callable that adds an answer. The file appears when the block ends, or is left by Ctrl-C or by a camera that breaks off, with all that was added.
+    """A callable that adds an answer. The file, with all that was added, appears when the block ends, by Ctrl-C or a broken camera too.
 
     Raises ConfigError for a name of another kind.
     """
