@@ -109,11 +109,17 @@ def window_of(module: nn.Module) -> tuple[TimeWindow, Layer] | None:
 def convolution(conv: nn.Conv3d, fill: float | Literal["replicate"] = 0.0) -> tuple[TimeWindow, Layer]:
     """A convolution, with steps of that value outside of the clip."""
     size, rows, columns = (int(size) for size in conv.padding)
+    window = TimeWindow(conv.kernel_size[0], conv.stride[0], conv.dilation[0], size, size, fill)
 
     def layer(x: Tensor) -> Tensor:
+        if x.shape[2] == window.span and conv.groups == 1:
+            # a single step is a picture with the channels of all its frames: on a CPU the same in half the time and less
+            picture, weight = x[:, :, :: window.dilation].flatten(1, 2), conv.weight.flatten(1, 2)
+            out = F.conv2d(picture, weight, conv.bias, conv.stride[1:], (rows, columns), conv.dilation[1:])
+            return out.unsqueeze(2)
         return F.conv3d(x, conv.weight, conv.bias, conv.stride, (0, rows, columns), conv.dilation, conv.groups)
 
-    return TimeWindow(conv.kernel_size[0], conv.stride[0], conv.dilation[0], size, size, fill), layer
+    return window, layer
 
 
 def _max_pool(pool: nn.MaxPool3d) -> tuple[TimeWindow, Layer]:
