@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ssvid import __version__
-from ssvid.cli import cache, project, retrieve, speediness, speedup, track, training, transfer, videos
+from ssvid.cli import cache, project, retrieve, speediness, speedup, stream, track, training, transfer, videos
 from ssvid.errors import SsvidError
 from ssvid.files import from_system, printable
 
@@ -36,6 +36,7 @@ for group in (
     speediness,
     speedup,
     track,
+    stream,
     project,
     cache,
 ):  # in the order of the help

@@ -45,6 +45,15 @@ Published = Annotated[
 ]
 
 
+SaveHead = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-head",
+        help="Keep the classifiers of linear, linear_sgd, finetune for `ssvid stream`: a folder, or .safetensors for the only one.",
+    ),
+]
+
+
 @app.command()
 def transfer(
     models: Models,
@@ -52,6 +61,7 @@ def transfer(
     protocol: Protocols = None,
     option: Options = None,
     out: Out = None,
+    save_head: SaveHead = None,
     seeds: Seeds = 3,
     published: Published = None,
     clips: Clips = 5,
@@ -83,6 +93,7 @@ def transfer(
         seeds=seeds,
         published=published,
         out=out,
+        save_heads=save_head,
         jobs=jobs,
         workers=workers,
         device=device,

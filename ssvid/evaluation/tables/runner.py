@@ -41,17 +41,14 @@ class JobRunner:
     device: str
     about: Mapping[str, Any]
 
-    def compute(self, job: Job, progress: Progress | None = None) -> Cell | DataError:
-        """Compute a job and store its cell; or give the reason why the data set does not have what the protocol needs.
-
-        Raises all else that the protocol raises, as VideoError for a file that cannot be read.
-        """
-        data, entry = job.data, job.entry
-        context = EvalContext(
+    def context(self, job: Job, progress: Progress | None = None) -> EvalContext:
+        """What a job is evaluated on, and how."""
+        data = job.data
+        return EvalContext(
             videos=data.videos,
             folds=data.folds,
             view=job.view,
-            seed=entry.seed,
+            seed=job.entry.seed,
             device=self.device,
             workers=self.workers,
             options=job.options,
@@ -59,6 +56,13 @@ class JobRunner:
             flip=data.flip,
             sequences=data.sequences if isinstance(data, SequenceSet) else (),
         )
+
+    def compute(self, job: Job, progress: Progress | None = None) -> Cell | DataError:
+        """Compute a job and store its cell; or give the reason why the data set does not have what the protocol needs.
+
+        Raises all else that the protocol raises, as VideoError for a file that cannot be read.
+        """
+        data, entry, context = job.data, job.entry, self.context(job, progress)
         began = time.perf_counter()
         try:
             scores = list(adapter.run(job.protocol.name, candidate_of(job, context), context))

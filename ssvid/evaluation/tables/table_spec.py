@@ -115,11 +115,15 @@ def without_draws(spec: TableSpec) -> TableSpec:
     return replace(spec, rows=rows)
 
 
+def make_runner(request: TableRequest, about: Mapping[str, Any]) -> JobRunner:
+    """What computes the jobs of a request."""
+    return JobRunner(CellFile(request.cells), request.workers, str(resolve_device(request.device)), about)
+
+
 def compute(spec: TableSpec, request: TableRequest, progress: Progress | None, log: Log | None) -> Results:
     """The cells of a spec. Raises as `compute_missing`."""
     about = {"command": request.command, "environment": environment()}
-    device = str(resolve_device(request.device))
-    runner = JobRunner(CellFile(request.cells), request.workers, device, about)
+    runner = make_runner(request, about)
     cells, gaps = compute_missing(spec.jobs(), runner, request.jobs, progress, log or (lambda line: None))
     return Results(cells, gaps, about)
 
