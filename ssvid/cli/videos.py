@@ -106,6 +106,7 @@ def make_world(
     masks: Annotated[bool, typer.Option(help="Also write instance masks as palette PNG.")] = False,
     davis: Annotated[bool, typer.Option(help="Also write frames and masks in the DAVIS layout.")] = False,
     crf: Annotated[int, typer.Option(help="Quality of H.264, lower is better; 0 is lossless.")] = 18,
+    classes: Annotated[str | None, typer.Option(help="Classes to make, separated by commas; default: all.")] = None,
     picture: Annotated[
         Path | None, typer.Option(help="Also write one moving picture of all classes (.webp or .gif).")
     ] = None,
@@ -115,6 +116,7 @@ def make_world(
 
     Example:  ssvid make-world world/ --per-class 40 --masks --picture world.webp
     """
+    from ssvid.data.synthetic import CLASSES
     from ssvid.data.synthetic import make_world as make
 
     with console.counting() as progress:
@@ -129,6 +131,7 @@ def make_world(
             masks=masks,
             davis=davis,
             crf=crf,
+            classes=classes.split(",") if classes else CLASSES,
             workers=workers or 0,
             progress=progress,
         )

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,8 @@ class World:
     varying_speed: float
     masks: bool
     davis: bool
-    crf: int = 18  # also of a world that is older than this option
+    crf: int = 18  # this and the classes also of a world that is older than these options
+    classes: tuple[str, ...] = CLASSES
     version: int = VERSION
 
 
@@ -80,6 +81,7 @@ def make_world(
     masks: bool = False,
     davis: bool = False,
     crf: int = 18,
+    classes: Sequence[str] = CLASSES,
     progress: Progress = silent,
     workers: int = 1,
 ) -> Path:
@@ -97,6 +99,7 @@ def make_world(
         varying_speed: share 0..1 of the scenes whose world clock changes its speed. Pretraining on speed needs 0, so that "normal speed"
             is true of every video; 1 tests adaptive speed.
         masks, davis: what else to write. crf: quality of H.264, 0..51, lower is better; 0 is lossless.
+        classes: those of `CLASSES` that the world has; a video is the same whatever the others are.
         progress: called after every video.
         workers: processes; 0: one per 24 missing videos, at most one per core. They are spawned: guard a script of your own with
             `if __name__ == "__main__"`.
@@ -104,19 +107,28 @@ def make_world(
     Raises:
         ConfigError: options out of range, or a folder that holds something else or a world made with other options.
     """
-    world = World(per_class, frames, size, float(fps), seed, float(test_share), float(varying_speed), masks, davis, crf)
+    shares = float(test_share), float(varying_speed)
+    world = World(per_class, frames, size, float(fps), seed, *shares, masks, davis, crf, _known(classes))
     if per_class < 1 or seed < 0 or not (0 <= test_share < 1 and 0 <= varying_speed <= 1 and 0 <= crf <= 51):
         raise ConfigError(
             "a motion world needs per_class >= 1, seed >= 0, 0 <= test_share < 1, 0 <= varying_speed <= 1 and 0 <= crf <= 51"
         )
     folder = Path(folder)
     _claim(folder, world)
-    items = [WorldItem(label, number) for label in CLASSES for number in range(per_class)]
+    items = [WorldItem(label, number) for label in world.classes for number in range(per_class)]
     missing = [item for item in items if not _finished(folder, item)]
     written = _map(partial(_make_video, folder, world), missing, workers)
     for done, _ in enumerate(written, len(items) - len(missing) + 1):
         progress("rendering", done, len(items))
     return _write_lists(folder, world, items)
+
+
+def _known(classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes in the order of `CLASSES`, each once. Raises ConfigError for an unknown one, and where there is none."""
+    unknown = [name for name in classes if name not in CLASSES]
+    if unknown or not classes:
+        raise ConfigError(f"no class {', '.join(unknown) or 'given'}; the motion world has {', '.join(CLASSES)}")
+    return tuple(name for name in CLASSES if name in classes)
 
 
 def _map(work: Callable[[WorldItem], None], items: list[WorldItem], workers: int) -> Iterator[None]:
@@ -136,7 +148,7 @@ def _claim(folder: Path, world: World) -> None:
             old = read_json(note)["options"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{note} is damaged; remove {folder} or choose another folder") from error
-        old = {"crf": World.crf, **old}
+        old = {"crf": World.crf, **old, "classes": tuple(old.get("classes", CLASSES))}
         other = [
             f"{k}={old.get(k)!r}, asked {v!r}" for k, v in asdict(world).items() if k != "per_class" and old.get(k) != v
         ]
@@ -210,9 +222,9 @@ def _write_lists(folder: Path, world: World, items: list[WorldItem]) -> Path:
             write_text(folder / "davis" / "ImageSets" / "2017" / file, "".join(f"{name}\n" for name in names))
     counts = {
         "videos": len(items),
-        "classes": len(CLASSES),
+        "classes": len(world.classes),
         "train": splits.count("train"),
         "test": splits.count("test"),
     }
-    write_json(folder / "world.json", {"options": asdict(world), "counts": counts, "classes": list(CLASSES)})
+    write_json(folder / "world.json", {"options": asdict(world), "counts": counts, "classes": list(world.classes)})
     return folder / "videos.csv"
