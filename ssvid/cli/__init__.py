@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ssvid import __version__
-from ssvid.cli import cache, project, retrieve, speediness, speedup, track, training, transfer, videos
+from ssvid.cli import cache, long_videos, project, retrieve, speediness, speedup, track, training, transfer, videos
 from ssvid.errors import SsvidError
 from ssvid.files import from_system, printable
 
@@ -32,6 +32,7 @@ for group in (
     videos,
     training,
     transfer,
+    long_videos,
     retrieve,
     speediness,
     speedup,

@@ -140,3 +140,33 @@ def make_world(
 
         animate_classes(picture, seed)
     console.say(f"{written}: use it as --data {written}")
+
+
+@app.command("make-long-world")
+def make_long_world(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; an unfinished world is completed.")],
+    per_class: Annotated[int, typer.Option(help="Videos of each of the eight classes.")] = 16,
+    minutes: Annotated[float, typer.Option(help="Length of a video.")] = 5.0,
+    size: Annotated[int, typer.Option(help="Side, px.")] = 32,
+    fps: Annotated[float, typer.Option(help="Frames a second.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="Seed of the scenes and of the order of sub-actions.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Make videos of minutes: a class is three sub-actions in a loose order, each for a share of the video of its own.
+
+    Example:  ssvid make-long-world long/
+    """
+    from ssvid.data.long_world import make_long_world as make
+
+    with console.counting() as progress:
+        written = make(
+            folder,
+            per_class=per_class,
+            minutes=minutes,
+            size=size,
+            fps=fps,
+            seed=seed,
+            workers=workers or 0,
+            progress=progress,
+        )
+    console.say(f"{written}: use it as --data {written}")

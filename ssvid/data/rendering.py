@@ -59,11 +59,11 @@ def render_video(
     speed, time = world_clock(own, frames, fps, varying_speed)
     poses, phase = move(label, stage, time, own)
 
-    pictures, masks, centres = _paint_frames(scene, poses, time, size)
+    pictures, masks, centres = paint_frames(scene, poses, time, size)
     return SyntheticVideo(pictures, masks, centres, speed.astype(np.float32), phase.astype(np.float32), label, label)
 
 
-def _paint_frames(scene: Scene, poses: Poses, time: Array, size: int) -> tuple[Array, Array, Array]:
+def paint_frames(scene: Scene, poses: Poses, time: Array, size: int) -> tuple[Array, Array, Array]:
     """Pictures (T,H,W,3), masks (T,H,W) and centres (T,N,2) of `SyntheticVideo`, for the seconds (T,) of the world clock."""
     frames = len(time)
     order = [i for i in scene.order if poses.opacity[:, i].max() > 0]  # back to front

@@ -11,14 +11,14 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ssvid.compute import process_pool
+from ssvid.compute import map_processes
 from ssvid.data.davis_world import new_folder, write_masks, write_sequence
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.rendering import SyntheticVideo, render_video
@@ -117,7 +117,7 @@ def make_world(
     _claim(folder, world)
     items = [WorldItem(label, number) for label in world.classes for number in range(per_class)]
     missing = [item for item in items if not _finished(folder, item)]
-    written = _map(partial(_make_video, folder, world), missing, workers)
+    written = map_processes(partial(_make_video, folder, world), missing, workers)
     for done, _ in enumerate(written, len(items) - len(missing) + 1):
         progress("rendering", done, len(items))
     return _write_lists(folder, world, items)
@@ -129,15 +129,6 @@ def _known(classes: Sequence[str]) -> tuple[str, ...]:
     if unknown or not classes:
         raise ConfigError(f"no class {', '.join(unknown) or 'given'}; the motion world has {', '.join(CLASSES)}")
     return tuple(name for name in CLASSES if name in classes)
-
-
-def _map(work: Callable[[WorldItem], None], items: list[WorldItem], workers: int) -> Iterator[None]:
-    workers = workers or min(os.cpu_count() or 1, -(-len(items) // 24))
-    if workers <= 1:
-        yield from map(work, items)
-        return
-    with process_pool(workers) as pool:
-        yield from pool.map(work, items)
 
 
 def _claim(folder: Path, world: World) -> None:
