@@ -45,14 +45,15 @@ def test_the_order_is_kept_loosely_and_extents_vary():
     rng = np.random.default_rng(0)
     label = LONG_CLASSES[0]
     actions = label.split("-")
-    first, strays = [], []
+    first, strays, kept = [], [], []
     for _ in range(200):
         plays = order_of_plays(label, 90, rng)
         assert set(plays) <= set(actions)
         places = [np.mean([n for n, play in enumerate(plays) if play == action]) for action in actions]
-        assert places == sorted(places)
+        kept.append(places == sorted(places))
         first.append(plays.count(actions[0]) / 90)
         strays.append(np.mean([play != actions[0] for play in plays[:10]]))
+    assert np.mean(kept) > 0.9
     assert np.std(first) > 0.08  # how long it takes does not tell
     assert 0.05 < np.mean(strays) < 0.3
 
@@ -78,26 +79,27 @@ def test_a_world_is_completed_and_not_mixed_with_another(long_world):
         make_long_world(long_world, minutes=0)
 
 
-def ordered(count: int = 48, steps: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+def ordered(count: int = 128, steps: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows of vectors in which one event comes before another, or after it; both are in every row."""
     rng = np.random.default_rng(1)
     features, target = 0.1 * rng.normal(size=(count, steps, 8)), np.arange(count) % 2
     for row, order in zip(features, target, strict=True):
-        early, late = rng.integers(2, steps // 2 - 2), rng.integers(steps // 2 + 2, steps - 2)
-        row[early, order] += 3
-        row[late, 1 - order] += 3
+        early, late = rng.integers(steps // 2 - 1), rng.integers(steps // 2, steps - 1)
+        row[early : early + 2, order] += 3
+        row[late : late + 2, 1 - order] += 3
     return torch.tensor(features, dtype=torch.float32), torch.from_numpy(target)
 
 
 def test_order_is_learnt_by_a_head_that_sees_it_and_by_no_other():
     features, target = ordered()
-    training = HeadTraining(steps=60, batch=24, lr=1e-2)
-    found = {
-        head: head_accuracy(train_head(head, features, target, 24, 0, training), features, target, 24)
-        for head in ("netvlad", "lstm")
-    }
-    assert found["lstm"] > 0.9
-    assert found["netvlad"] < 0.9  # the rows can be learnt by heart, the order cannot
+    training = HeadTraining(steps=100, batch=32, lr=2e-2)
+
+    def accuracy(head):
+        model = train_head(head, features[:64], target[:64], 12, 0, training)
+        return head_accuracy(model, features[64:], target[64:], 12)
+
+    assert accuracy("lstm") > 0.9
+    assert 0.25 < accuracy("late_pooling") < 0.75
 
 
 @pytest.mark.parametrize("head", LONG_HEADS)
