@@ -15,7 +15,19 @@ from typing import Annotated
 import typer
 
 from ssvid import __version__
-from ssvid.cli import cache, long_videos, project, retrieve, speediness, speedup, track, training, transfer, videos
+from ssvid.cli import (
+    cache,
+    localise,
+    long_videos,
+    project,
+    retrieve,
+    speediness,
+    speedup,
+    track,
+    training,
+    transfer,
+    videos,
+)
 from ssvid.errors import SsvidError
 from ssvid.files import from_system, printable
 
@@ -37,6 +49,7 @@ for group in (
     speediness,
     speedup,
     track,
+    localise,
     project,
     cache,
 ):  # in the order of the help
