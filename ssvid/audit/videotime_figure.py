@@ -38,7 +38,7 @@ def videotime_figure(table: Table, facts: Sequence[dict[str, Any]], runs: Path) 
     height = 1.6 + 0.34 * len(table.rows)
     shown = [fact for order in ("aware", "blind") if (fact := _shown(facts, order))]
     figure = Figure(figsize=(11, height + 4.4), layout="constrained")
-    bars, clouds = figure.subfigures(2, 1, height_ratios=(height, 4.4))
+    bars, clouds = figure.subfigures(2, 1, squeeze=False, height_ratios=(height, 4.4))[:, 0]
     for number, (axis, task) in enumerate(zip(bars.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True)):
         _bars(axis, table, task, named=number == 0)
     for axis, fact in zip(clouds.subplots(1, max(len(shown), 1), squeeze=False)[0], shown, strict=False):
@@ -82,8 +82,10 @@ def _cloud(axis: Axes, fact: dict[str, Any], runs: Path) -> None:
     flat = StandardScaler().fit_transform(vectors.reshape(-1, vectors.shape[2]))
     perplexity = min(30.0, (len(flat) - 1) / 3)
     places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(flat).reshape(-1, 2, 2)
-    axis.scatter(*places[:, 0].T, s=14, color=ACCENT, label="forward", linewidths=0)
-    axis.scatter(*places[:, 1].T, s=44, facecolors="none", edgecolors=LABELS, label="backward", linewidths=1)
+    axis.scatter(places[:, 0, 0], places[:, 0, 1], s=14, color=ACCENT, label="forward", linewidths=0)
+    axis.scatter(
+        places[:, 1, 0], places[:, 1, 1], s=44, facecolors="none", edgecolors=LABELS, label="backward", linewidths=1
+    )
     title = f"{fact['config']['backbone']} ({fact['order']}): irreversible held-out clips, t-SNE"
     axis.set_title(title, fontsize=9, loc="left", color=INK)
     axis.set(xticks=[], yticks=[])

@@ -55,5 +55,5 @@ def most_moving(masks: np.ndarray) -> int:
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:
-    area: np.ndarray = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(-1)
-    return np.nan_to_num(area)
+    area: np.ndarray = np.nan_to_num(np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(-1))
+    return area
