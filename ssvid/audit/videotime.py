@@ -260,7 +260,8 @@ def tabulate(facts: Sequence[Fact], tested: Sequence[VideoRecord]) -> Table:
             for name in scores(group[0]):
                 row.scores[task + name] = [scores(fact)[name] for fact in group]
         table.rows.append(row)
-    table.notes += failed_controls(facts) or ["The controls hold: " + CONTROLS]
+    if any(fact["order"] == "blind" for fact in facts):
+        table.notes += failed_controls(facts) or ["The controls hold: " + CONTROLS]
     return table
 
 
