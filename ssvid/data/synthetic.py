@@ -98,8 +98,7 @@ def make_world(
         seed: the scenes are drawn from (seed, number). test_share: share of them in the test split.
         varying_speed: share 0..1 of the scenes whose world clock changes its speed. Pretraining on speed needs 0, so that "normal speed"
             is true of every video; 1 tests adaptive speed.
-        masks, davis: what else to write. crf: quality of H.264, 0..51, lower is better; 0 is lossless.
-        classes: those of `CLASSES` that the world has; a video is the same whatever the others are.
+        masks, davis: what else to write. crf: quality of H.264, 0..51, lower is better; 0 is lossless. classes: some of `CLASSES`.
         progress: called after every video.
         workers: processes; 0: one per 24 missing videos, at most one per core. They are spawned: guard a script of your own with
             `if __name__ == "__main__"`.
