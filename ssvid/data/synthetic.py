@@ -116,9 +116,8 @@ def make_world(
     _claim(folder, world)
     items = [WorldItem(label, number) for label in world.classes for number in range(per_class)]
     missing = [item for item in items if not _finished(folder, item)]
-    written = map_processes(partial(_make_video, folder, world), missing, workers)
-    for done, _ in enumerate(written, len(items) - len(missing) + 1):
-        progress("rendering", done, len(items))
+    for done, _ in enumerate(map_processes(partial(_make_video, folder, world), missing, workers), 1):
+        progress("rendering", len(items) - len(missing) + done, len(items))
     return _write_lists(folder, world, items)
 
 
