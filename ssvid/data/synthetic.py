@@ -92,8 +92,7 @@ def make_world(
     and the options only, so a larger world contains the smaller one. Called again on the same folder it makes what is missing.
 
     Args:
-        folder: where to; made if missing.
-        per_class: videos a class; may be raised in a later call.
+        folder: where to; made if missing. per_class: videos a class; may be raised in a later call.
         frames, size, fps: of every video, as in `render_video`.
         seed: the scenes are drawn from (seed, number). test_share: share of them in the test split.
         varying_speed: share 0..1 of the scenes whose world clock changes its speed. Pretraining on speed needs 0, so that "normal speed"
