@@ -8,15 +8,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ssvid.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+Item = TypeVar("Item")
 
 GRACE = 30  # seconds in which an orphan may end its step and save
 
@@ -77,6 +79,16 @@ def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     finally:
         os.environ.pop("OMP_NUM_THREADS")
         os.environ |= {} if threads is None else {"OMP_NUM_THREADS": threads}
+
+
+def map_processes(work: Callable[[Item], None], items: Sequence[Item], workers: int) -> Iterator[None]:
+    """Do the work on every item, and yield after each. workers: processes; 0: one per 24 items, at most one per core; 1: this one."""
+    workers = workers or min(os.cpu_count() or 1, -(-len(items) // 24))
+    if workers <= 1:
+        yield from map(work, items)
+        return
+    with process_pool(workers) as pool:
+        yield from pool.map(work, items)
 
 
 def _begin() -> None:

@@ -43,7 +43,7 @@ from ssvid.training.run import Run
 from ssvid.training.run_paths import absolute
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import evaluate, validate
-from ssvid.zoo import Backbone
+from ssvid.zoo import Backbone, ModelName
 
 VIEW = View(clips=2, frames=16, stride=3, size=64, pool="mean_std")
 
@@ -75,7 +75,7 @@ def survey(
     labelled_path = str(open_data([labelled]).path if labelled else index.path)
     paths = [Path(path) for path in configs]
     given = {path: settings_of(path, settings, paths) for path in paths}
-    planned = [_planned(path, given[path], index, seed, Path(runs)) for path in paths for seed in range(seeds)]
+    planned = [planned_run(path, given[path], index, seed, Path(runs)) for path in paths for seed in range(seeds)]
     facts, gaps = [], []
     try:
         with process_pool(jobs) as pool:
@@ -120,13 +120,16 @@ def _outcome(run: str, done: Future[dict[str, Any]]) -> str:
     )
 
 
-def _planned(path: Path, settings: Sequence[str], index: Index, seed: int, runs: Path) -> PretrainConfig:
-    """The config of one run. Raises ConfigError where its folder holds a run with other settings."""
-    config = load_config(
-        path,
-        list(settings),
-        {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{path.stem}-s{seed}"), "workers": 0},
-    )
+def planned_run(
+    path: Path, settings: Sequence[str], index: Index, seed: int, runs: Path, backbone: str | None = None
+) -> PretrainConfig:
+    """The config of one run, with the config's own backbone or another, which its folder is then named after.
+
+    Raises ConfigError where that folder holds a run with other settings.
+    """
+    name = path.stem if backbone is None else f"{path.stem}-{ModelName.parse(backbone).slug}"
+    values = {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{name}-s{seed}"), "workers": 0}
+    config = load_config(path, list(settings), {**values, "backbone": backbone})
     if (Path(config.out) / "config.yaml").exists():
         existing, wanted = (asdict(found) for found in (Run(config.out).config, absolute(config)))
         other = [name for name in wanted if name not in (*RESUMABLE, "out") and wanted[name] != existing[name]]

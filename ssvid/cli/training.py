@@ -1,4 +1,4 @@
-"""Commands that train tasks and test what they learnt: pretrain, audit, survey."""
+"""Commands that train tasks and test what they learnt: pretrain, audit, survey, videotime."""
 
 from __future__ import annotations
 
@@ -154,6 +154,50 @@ def survey(
     if out is not None:
         write(table, facts, out)
     show(table, as_json)
+
+
+@app.command(cls=WithSettings)
+def videotime(
+    configs: Annotated[
+        list[str],
+        typer.Argument(help="YAML files of settings, one a task; key=value for all of them, CONFIG.key=value for one."),
+    ],
+    data: Annotated[str, typer.Option(help="The motion world: an index, or its list. See: ssvid make-world")],
+    backbone: Annotated[
+        list[str] | None, typer.Option(help="Backbone; repeatable. Default: ten ways of putting frames together.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write OUT.md, .csv, .tex, .json, .png and .cells.jsonl.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each backbone and task, each with its own seed.", min=1)] = 3,
+    runs: Annotated[Path, typer.Option(help="Folder of the run folders; finished runs are not repeated.")] = Path(
+        "runs"
+    ),
+    jobs: Annotated[int, typer.Option(help="Runs side by side, one thread each.", min=1)] = 1,
+    as_json: Json = False,
+) -> None:
+    """Compare ways of putting frames together: which see the order of time? Exit code 1 where an order-blind one does.
+
+    Example:  ssvid videotime configs/videotime/*.yaml --data world.sqlite --jobs 2 -o results/videotime
+    """
+    from ssvid.audit.videotime import BACKBONES, require_controls, write
+    from ssvid.audit.videotime import videotime as run_it
+
+    table, facts = run_it(
+        [word for word in configs if "=" not in word],
+        data,
+        backbones=backbone or BACKBONES,
+        settings=[word for word in configs if "=" in word],
+        seeds=seeds,
+        runs=runs,
+        jobs=jobs,
+        command=shlex.join(["ssvid", *sys.argv[1:]]),
+        log=console.log,
+    )
+    if out is not None:
+        write(table, facts, runs, out)
+    show(table, as_json)
+    require_controls(facts)
 
 
 def _tell(diagnosis: list[str], end: str) -> None:

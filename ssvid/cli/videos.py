@@ -110,6 +110,7 @@ def make_world(
         float,
         typer.Option(help="Share of scenes with misleading motion (camera, lights, noise, crowds, cuts ...), 0 to 1."),
     ] = 0.0,
+    classes: Annotated[str | None, typer.Option(help="Classes to make, separated by commas; default: all.")] = None,
     picture: Annotated[
         Path | None, typer.Option(help="Also write one moving picture of all classes (.webp or .gif).")
     ] = None,
@@ -119,6 +120,7 @@ def make_world(
 
     Example:  ssvid make-world world/ --per-class 40 --masks --picture world.webp
     """
+    from ssvid.data.synthetic import CLASSES
     from ssvid.data.synthetic import make_world as make
 
     with console.counting() as progress:
@@ -134,6 +136,7 @@ def make_world(
             davis=davis,
             crf=crf,
             distractors=distractors,
+            classes=classes.split(",") if classes else CLASSES,
             workers=workers or 0,
             progress=progress,
         )
@@ -141,4 +144,34 @@ def make_world(
         from ssvid.data.contact_sheets import animate_classes
 
         animate_classes(picture, seed)
+    console.say(f"{written}: use it as --data {written}")
+
+
+@app.command("make-long-world")
+def make_long_world(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; an unfinished world is completed.")],
+    per_class: Annotated[int, typer.Option(help="Videos of each of the eight classes.")] = 16,
+    minutes: Annotated[float, typer.Option(help="Length of a video.")] = 5.0,
+    size: Annotated[int, typer.Option(help="Side, px.")] = 32,
+    fps: Annotated[float, typer.Option(help="Frames a second.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="Seed of the scenes and of the order of sub-actions.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Make videos of minutes: a class is three sub-actions in a loose order, each for a share of the video of its own.
+
+    Example:  ssvid make-long-world long/
+    """
+    from ssvid.data.long_world import make_long_world as make
+
+    with console.counting() as progress:
+        written = make(
+            folder,
+            per_class=per_class,
+            minutes=minutes,
+            size=size,
+            fps=fps,
+            seed=seed,
+            workers=workers or 0,
+            progress=progress,
+        )
     console.say(f"{written}: use it as --data {written}")

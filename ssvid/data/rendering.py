@@ -100,7 +100,7 @@ def _shoot(take: Take, seeds: list[int], own: np.random.Generator, odd: np.rando
     poses, phase = move(take.label, stage, take.time, own)
     if take.case.stage:
         poses, scene = take.case.stage(poses, scene, take.time, take.strength, odd)
-    pictures, masks, centres = _paint_frames(scene, poses, take.time, wide)
+    pictures, masks, centres = paint_frames(scene, poses, take.time, wide)
     film = np.arange(len(take.time)) / take.fps
     if take.case.camera:
         path = take.case.camera(film, take.strength, odd)
@@ -145,7 +145,7 @@ def _slowed(video: SyntheticVideo, strength: Array, odd: np.random.Generator) ->
     )
 
 
-def _paint_frames(scene: Scene, poses: Poses, time: Array, size: int) -> tuple[Array, Array, Array]:
+def paint_frames(scene: Scene, poses: Poses, time: Array, size: int) -> tuple[Array, Array, Array]:
     """Pictures (T,H,W,3), masks (T,H,W) and centres (T,N,2) of `SyntheticVideo`, for the seconds (T,) of the world clock."""
     frames = len(time)
     order = [i for i in scene.order if poses.opacity[:, i].max() > 0]  # back to front
