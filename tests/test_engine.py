@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ssvid.engine import check_engine, executor, local_processes
-from ssvid.errors import ConfigError, SsvidError, VideoError
+from ssvid.errors import ConfigError, VideoError
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: ssvid[ray]")
 

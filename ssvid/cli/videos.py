@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import Json, Workers
+from ssvid.cli.shared import Engine, Json
 from ssvid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def index(
         typer.Option(help="Store decoded frames instead of small videos: nothing left to decode, but much disk space."),
     ] = False,
     limit: Annotated[float, typer.Option(help="Seconds one file may take.")] = 600.0,
-    workers: Workers = None,
+    engine: Engine = "local",
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove what left its sources, or was deleted; else it is kept, out of use.")
     ] = False,
@@ -51,11 +51,11 @@ def index(
         raise ConfigError("--raw changes what --transcode DIR writes; name a folder with --transcode")
     opened = Index(out, create=True)
     with console.counting() as progress:
-        found = scan_videos(paths, opened, root=root, workers=workers, limit=limit, progress=progress)
+        found = scan_videos(paths, opened, root=root, engine=engine, limit=limit, progress=progress)
         counts = {"usable": found.usable, "scanned": found.scanned, "copies": 0}
         if transcode is not None:
             counts["copies"] = write_training_copies(
-                opened, transcode, short_side=short_side, raw=raw, workers=workers, progress=progress
+                opened, transcode, short_side=short_side, raw=raw, engine=engine, progress=progress
             )
     if prune:
         counts["pruned"] = opened.prune()
@@ -109,7 +109,7 @@ def make_world(
     picture: Annotated[
         Path | None, typer.Option(help="Also write one moving picture of all classes (.webp or .gif).")
     ] = None,
-    workers: Workers = None,
+    engine: Engine = "local",
 ) -> None:
     """Make the motion world: labelled videos whose classes differ in motion only.
 
@@ -129,7 +129,7 @@ def make_world(
             masks=masks,
             davis=davis,
             crf=crf,
-            workers=workers or 0,
+            engine=engine,
             progress=progress,
         )
     if picture is not None:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ssvid.compute import process_pool
 from ssvid.data.davis_world import new_folder, write_masks, write_sequence
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.rendering import SyntheticVideo, render_video
+from ssvid.engine import executor, local_processes
 from ssvid.errors import ConfigError
 from ssvid.files import read_json, write_json, write_text
 from ssvid.progress import Progress, silent
@@ -81,7 +81,7 @@ def make_world(
     davis: bool = False,
     crf: int = 18,
     progress: Progress = silent,
-    workers: int = 1,
+    engine: str = "local:1",
 ) -> Path:
     """Write a motion world and return the path of its list, `videos.csv` (header path,label,split,group; paths relative to it).
 
@@ -98,8 +98,8 @@ def make_world(
             is true of every video; 1 tests adaptive speed.
         masks, davis: what else to write. crf: quality of H.264, 0..51, lower is better; 0 is lossless.
         progress: called after every video.
-        workers: processes; 0: one per 24 missing videos, at most one per core. They are spawned: guard a script of your own with
-            `if __name__ == "__main__"`.
+        engine: where they are rendered, see `ssvid.engine`; of processes, no more than one for each 24 missing videos. They are spawned:
+            guard a script of your own with `if __name__ == "__main__"`.
 
     Raises:
         ConfigError: options out of range, or a folder that holds something else or a world made with other options.
@@ -113,18 +113,20 @@ def make_world(
     _claim(folder, world)
     items = [WorldItem(label, number) for label in CLASSES for number in range(per_class)]
     missing = [item for item in items if not _finished(folder, item)]
-    written = _map(partial(_make_video, folder, world), missing, workers)
+    written = _map(partial(_make_video, folder, world), missing, engine)
     for done, _ in enumerate(written, len(items) - len(missing) + 1):
         progress("rendering", done, len(items))
     return _write_lists(folder, world, items)
 
 
-def _map(work: Callable[[WorldItem], None], items: list[WorldItem], workers: int) -> Iterator[None]:
-    workers = workers or min(os.cpu_count() or 1, -(-len(items) // 24))
-    if workers <= 1:
-        yield from map(work, items)
-        return
-    with process_pool(workers) as pool:
+def _map(work: Callable[[WorldItem], None], items: list[WorldItem], engine: str) -> Iterator[None]:
+    if processes := local_processes(engine):
+        processes = min(processes, -(-len(items) // 24))  # a process takes a second to begin
+        engine = f"local:{processes}"
+        if processes <= 1:
+            yield from map(work, items)
+            return
+    with executor(engine) as pool:
         yield from pool.map(work, items)
 
 

@@ -21,7 +21,8 @@ class TableRequest:
     that the table takes by default. options: of protocols, as PROTOCOL.NAME=VALUE. view: those fields of `View` that shall differ from
     what the first run was trained on; None stands for a field that is not given. seeds: inits of the rows without a run, draws of those
     with one run. published: a file of scores for rows that are marked as not measured here. out: where the table is written; its
-    cells are kept in OUT.cells.jsonl, without it in the cache. jobs: processes of one thread each. workers: decoding processes of each.
+    cells are kept in OUT.cells.jsonl, without it in the cache. engine: where they are computed, see
+    `ssvid.engine`. workers: decoding processes of each task.
     device: as `resolve_device` takes it. command: what the user typed, kept with the results.
     """
 
@@ -33,7 +34,7 @@ class TableRequest:
     seeds: int = 3
     published: str | os.PathLike[str] | None = None
     out: str | os.PathLike[str] | None = None
-    jobs: int = 1
+    engine: str = "local:1"
     workers: int = 1
     device: str = "auto"
     command: str = ""
