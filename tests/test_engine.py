@@ -7,12 +7,19 @@ import os
 import signal
 import time
 from concurrent.futures import BrokenExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ssvid.data.index import Index
+from ssvid.data.scanning import scan_videos
 from ssvid.engine import check_engine, executor, local_processes
 from ssvid.errors import ConfigError, VideoError
+from ssvid.evaluation.tables.request import TableRequest
+from ssvid.evaluation.tables.transfer import transfer
+from ssvid.video.writer import write_video
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: ssvid[ray]")
 
@@ -45,6 +52,15 @@ def waits_for(path: Path) -> str:
     while not path.exists():
         time.sleep(0.05)
     return str(ray.get_runtime_context().get_node_id())
+
+
+def moving(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (6, 32, 32, 3), np.uint8)
+
+
+def rows(index: Index) -> list[tuple]:
+    usable = [(v.path, v.info.identity, v.info.frames, v.shots.motion.tolist()) for v in index.videos()]
+    return [*usable, *((bad.path, bad.reason) for bad in index.bad())]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +103,35 @@ def test_a_killed_worker_costs_its_task_and_no_more(tmp_path, cluster):
         others = [pool.submit(product, n, 2) for n in range(4)]
         assert pool.submit(killed, tmp_path).result() == 1
         assert [one.result()[0] for one in others] == [0, 2, 4, 6]
+
+
+@needs_ray
+def test_an_index_is_the_same_on_every_engine(tmp_path, cluster):
+    clips = tmp_path / "v"
+    clips.mkdir()
+    for number in range(3):
+        write_video(clips / f"{number}.mp4", moving(number), 10)
+    (clips / "bad.mp4").write_bytes(b"no video")
+    here, there = (Index(tmp_path / f"{name}.sqlite", create=True) for name in ("here", "there"))
+    assert scan_videos([clips], here, engine="local:1") == scan_videos([clips], there, engine="ray")
+    assert rows(there) == rows(here)
+
+
+@needs_ray
+def test_a_table_is_the_same_on_every_engine(tmp_path, world_index, cluster):
+    request = TableRequest(
+        ["baseline_histogram", "baseline_difference"],
+        [str(world_index.path)],
+        ["knn"],
+        view={"clips": 1, "frames": 4, "stride": 2, "size": 24},
+        seeds=1,
+        workers=0,
+        device="cpu",
+        out=tmp_path / "here",
+    )
+    here = transfer(request).table
+    there = transfer(replace(request, engine="ray", out=tmp_path / "there")).table
+    assert [row.scores for row in there.rows] == [row.scores for row in here.rows]
 
 
 @needs_ray
