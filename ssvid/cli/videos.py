@@ -37,6 +37,9 @@ def index(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove what left its sources, or was deleted; else it is kept, out of use.")
     ] = False,
+    dedupe: Annotated[
+        bool, typer.Option("--dedupe", help="Leave out files whose content another one has; a tested one stays.")
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Exit with 3 when a file is bad.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -45,6 +48,7 @@ def index(
     Example:  ssvid index videos/ -o videos.sqlite --transcode copies/
     """
     from ssvid.data.index import Index
+    from ssvid.data.index_files import leave_out_copies
     from ssvid.data.scanning import scan_videos, write_training_copies
 
     if raw and transcode is None:
@@ -59,6 +63,9 @@ def index(
             )
     if prune:
         counts["pruned"] = opened.prune()
+    if dedupe:
+        counts["duplicates"] = leave_out_copies(opened)
+        counts["usable"] = len(opened)
     _show_index(opened, counts, as_json)
     if strict and opened.bad():
         raise typer.Exit(DataError.exit_code)
@@ -71,7 +78,7 @@ def _show_index(index: Index, counts: dict[str, int], as_json: bool) -> None:
         facts = {"index": str(index.path), **counts, "notes": index.notes, "bad": [vars(video) for video in bad]}
         typer.echo(json.dumps(facts | {"gone": gone}, indent=2))
         return
-    pruned = f", {counts['pruned']} pruned" if "pruned" in counts else ""
+    pruned = "".join(f", {counts[what]} {what}" for what in ("pruned", "duplicates") if what in counts)
     console.say(
         f"{index.path}: {counts['usable']} videos, {len(bad)} bad files "
         f"({counts['scanned']} scanned now, {counts['copies']} copies written{pruned})"
@@ -85,6 +92,53 @@ def _show_index(index: Index, counts: dict[str, int], as_json: bool) -> None:
             f"  gone: {len(gone)} videos left their sources or were deleted; they are not used (--prune removes them)"
         )
     _show_some("gone", [f"gone: {path}" for path in gone])
+
+
+@app.command("check-index")
+def check_index(
+    index: Annotated[Path, typer.Argument(help="An index file.")],
+    as_json: Json = False,
+) -> None:
+    """Look whether the files of an index are as they were scanned; exits with 3 where one changed, moved or is gone.
+
+    Example:  ssvid check-index videos.sqlite
+    """
+    from ssvid.data.index import Index
+    from ssvid.data.index_files import check_files
+
+    opened = Index(index)
+    with console.counting() as progress:
+        found = check_files(opened, progress)
+    if as_json:
+        typer.echo(json.dumps(found._asdict(), indent=2))
+    else:
+        counts = f"{len(found.changed)} changed, {len(found.gone)} gone, {len(found.moved)} moved"
+        console.say(f"{index}: {len(opened)} videos, {counts}")
+        _show_some("changed", [f"changed: {path}" for path in found.changed])
+        _show_some("gone", [f"gone: {path}" for path in found.gone])
+        _show_some("moved", [f"moved: {old} is now {new}" for old, new in found.moved])
+        if found:
+            console.say(
+                "  bring it up to date with: ssvid index SOURCES -o INDEX; a whole folder that moved: ssvid move-index"
+            )
+    if found:
+        raise typer.Exit(DataError.exit_code)
+
+
+@app.command("move-index")
+def move_index(
+    index: Annotated[Path, typer.Argument(help="An index file; it is changed in place.")],
+    old: Annotated[Path, typer.Argument(help="Folder in which the videos were, as the index names it.")],
+    new: Annotated[Path, typer.Argument(help="Folder in which they are now.")],
+) -> None:
+    """Let an index find its videos in another place, as after they were moved or copied to another machine.
+
+    Example:  ssvid move-index videos.sqlite /data/videos /mnt/storage/videos
+    """
+    from ssvid.data.index import Index
+    from ssvid.data.index_files import move_index as move
+
+    console.say(f"{index}: {move(Index(index), old, new)} videos are now below {new}")
 
 
 def _show_some(what: str, lines: list[str]) -> None:
