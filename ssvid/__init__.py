@@ -132,7 +132,7 @@ def transfer(
     """The transfer accuracy table, as `ssvid transfer` makes it; written where `out` is given.
 
     models: run folders, names of backbones, or NAME@WEIGHTS. data: labelled data sets. settings: the other fields of
-    `ssvid.evaluation.tables.request.TableRequest` (protocols, options, view, seeds, out, jobs, device, ...).
+    `ssvid.evaluation.tables.request.TableRequest` (protocols, options, view, seeds, out, engine, device, ...).
     Raises ConfigError, DataError or SsvidError with what is wrong and what to do.
     """
     import os

@@ -13,7 +13,17 @@ FREE = {
     "ssvid",
     *(
         f"ssvid.{name}"
-        for name in ("callable_room", "compute", "config", "environment", "errors", "files", "plugins", "progress")
+        for name in (
+            "callable_room",
+            "compute",
+            "config",
+            "engine",
+            "environment",
+            "errors",
+            "files",
+            "plugins",
+            "progress",
+        )
     ),
 }
 

@@ -43,7 +43,7 @@ def videos(tmp_path_factory):
         part = "test" if number >= 12 else "train"
         write_video(folder / part / ("up" if number % 2 else "down") / f"{number:02d}.mp4", pixels)
     index = Index(folder / "index.sqlite", create=True)
-    scan_videos([folder], index, workers=1)
+    scan_videos([folder], index, engine="local:1")
     return index
 
 

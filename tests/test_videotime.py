@@ -53,7 +53,7 @@ def made(world_index, tmp_path_factory):
 
     def make(seeds=1):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "process_pool", Inline)
+            patch.setattr(module, "executor", Inline)
             return videotime(configs, str(world_index.path), backbones=BACKBONES, seeds=seeds, runs=folder / "runs")
 
     return make, *make(), folder / "runs"

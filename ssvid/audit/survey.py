@@ -18,11 +18,11 @@ import numpy as np
 
 from ssvid.audit.audit import audit
 from ssvid.audit.report import write as write_audit
-from ssvid.compute import process_pool
 from ssvid.config import RESUMABLE, PretrainConfig, load_config
 from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out, held_out_split, training_part
+from ssvid.engine import executor
 from ssvid.environment import environment
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.evaluation import adapter
@@ -56,7 +56,7 @@ def survey(
     labelled: str | None = None,
     seeds: int = 3,
     runs: str | Path = "runs",
-    jobs: int = 1,
+    engine: str = "local:1",
     command: str = "",
     log: Log | None = None,
 ) -> tuple[Table, list[dict[str, Any]]]:
@@ -64,7 +64,7 @@ def survey(
 
     configs: YAML files. settings: key=value for all configs, as steps=200, or CONFIG.key=value for one, as clip_order_world.stride=1.
     data: videos to pretrain on; held out is what `ssvid.data.splits` says, or all where it has no split. labelled: videos for the linear
-    probe, by default the same. runs: folder of the run folders, named CONFIG-sSEED. jobs: runs side by side, each a process of one thread.
+    probe, by default the same. runs: folder of the run folders, named CONFIG-sSEED. engine: where the runs are made, see `ssvid.engine`.
     command: the command line, noted in the table. log: called with one line of text for every finished run.
     Raises ConfigError where a run of that name was made with other settings, Interrupted after Ctrl-C. A run that fails is logged, and a
     note of the table gives the reason.
@@ -78,7 +78,7 @@ def survey(
     planned = [planned_run(path, given[path], index, seed, Path(runs)) for path in paths for seed in range(seeds)]
     facts, gaps = [], []
     try:
-        with process_pool(jobs) as pool:
+        with executor(engine) as pool:
             waiting: dict[Future[dict[str, Any]], str] = {
                 pool.submit(run_one, config, labelled_path): config.out for config in planned
             }

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from ssvid.audit.survey import finished_run, planned_run, settings_of
-from ssvid.compute import process_pool
 from ssvid.config import PretrainConfig
 from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out
+from ssvid.engine import executor
 from ssvid.environment import environment
 from ssvid.errors import DataError, SsvidError
 from ssvid.evaluation.tables.cells import CellFile
@@ -69,13 +69,13 @@ def videotime(
     settings: Sequence[str] = (),
     seeds: int = 3,
     runs: str | Path = "runs",
-    jobs: int = 1,
+    engine: str = "local:1",
     command: str = "",
     log: Log | None = None,
 ) -> tuple[Table, list[Fact]]:
     """Train every backbone on the task of every config with `seeds` seeds; returns the table and the facts of every run in it.
 
-    configs, settings, seeds, runs, jobs, command, log: as `survey` takes them. data: the motion world, whose classes say which motions
+    configs, settings, seeds, runs, engine, command, log: as `survey` takes them. data: the motion world, whose classes say which motions
     look otherwise backward. backbones: rows of the table.
     Raises ConfigError where a run of that name was made with other settings, DataError for other videos, Interrupted after Ctrl-C, and what
     a run raises. Whether the controls hold is for `failed_controls` to say.
@@ -93,7 +93,7 @@ def videotime(
     ]
     facts: list[Fact] = []
     try:
-        with process_pool(jobs) as pool:
+        with executor(engine) as pool:
             waiting: list[Future[Fact]] = [pool.submit(run_one, config) for config in planned]
             for done in as_completed(waiting):
                 facts.append(done.result())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import Device, Json, WithSettings, show
+from ssvid.cli.shared import Device, Engine, Json, WithSettings, show
 from ssvid.errors import ConfigError, SsvidError
 
 if TYPE_CHECKING:
@@ -130,12 +130,12 @@ def survey(
     runs: Annotated[Path, typer.Option(help="Folder of the run folders; finished runs are not repeated.")] = Path(
         "runs"
     ),
-    jobs: Annotated[int, typer.Option(help="Runs side by side, one thread each.")] = 1,
+    engine: Engine = "local:1",
     as_json: Json = False,
 ) -> None:
     """Compare pretext tasks: accuracy on held-out videos, shortcuts, and probes of the features.
 
-    Example:  ssvid survey configs/pretrain/*_world.yaml --data world.sqlite --jobs 2 -o results/pretext
+    Example:  ssvid survey configs/pretrain/*_world.yaml --data world.sqlite --engine local:2 -o results/pretext
     """
     from ssvid.audit.survey import survey as run_it
     from ssvid.audit.survey import write
@@ -147,7 +147,7 @@ def survey(
         labelled=labelled,
         seeds=seeds,
         runs=runs,
-        jobs=jobs,
+        engine=engine,
         command=shlex.join(["ssvid", *sys.argv[1:]]),
         log=console.log,
     )
@@ -173,12 +173,12 @@ def videotime(
     runs: Annotated[Path, typer.Option(help="Folder of the run folders; finished runs are not repeated.")] = Path(
         "runs"
     ),
-    jobs: Annotated[int, typer.Option(help="Runs side by side, one thread each.", min=1)] = 1,
+    engine: Engine = "local:1",
     as_json: Json = False,
 ) -> None:
     """Compare ways of putting frames together: which see the order of time? Exit code 1 where an order-blind one does.
 
-    Example:  ssvid videotime configs/videotime/*.yaml --data world.sqlite --jobs 2 -o results/videotime
+    Example:  ssvid videotime configs/videotime/*.yaml --data world.sqlite --engine local:2 -o results/videotime
     """
     from ssvid.audit.videotime import BACKBONES, require_controls, write
     from ssvid.audit.videotime import videotime as run_it
@@ -190,7 +190,7 @@ def videotime(
         settings=[word for word in configs if "=" in word],
         seeds=seeds,
         runs=runs,
-        jobs=jobs,
+        engine=engine,
         command=shlex.join(["ssvid", *sys.argv[1:]]),
         log=console.log,
     )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import CellWorkers, Clips, Device, Fps, Frames, Jobs, Json, Pool, Size, Stride, show
+from ssvid.cli.shared import CellWorkers, Clips, Device, Engine, Fps, Frames, Json, Pool, Size, Stride, show
 
 app = typer.Typer()
 
@@ -70,7 +70,7 @@ def transfer(
     size: Size = None,
     fps: Fps = None,
     pool: Pool = None,
-    jobs: Jobs = 1,
+    engine: Engine = "local:1",
     workers: CellWorkers = 1,
     device: Device = "auto",
     as_json: Json = False,
@@ -94,7 +94,7 @@ def transfer(
         published=published,
         out=out,
         save_heads=save_head,
-        jobs=jobs,
+        engine=engine,
         workers=workers,
         device=device,
         command=shlex.join(["ssvid", *sys.argv[1:]]),

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ssvid.compute import map_processes
 from ssvid.data.motions import BODIES, PEBBLES, Poses, move, set_stage
 from ssvid.data.rendering import paint_frames
 from ssvid.data.scene import make_scene
+from ssvid.engine import map_tasks
 from ssvid.errors import ConfigError
 from ssvid.files import read_json, write_json, write_text
 from ssvid.progress import Progress, silent
@@ -73,7 +73,7 @@ def make_long_world(
     seed: int = 0,
     test_share: float = 0.25,
     progress: Progress = silent,
-    workers: int = 1,
+    engine: str = "local:1",
 ) -> Path:
     """Write a world of long videos and return the path of its list, `videos.csv` (header path,label,split,group).
 
@@ -81,7 +81,7 @@ def make_long_world(
     seconds, and world.json. Called again on the same folder it makes what is missing.
 
     per_class: videos of each of the eight `LONG_CLASSES`. minutes, size, fps: of every video, side in px. test_share: of the videos.
-    workers: processes, as `make_world` takes them.
+    engine: as `make_world` takes it.
     Raises ConfigError for options out of range, and for a folder that holds something else.
     """
     world = LongWorld(per_class, float(minutes), size, float(fps), seed, float(test_share))
@@ -93,7 +93,7 @@ def make_long_world(
     _claim(folder, world)
     items = [(label, number) for number in range(per_class) for label in LONG_CLASSES]
     missing = [item for item in items if not _annotation(folder, *item).exists()]
-    for done, _ in enumerate(map_processes(partial(_make_video, folder, world), missing, workers), 1):
+    for done, _ in enumerate(map_tasks(partial(_make_video, folder, world), missing, engine), 1):
         progress("rendering", len(items) - len(missing) + done, len(items))
     return _write_list(folder, world, items)
 

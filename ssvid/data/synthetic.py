@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ssvid.compute import map_processes
 from ssvid.data.davis_world import new_folder, write_masks, write_sequence
 from ssvid.data.distractors import DISTRACTORS, STEADY
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.rendering import SyntheticVideo, render_video
+from ssvid.engine import map_tasks
 from ssvid.errors import ConfigError
 from ssvid.files import read_json, write_json, write_text
 from ssvid.progress import Progress, silent
@@ -95,7 +95,7 @@ def make_world(
     distractors: float = 0.0,
     classes: Sequence[str] = CLASSES,
     progress: Progress = silent,
-    workers: int = 1,
+    engine: str = "local:1",
 ) -> Path:
     """Write a motion world and return the path of its list, `videos.csv` (header path,label,split,group; paths relative to it).
 
@@ -112,8 +112,8 @@ def make_world(
         distractors: share 0..1 of the scenes with one case of `ssvid.data.distractors`; slow motion only where the clock varies.
         masks, davis: what else to write. crf: quality of H.264, 0..51, lower is better; 0 is lossless. classes: some of `CLASSES`.
         progress: called after every video.
-        workers: processes; 0: one per 24 missing videos, at most one per core. They are spawned: guard a script of your own with
-            `if __name__ == "__main__"`.
+        engine: where they are rendered, see `ssvid.engine`; of processes, no more than one for each 24 missing videos. They are spawned:
+            guard a script of your own with `if __name__ == "__main__"`.
 
     Raises:
         ConfigError: options out of range, or a folder that holds something else or a world made with other options.
@@ -125,7 +125,7 @@ def make_world(
     _claim(folder, world)
     items = [WorldItem(label, number) for label in world.classes for number in range(per_class)]
     missing = [item for item in items if not _finished(folder, item)]
-    for done, _ in enumerate(map_processes(partial(_make_video, folder, world), missing, workers), 1):
+    for done, _ in enumerate(map_tasks(partial(_make_video, folder, world), missing, engine), 1):
         progress("rendering", len(items) - len(missing) + done, len(items))
     return _write_lists(folder, world, items)
 

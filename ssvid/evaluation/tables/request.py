@@ -22,8 +22,8 @@ class TableRequest:
     what the first run was trained on; None stands for a field that is not given. seeds: inits of the rows without a run, draws of those
     with one run. published: a file of scores for rows that are marked as not measured here. out: where the table is written; its
     cells are kept in OUT.cells.jsonl, without it in the cache. save_heads: a folder for the classifiers that the protocols train, or the
-    file of the only one. jobs: processes of one thread each. workers: decoding processes of each. device: as `resolve_device` takes it.
-    command: what the user typed, kept with the results.
+    file of the only one. engine: where the cells are computed, see `ssvid.engine`. workers: decoding processes of each task. device: as
+    `resolve_device` takes it. command: what the user typed, kept with the results.
     """
 
     models: Sequence[str]
@@ -35,7 +35,7 @@ class TableRequest:
     published: str | os.PathLike[str] | None = None
     out: str | os.PathLike[str] | None = None
     save_heads: str | os.PathLike[str] | None = None
-    jobs: int = 1
+    engine: str = "local:1"
     workers: int = 1
     device: str = "auto"
     command: str = ""
