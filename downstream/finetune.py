@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.finetuning import Recipe, predict
 from ssvid.evaluation.folds import accuracy
 from ssvid.evaluation.inner_folds import labels_of
+from ssvid.evaluation.saved_head import SavedHead
 from ssvid.evaluation.supervised import fold_clips, train_fold
 from ssvid.zoo.backbone import to_device
 
@@ -25,6 +27,7 @@ PROTOCOLS = {
         "differs": "10 epochs; the others run as long as their papers do",
         "trains": "all",
         "recipe": True,
+        "head": "finetuned_head",
     },
     "finetune_vcop": {
         "summary": "Fine-tuning as VCOP: SGD, constant rate, mean of logits",
@@ -33,6 +36,7 @@ PROTOCOLS = {
         "are not decayed",
         "trains": "all",
         "function": "finetune",
+        "head": "finetuned_head",
         "defaults": {
             "epochs": 150,
             "batch": 8,
@@ -52,6 +56,7 @@ PROTOCOLS = {
         "augmentation is ours",
         "trains": "all",
         "function": "finetune",
+        "head": "finetuned_head",
         "defaults": {
             "epochs": 500,
             "batch": 32,
@@ -71,6 +76,7 @@ PROTOCOLS = {
         "differs": "160 epochs of one clip a video, where it has 16 of ten; the batch is ours",
         "trains": "all",
         "function": "finetune",
+        "head": "finetuned_head",
         "defaults": {
             "epochs": 160,
             "lr": 1e-4,
@@ -89,6 +95,7 @@ PROTOCOLS = {
         "differs": "one crop of each of 10 clips, where it takes three; augmentation and warm-up are ours",
         "trains": "all",
         "function": "finetune",
+        "head": "finetuned_head",
         "defaults": {
             "epochs": 200,
             "batch": 64,
@@ -105,6 +112,7 @@ PROTOCOLS = {
         "differs": "one crop of each clip, where it takes three; no drop path, one clip a video in each epoch; batch and warm-up are ours",
         "trains": "all",
         "function": "finetune",
+        "head": "finetuned_head",
         "defaults": {
             "epochs": 100,
             "lr": 5e-4,
@@ -165,6 +173,15 @@ def finetune(
         average=average,
     )
     yield accuracy(context.protocol, context, partial(_predict_fold, candidate, context, recipe))
+
+
+def finetuned_head(candidate: Candidate, context: EvalContext, **options: Any) -> SavedHead:
+    """The head of the first fold, with the network that was trained with it. options: the fields of `Recipe`."""
+    what = f"{context.protocol} {candidate.name}"
+    model = train_fold(what, candidate.backbone(0), context, Recipe(**options), 0)
+    classes = tuple(map(str, np.unique(labels_of(context.videos)[context.folds[0][0]])))
+    head = model.head
+    return SavedHead(head.weight.detach(), head.bias.detach(), classes, network=model.backbone.state_dict())
 
 
 def _predict_fold(

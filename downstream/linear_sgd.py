@@ -7,6 +7,7 @@ taking the best epoch on the test videos, as the published code does, would choo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.folds import accuracy, features_by_fold
 from ssvid.evaluation.inner_folds import labels_of
+from ssvid.evaluation.saved_head import SavedHead
 
 PROTOCOLS = {
     "linear_sgd": {
@@ -24,6 +26,7 @@ PROTOCOLS = {
         "differs": "the last epoch counts, where the published code reports the best epoch on the test videos; no dropout; weight_decay "
         "is tuned by hand there, 1e-4 to 1e-1. linear solves the same to convergence and chooses C",
         "trains": "head",
+        "head": "sgd_head",
     },
 }
 
@@ -43,20 +46,50 @@ def linear_sgd(
 
     drops: shares of the epochs after which the learning rate falls to a tenth.
     """
-    features, labels = list(features_by_fold(candidate, context)), labels_of(context.videos)
+    features = list(features_by_fold(candidate, context))
+    sgd = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
 
     def predict(fold: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        classes, codes = np.unique(labels[train], return_inverse=True)
-        samples, answers = _samples(features[fold][train]), torch.from_numpy(codes)
-        answers = answers.repeat_interleave(len(samples) // len(train))
-        head, generator = _fresh_head(samples.shape[1], len(classes), context.seed)
-        optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
-        fit(head, optimizer, samples, answers, generator, epochs=epochs, batch=batch, drops=drops)
-        shares = class_shares(head, features[fold][test])
-        result: np.ndarray = classes[shares.argmax(1)]
+        head, classes = _trained(context, train, features[fold][train], sgd, epochs=epochs, batch=batch, drops=drops)
+        result: np.ndarray = classes[class_shares(head, features[fold][test]).argmax(1)]
         return result
 
     yield accuracy(context.protocol, context, predict)
+
+
+def sgd_head(
+    candidate: Candidate,
+    context: EvalContext,
+    *,
+    epochs: int,
+    batch: int,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    drops: tuple[float, ...],
+) -> SavedHead:
+    """The head of the first fold."""
+    train, sgd = context.folds[0][0], {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+    features = next(features_by_fold(candidate, context))[train]
+    head, classes = _trained(context, train, features, sgd, epochs=epochs, batch=batch, drops=drops)
+    with torch.inference_mode():
+        return SavedHead.affine(
+            lambda x: head.double()(torch.from_numpy(x)).numpy(), features.shape[2], list(classes), True
+        )
+
+
+def _trained(
+    context: EvalContext, train: np.ndarray, features: np.ndarray, sgd: dict[str, float], **how: Any
+) -> tuple[nn.Module, np.ndarray]:
+    """A head trained on the features (n,clips,D) of the videos at `train`, and its classes. how: of `fit`."""
+    classes, codes = np.unique(labels_of(context.videos)[train], return_inverse=True)
+    samples, answers = _samples(features), torch.from_numpy(codes)
+    head, generator = _fresh_head(samples.shape[1], len(classes), context.seed)
+    optimizer = torch.optim.SGD(
+        head.parameters(), lr=sgd["lr"], momentum=sgd["momentum"], weight_decay=sgd["weight_decay"]
+    )
+    fit(head, optimizer, samples, answers.repeat_interleave(len(samples) // len(train)), generator, **how)
+    return head, classes
 
 
 def fit(

@@ -24,6 +24,7 @@ from ssvid.errors import ConfigError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.folds import accuracy, vectors_by_fold
 from ssvid.evaluation.inner_folds import groups_of, inner_folds, labels_of
+from ssvid.evaluation.saved_head import SavedHead
 
 PROTOCOLS = {
     "linear": {
@@ -31,6 +32,7 @@ PROTOCOLS = {
         "after": "common use; scikit-learn's LogisticRegression",
         "differs": "standardised, to convergence, C by cross-validation on the training videos; linear_sgd trains by SGD instead",
         "trains": "head",
+        "head": "linear_head",
     },
     "svm": {
         "summary": "Linear SVM on frozen features",
@@ -72,6 +74,15 @@ def linear(
     """One score. strengths: values of C to choose from."""
     make = partial(LogisticRegression, max_iter=5000)
     yield _classified(candidate, context, partial(separate, make, strengths=strengths))
+
+
+def linear_head(candidate: Candidate, context: EvalContext, *, strengths: tuple[float, ...]) -> SavedHead:
+    """The logistic regression of the first fold."""
+    train, labels = context.folds[0][0], labels_of(context.videos)[context.folds[0][0]]
+    seen, _ = next(vectors_by_fold(candidate, context))
+    make = LogisticRegression(max_iter=5000)
+    model = _best(make, seen, labels, groups_of(context.videos, train), context.seed, strengths)
+    return SavedHead.affine(model.decision_function, seen.shape[1], model.classes_)
 
 
 def svm(

@@ -9,6 +9,8 @@
     ssvid.build_collection("collection", ["videos.sqlite"], run.path, unit="clip")
     ssvid.retrieve("CLIP.mp4", "collection", at=(12, 15))
     ssvid.speedup("IN.mp4", "OUT.mp4", speed=2)
+    for answer in ssvid.stream("IN.mp4", run.path, "head.safetensors"):
+        print(answer.time, answer.mean_label)
     ssvid.track("IN.mp4", "OUT", model=run.path, box=(40, 30, 120, 90))
 
 Importing this is light: torch and the decoders are imported by what needs them.
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from ssvid.progress import Log, Progress
     from ssvid.search.collection import Collection, Hit
     from ssvid.search.encode import Unit
+    from ssvid.streaming.classify import stream
     from ssvid.tracking.pipeline import track, track_video
     from ssvid.training.models import load
     from ssvid.training.run import Run
@@ -47,6 +50,7 @@ __all__ = [
     "pretrain",
     "retrieve",
     "speedup",
+    "stream",
     "track",
     "track_video",
     "transfer",
@@ -61,6 +65,7 @@ _HOMES = {
     "list_models": "ssvid.zoo",
     "load": "ssvid.training.models",
     "model_info": "ssvid.zoo",
+    "stream": "ssvid.streaming.classify",
     "track": "ssvid.tracking.pipeline",
     "track_video": "ssvid.tracking.pipeline",
 }
@@ -127,7 +132,7 @@ def transfer(
     """The transfer accuracy table, as `ssvid transfer` makes it; written where `out` is given.
 
     models: run folders, names of backbones, or NAME@WEIGHTS. data: labelled data sets. settings: the other fields of
-    `ssvid.evaluation.tables.request.TableRequest` (protocols, options, view, seeds, out, jobs, device, ...).
+    `ssvid.evaluation.tables.request.TableRequest` (protocols, options, view, seeds, out, engine, device, ...).
     Raises ConfigError, DataError or SsvidError with what is wrong and what to do.
     """
     import os

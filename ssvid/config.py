@@ -33,6 +33,8 @@ class PretrainConfig:
     split: which rows of the index to train on; "auto" takes train where there is one, else all.
     overlays: keep, or mask: what all videos have burned in alike (clocks, progress bars, marks; ssvid.data.overlays) is looked for before
         the first step, which decodes 16 frames of 32 videos, and masked from then on, in tests of the run too.
+    order_blind: refuse a backbone that cannot see the order of frames where the task asks about it, or allow it: as a control, which has to
+        stay at chance.
     options: of the task. backbone_options: of the backbone. init: weights to start the backbone from: a name, a run folder or a file.
     log: extra loggers, of tensorboard and wandb.
     """
@@ -51,6 +53,7 @@ class PretrainConfig:
     seed: int = 0
     split: str = "auto"
     overlays: str = "keep"
+    order_blind: str = "refuse"
     workers: int = -1
     devices: int = 1
     nodes: int = 1
@@ -213,8 +216,9 @@ def _checked(config: PretrainConfig) -> PretrainConfig:
         raise ConfigError(
             f"batch {config.batch} is the number of videos over all devices; make it a multiple of {world}"
         )
-    if config.overlays not in ("keep", "mask"):
-        raise ConfigError(f"overlays={config.overlays!r} is not one of keep, mask")
+    for name, known in {"overlays": ("keep", "mask"), "order_blind": ("refuse", "allow")}.items():
+        if getattr(config, name) not in known:
+            raise ConfigError(f"{name}={getattr(config, name)!r} is not one of {', '.join(known)}")
     if not 0 <= config.warmup < 1:
         raise ConfigError(f"warmup is a share of the steps, 0 to 1, not {config.warmup}")
     return config

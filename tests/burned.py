@@ -71,5 +71,5 @@ def make_burned(folder: Path, draw: Draw, *, count: int = 24, frames: int = 40, 
             write_video(folder / f"{number}.mp4", made, fps=FPS, options={"threads": "1"})
             rows.writerow([f"{number}.mp4", label, "train" if number % 4 else "test", f"scene {number}"])
     index = Index(folder / "index.sqlite", create=True)
-    scan_videos([folder / "list.csv"], index, workers=1)
+    scan_videos([folder / "list.csv"], index, engine="local:1")
     return index

@@ -24,12 +24,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The list of a very small motion world: 4 videos a class, 40 frames of 48 px."""
-    return make_world(tmp_path_factory.mktemp("world"), per_class=4, frames=40, size=48, seed=5, workers=1)
+    return make_world(tmp_path_factory.mktemp("world"), per_class=4, frames=40, size=48, seed=5, engine="local:1")
 
 
 @pytest.fixture(scope="session")
 def world_index(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Index:
     """That world, indexed."""
     index = Index(tmp_path_factory.mktemp("index") / "world.sqlite", create=True)
-    scan_videos([world], index, workers=1)
+    scan_videos([world], index, engine="local:1")
     return index

@@ -13,7 +13,17 @@ FREE = {
     "ssvid",
     *(
         f"ssvid.{name}"
-        for name in ("callable_room", "compute", "config", "environment", "errors", "files", "plugins", "progress")
+        for name in (
+            "callable_room",
+            "compute",
+            "config",
+            "engine",
+            "environment",
+            "errors",
+            "files",
+            "plugins",
+            "progress",
+        )
     ),
 }
 
@@ -33,6 +43,7 @@ ALLOWED = {
     "ssvid.audit": EVALUATION,
     "ssvid.search": EVALUATION,
     "ssvid.speedup": EVALUATION,
+    "ssvid.streaming": EVALUATION,
     "ssvid.tracking": EVALUATION,
     "pretext": {"ssvid.training.task", "ssvid.ops"},
     "downstream": EVALUATION | {"ssvid.search", "ssvid.tracking", "downstream"},
@@ -118,6 +129,7 @@ ROOMS = {
     "ops",
     "search",
     "speedup",
+    "streaming",
     "tracking",
     "training",
     "video",

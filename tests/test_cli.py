@@ -170,7 +170,7 @@ def test_tracebacks_only_when_asked(monkeypatch):
 def test_index_tells_bad_files_and_strict_fails(tmp_path, monkeypatch, capsys):
     noise(tmp_path / "v" / "good.mp4")
     (tmp_path / "v" / "bad.mp4").write_text("no video")
-    arguments = ["index", str(tmp_path / "v"), "-o", str(tmp_path / "i.sqlite"), "--workers", "1"]
+    arguments = ["index", str(tmp_path / "v"), "-o", str(tmp_path / "i.sqlite"), "--engine", "local:1"]
     code, out, err = called(monkeypatch, capsys, *arguments)
     assert code == 0
     assert "1 videos, 1 bad files" in out

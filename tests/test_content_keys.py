@@ -76,7 +76,7 @@ def test_a_masked_video_is_another_one(clips):
 
 def test_an_index_with_changed_files_is_refused(clips, tmp_path):
     index = tmp_path / "index.sqlite"
-    scan_videos([clips], Index(index, create=True), workers=1)
+    scan_videos([clips], Index(index, create=True), engine="local:1")
     path = clips / "test" / "b" / "3.mp4"
     open_labelled(str(index))
     os.utime(path, (1, 1))  # touched, and the same
@@ -96,7 +96,7 @@ def test_a_run_goes_on_with_moved_videos_and_not_with_overwritten_ones(clips):
 
 def test_a_survey_measures_again_what_was_asked_of_other_videos(clips, tmp_path):
     index = tmp_path / "index.sqlite"
-    scan_videos([clips], Index(index, create=True), workers=1)
+    scan_videos([clips], Index(index, create=True), engine="local:1")
     config = PretrainConfig(
         task="speednet",
         backbone="tests/toy.py:toy",

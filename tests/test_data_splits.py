@@ -70,6 +70,6 @@ def test_an_index_knows_splits_by_one_name(tmp_path):
         index.add([Entry(noise(tmp_path / f"{number}.mp4", seed=number), None, split)])
     with index.database() as database:  # as an older version wrote it
         database.execute("UPDATE videos SET split = 'Validation' WHERE split = 'val'")
-    scan_videos([], index, workers=1)
+    scan_videos([], index, engine="local:1")
     assert [video.split for video in index.videos()] == ["train", "val", "test", "mine"]
     assert [len(index.videos(split)) for split in ("train", "val", "test", "mine", "other")] == [1, 1, 1, 1, 0]

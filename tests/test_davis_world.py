@@ -36,7 +36,7 @@ def test_sequences_are_read_with_masks_and_centres(tmp_path):
 
 
 def test_it_is_the_world_of_make_world_and_goes_on_where_it_stopped(tmp_path):
-    make_world(tmp_path / "videos", per_class=1, davis=True, test_share=0, workers=1, **SMALL)
+    make_world(tmp_path / "videos", per_class=1, davis=True, test_share=0, engine="local:1", **SMALL)
     told = []
     short = make_davis_world(tmp_path / "short", sequences=2, **SMALL)
     lost = short / "Points" / "480p" / f"{CLASSES[0]}_0000" / "points.json"
@@ -61,7 +61,7 @@ def test_other_options_and_foreign_folders_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="not empty"):
         make_davis_world(tmp_path, sequences=1, **SMALL)
     with pytest.raises(ConfigError, match="another folder"):
-        make_world(tmp_path / "a", per_class=1, workers=1, **SMALL)
+        make_world(tmp_path / "a", per_class=1, engine="local:1", **SMALL)
     with pytest.raises(ConfigError, match="sequences >= 1"):
         make_davis_world(tmp_path / "b", sequences=0)
     with pytest.raises(DataError, match="make-world"):

@@ -23,7 +23,7 @@ def locked(tmp_path):
     folder = tmp_path / "locked"
     film(tmp_path / "v" / "a.mp4")
     index = Index(folder / "i.sqlite", create=True)
-    scan_videos([tmp_path / "v"], index, workers=1)
+    scan_videos([tmp_path / "v"], index, engine="local:1")
     index.path.chmod(0o444)
     folder.chmod(0o555)
     yield folder
@@ -89,9 +89,9 @@ def test_one_copy_that_fails_ends_no_others(tmp_path, caplog):
     film(tmp_path / "v" / "a.mp4")
     film(tmp_path / "v" / "b.mp4")
     index = Index(tmp_path / "i.sqlite", create=True)
-    scan_videos([tmp_path / "v"], index, workers=1)
+    scan_videos([tmp_path / "v"], index, engine="local:1")
     shutil.copy(tmp_path / "i.sqlite", tmp_path / "v" / "a.mp4")  # damaged since
-    assert write_training_copies(index, tmp_path / "copies", workers=1) == 1
+    assert write_training_copies(index, tmp_path / "copies", engine="local:1") == 1
     assert "a.mp4: has no training copy and is read itself" in caplog.text
     assert [video.copy is None for video in index.videos()] == [True, False]
 

@@ -45,7 +45,7 @@ def few(world, tmp_path_factory) -> Index:
         table.writeheader()
         table.writerows(rows)
     index = Index(folder / "few.sqlite", create=True)
-    scan_videos([folder / "few.csv"], index, workers=1)
+    scan_videos([folder / "few.csv"], index, engine="local:1")
     return index
 
 

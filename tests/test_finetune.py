@@ -52,7 +52,7 @@ def videos(tmp_path_factory):
         pixels = (light[:, None, None, None] + noise).clip(0, 255).astype(np.uint8)
         write_video(folder / ("up" if number % 2 else "down") / f"{number:02d}.mp4", pixels)
     index = Index(folder / "index.sqlite", create=True)
-    scan_videos([folder], index, workers=1)
+    scan_videos([folder], index, engine="local:1")
     return index.videos()
 
 

@@ -39,7 +39,7 @@ def videos(tmp_path_factory):
         pixels = np.repeat(np.stack(frames)[..., None], 3, -1).astype(np.uint8)
         write_video(folder / ("right" if number % 2 else "left") / f"{number}.mp4", pixels)
     index = Index(folder / "index.sqlite", create=True)
-    scan_videos([folder], index, workers=1)
+    scan_videos([folder], index, engine="local:1")
     return index.videos()
 
 

@@ -24,7 +24,7 @@ LATIN = os.fsdecode(b"caf\xe9.mp4")  # a name that is no UTF-8
 
 def scanned(tmp_path: Path, *sources: Path) -> Index:
     index = Index(tmp_path / "i.sqlite", create=True)
-    scan_videos(sources or [tmp_path / "v"], index, workers=1)
+    scan_videos(sources or [tmp_path / "v"], index, engine="local:1")
     return index
 
 
@@ -37,11 +37,11 @@ def test_a_name_that_is_no_utf8_is_kept_and_found_again(tmp_path):
     assert os.fsencode(video.path).endswith(b"/v/stra\xdfe/caf\xe9.mp4")
     assert video.label == r"stra\xdfe"  # a class is text, for tables and file names
     assert index.videos(paths=[video.path])[0].id == video.id
-    assert scan_videos([tmp_path / "v"], index, workers=1).scanned == 0
-    assert write_training_copies(index, tmp_path / "copies", workers=1) == 1
+    assert scan_videos([tmp_path / "v"], index, engine="local:1").scanned == 0
+    assert write_training_copies(index, tmp_path / "copies", engine="local:1") == 1
     assert index.videos()[0].source.path.isascii()
     other = Index(tmp_path / os.fsdecode(b"\xff.sqlite"), create=True)
-    scan_videos([folder / LATIN], other, workers=1)
+    scan_videos([folder / LATIN], other, engine="local:1")
     assert len(open_data([other.path])) == 1
     third = Index(tmp_path / "third.sqlite", create=True)
     third.add(read_layout(tmp_path / "v").entries)
@@ -69,7 +69,7 @@ def test_names_are_printed_on_one_line(tmp_path, monkeypatch, capsys):
         touch(folder, name)
         (folder / name).write_bytes(b"no video")
     film(folder / "good.mp4")
-    command = ["index", str(folder), "-o", str(tmp_path / "i.sqlite"), "--workers", "1"]
+    command = ["index", str(folder), "-o", str(tmp_path / "i.sqlite"), "--engine", "local:1"]
     code, out, err = called(monkeypatch, capsys, *command)
     assert (code, err) == (0, "")
     bad = sorted(line.partition(f"bad: {folder}/")[2].partition(": ")[0] for line in out.splitlines()[1:])
@@ -175,7 +175,7 @@ def test_what_may_not_be_read_is_said_and_read_when_it_may(tmp_path):
     film(tmp_path / "v" / "jog" / "c.mp4")
     (tmp_path / "v" / "walk").chmod(0)
     (tmp_path / "v" / "jog" / "c.mp4").chmod(0)
-    command = ["index", tmp_path / "v", "-o", tmp_path / "i.sqlite", "--workers", "1"]
+    command = ["index", tmp_path / "v", "-o", tmp_path / "i.sqlite", "--engine", "local:1"]
     try:
         code, out, _ = ssvid(*command)
         alone = ssvid("index", tmp_path / "v" / "walk", "-o", tmp_path / "j.sqlite")
@@ -201,7 +201,7 @@ def test_videos_of_any_name_can_be_loaded(tmp_path):
 def test_an_index_is_read_alone_and_is_a_file(tmp_path):
     film(tmp_path / "v" / "a.mp4")
     index = tmp_path / "i.sqlite"
-    scan_videos([tmp_path / "v"], Index(index, create=True), workers=1)
+    scan_videos([tmp_path / "v"], Index(index, create=True), engine="local:1")
     with pytest.raises(
         DataError, match=r"i\.sqlite is an index and can only be read alone; make one of all: ssvid index"
     ):

@@ -33,7 +33,7 @@ def test_rows_hold_what_the_scan_found(tmp_path):
     (tmp_path / "run" / "broken.mp4").write_bytes(b"this is no video")
     index = Index(tmp_path / "i.sqlite", create=True)
     seen = []
-    summary = scan_videos([tmp_path / "run"], index, workers=1, progress=lambda *told: seen.append(told))
+    summary = scan_videos([tmp_path / "run"], index, engine="local:1", progress=lambda *told: seen.append(told))
     assert (summary.usable, summary.bad, summary.scanned) == (1, 1, 2)
     assert seen[-1] == ("scanning", 2, 2)
     video = index.videos()[0]
@@ -48,12 +48,12 @@ def test_a_second_scan_does_only_what_is_new_or_changed(tmp_path):
     noise(tmp_path / "v" / "a.mp4")
     noise(tmp_path / "v" / "b.mp4", seed=1)
     index = Index(tmp_path / "i.sqlite", create=True)
-    assert scan_videos([tmp_path / "v"], index, workers=1).scanned == 2
-    assert scan_videos([tmp_path / "v"], index, workers=1).scanned == 0
+    assert scan_videos([tmp_path / "v"], index, engine="local:1").scanned == 2
+    assert scan_videos([tmp_path / "v"], index, engine="local:1").scanned == 0
     before = fingerprint(index.videos())
     noise(tmp_path / "v" / "b.mp4", frames=30, seed=2)
     noise(tmp_path / "v" / "c.mp4", seed=3)
-    assert scan_videos([tmp_path / "v"], index, workers=1).scanned == 2
+    assert scan_videos([tmp_path / "v"], index, engine="local:1").scanned == 2
     assert [video.info.frames for video in index.videos()] == [20, 30, 20]
     assert fingerprint(index.videos()) != before
 
@@ -70,8 +70,8 @@ def test_killed_at_any_moment_a_second_call_goes_on(tmp_path):
         str(tmp_path / "v"),
         "-o",
         str(tmp_path / "i.sqlite"),
-        "--workers",
-        "1",
+        "--engine",
+        "local:1",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
@@ -85,7 +85,7 @@ def test_killed_at_any_moment_a_second_call_goes_on(tmp_path):
     index = Index(tmp_path / "i.sqlite")
     done = {video.path: video.info.times.tolist() for video in index.videos()}
     assert len(done) >= 1
-    summary = scan_videos([tmp_path / "v"], index, workers=1)
+    summary = scan_videos([tmp_path / "v"], index, engine="local:1")
     assert summary.scanned == 8 - len(done)
     assert summary.usable == 8
     assert {video.path: video.info.times.tolist() for video in index.videos() if video.path in done} == done
@@ -96,8 +96,8 @@ def test_raw_copies_are_the_decoded_frames_themselves(tmp_path):
     noise(tmp_path / "v" / "even.mp4", 30, gop=250, bframes=3)
     noise(tmp_path / "v" / "uneven.mkv", 24, times=times)
     index = Index(tmp_path / "i.sqlite", create=True)
-    scan_videos([tmp_path / "v"], index, workers=1)
-    assert write_training_copies(index, tmp_path / "copies", raw=True, workers=1) == 2
+    scan_videos([tmp_path / "v"], index, engine="local:1")
+    assert write_training_copies(index, tmp_path / "copies", raw=True, engine="local:1") == 2
     assert sorted(path.suffix for path in (tmp_path / "copies").iterdir()) == [".npy", ".npy"]
     picked = np.array([17, 3, 20, 3])
     for video in index.videos():
@@ -118,9 +118,9 @@ def test_copies_hold_the_same_frames_at_the_same_times(tmp_path):
     noise(tmp_path / "v" / "even.mp4", 30, gop=250, bframes=3)
     noise(tmp_path / "v" / "uneven.mkv", 24, times=times)
     index = Index(tmp_path / "i.sqlite", create=True)
-    scan_videos([tmp_path / "v"], index, workers=1)
-    assert write_training_copies(index, tmp_path / "copies", short_side=32, workers=1) == 2
-    assert write_training_copies(index, tmp_path / "copies", short_side=32, workers=1) == 0
+    scan_videos([tmp_path / "v"], index, engine="local:1")
+    assert write_training_copies(index, tmp_path / "copies", short_side=32, engine="local:1") == 2
+    assert write_training_copies(index, tmp_path / "copies", short_side=32, engine="local:1") == 0
     for video in index.videos():
         assert video.source.path != video.path
         assert (video.source.height, video.source.width) == (32, 44)  # even sides, as H.264 wants: 42.7 becomes 44
@@ -141,10 +141,10 @@ def test_copies_that_are_gone_or_of_another_kind_are_made_again(tmp_path):
     noise(tmp_path / "v" / "a.mp4")
     noise(tmp_path / "v" / "b.mp4", seed=1)
     index = Index(tmp_path / "i.sqlite", create=True)
-    scan_videos([tmp_path / "v"], index, workers=1)
+    scan_videos([tmp_path / "v"], index, engine="local:1")
 
     def written(**settings) -> int:
-        return write_training_copies(index, tmp_path / "copies", workers=1, **settings)
+        return write_training_copies(index, tmp_path / "copies", engine="local:1", **settings)
 
     assert written(short_side=32) == 2
     Path(index.videos()[0].source.path).unlink()
@@ -159,7 +159,7 @@ def test_copies_that_are_gone_or_of_another_kind_are_made_again(tmp_path):
 def test_labels_can_be_corrected_without_another_scan(tmp_path):
     path = noise(tmp_path / "a.mp4").resolve()
     index = Index(tmp_path / "i.sqlite", create=True)
-    scan_videos([path], index, workers=1)
+    scan_videos([path], index, engine="local:1")
     index.add([Entry(path, "run", "train", "g")])
     assert index.todo() == []
     assert (index.videos()[0].label, index.videos()[0].split, index.videos()[0].group) == ("run", "train", "g")
@@ -190,13 +190,13 @@ def test_open_data_scans_a_folder_once_and_keeps_the_index(tmp_path):
 def test_a_copy_that_is_gone_is_written_again(tmp_path):
     noise(tmp_path / "v" / "a.mp4", 30)
     index = Index(tmp_path / "i.sqlite", create=True)
-    scan_videos([tmp_path / "v"], index, workers=1)
-    assert write_training_copies(index, tmp_path / "copies", short_side=32, workers=1) == 1
+    scan_videos([tmp_path / "v"], index, engine="local:1")
+    assert write_training_copies(index, tmp_path / "copies", short_side=32, engine="local:1") == 1
     source = index.videos()[0].source
     Path(source.path).unlink()
     with pytest.raises(VideoError, match=r"no such file.*ssvid index"):
         Video(source.path, source).frames([0])
-    assert write_training_copies(index, tmp_path / "copies", short_side=32, workers=1) == 1
+    assert write_training_copies(index, tmp_path / "copies", short_side=32, engine="local:1") == 1
     source = index.videos()[0].source
     assert len(Video(source.path, source).frames([0])) == 1
 
@@ -204,12 +204,12 @@ def test_a_copy_that_is_gone_is_written_again(tmp_path):
 def test_an_original_that_was_replaced_is_not_read_under_its_old_record(tmp_path):
     noise(tmp_path / "v" / "a.mp4", 30)
     index = Index(tmp_path / "i.sqlite", create=True)
-    scan_videos([tmp_path / "v"], index, workers=1)
+    scan_videos([tmp_path / "v"], index, engine="local:1")
     record = index.videos()[0]
     noise(tmp_path / "v" / "a.mp4", 31)
     with pytest.raises(VideoError, match=r"a\.mp4: has changed since it was indexed.*ssvid index"):
         Video(record.path, record.info).frames([0])
-    scan_videos([tmp_path / "v"], index, workers=1)
+    scan_videos([tmp_path / "v"], index, engine="local:1")
     record = index.videos()[0]
     assert record.info.frames == 31
     assert len(Video(record.path, record.info).frames([30])) == 1
@@ -218,7 +218,7 @@ def test_an_original_that_was_replaced_is_not_read_under_its_old_record(tmp_path
 def test_orientation_and_identity_come_back_from_the_index(tmp_path):
     noise(tmp_path / "v" / "a.mp4", 12)
     index = Index(tmp_path / "i.sqlite", create=True)
-    scan_videos([tmp_path / "v"], index, workers=1)
+    scan_videos([tmp_path / "v"], index, engine="local:1")
     record = index.videos()[0]
     index.set_scanned(record.id, replace(record.info, rotation=90, mirror=True), record.shots)
     again = index.videos()[0].info

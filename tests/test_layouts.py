@@ -191,7 +191,7 @@ def test_missing_videos_are_rows_and_found_ones_take_their_place(tmp_path):
     folder = ucf(tmp_path)
     film(folder / "Run" / "v_Run_g08_c01.mp4")
     index = Index(tmp_path / "i.sqlite", create=True)
-    summary = scan_videos([f"ucf101:{folder}"], index, workers=1)
+    summary = scan_videos([f"ucf101:{folder}"], index, engine="local:1")
     assert (summary.usable, summary.bad, summary.scanned) == (1, 3, 1)
     lost = {Path(video.path).name: video for video in index.bad()}
     assert all(video.missing for video in lost.values())
@@ -199,12 +199,12 @@ def test_missing_videos_are_rows_and_found_ones_take_their_place(tmp_path):
     assert index.titles == ["UCF101 split 1"]
     assert "UCF101 split 1: 1 of 2 train videos are missing" in index.notes
     film(folder / "more" / "v_Walk_g01_c01.mp4")  # elsewhere, in another container
-    summary = scan_videos([f"ucf101:{folder}"], index, workers=1)
+    summary = scan_videos([f"ucf101:{folder}"], index, engine="local:1")
     assert (summary.usable, summary.bad, summary.scanned) == (2, 2, 1)
     for path in list(folder.rglob("v_Walk*.mp4")):
         path.unlink()
     assert (
-        scan_videos([f"ucf101:{folder}"], index, workers=1).usable == 1
+        scan_videos([f"ucf101:{folder}"], index, engine="local:1").usable == 1
     )  # its row stays, out of use: the file may come back
     assert [Path(path).name for path in index.gone()] == ["v_Walk_g01_c01.mp4"]
     assert index.titles == ["UCF101 split 1"]
@@ -215,12 +215,12 @@ def test_a_video_that_is_lost_after_its_scan_becomes_a_bad_row(tmp_path):
     film(tmp_path / "b.mp4")
     (tmp_path / "list.txt").write_text("a.mp4 1\nb.mp4 2\n")
     index = Index(tmp_path / "i.sqlite", create=True)
-    assert scan_videos([tmp_path / "list.txt"], index, workers=1).usable == 2
+    assert scan_videos([tmp_path / "list.txt"], index, engine="local:1").usable == 2
     (tmp_path / "a.mp4").unlink()
-    assert scan_videos([tmp_path / "list.txt"], index, workers=1).scanned == 0
+    assert scan_videos([tmp_path / "list.txt"], index, engine="local:1").scanned == 0
     assert [video.missing for video in index.bad()] == [True]
     film(tmp_path / "a.mp4")
-    assert scan_videos([tmp_path / "list.txt"], index, workers=1).scanned == 1
+    assert scan_videos([tmp_path / "list.txt"], index, engine="local:1").scanned == 1
     assert index.bad() == []
 
 
@@ -229,9 +229,9 @@ def test_another_split_needs_no_other_scan(tmp_path):
     for name in ("Run/v_Run_g08_c01", "Run/v_Run_g01_c01", "Walk/v_Walk_g08_c01", "Walk/v_Walk_g01_c01"):
         film(folder / f"{name}.mp4")
     index = Index(tmp_path / "i.sqlite", create=True)
-    assert scan_videos([f"ucf101:{folder}"], index, workers=1).scanned == 4
+    assert scan_videos([f"ucf101:{folder}"], index, engine="local:1").scanned == 4
     first = {video.path: video.split for video in index.videos()}
-    assert scan_videos([f"ucf101@2:{folder}"], index, workers=1).scanned == 0
+    assert scan_videos([f"ucf101@2:{folder}"], index, engine="local:1").scanned == 0
     assert {video.split for video in index.videos()} == {"train", "test"}
     assert all(video.split != first[video.path] for video in index.videos())
     assert index.titles == ["UCF101 split 2"]

@@ -263,7 +263,7 @@ def test_ssv2_templates_are_joined_into_classes(tmp_path):
         ("11", None, "test"),
     }
     assert listing.title == "Something-Something v2, moves"
-    assert listing.notes == (f"1 videos of templates that {groups} does not name are left out",)
+    assert listing.notes == (f"1 videos of templates that are not in {groups} are left out",)
     groups.write_text(json.dumps({"Moving something sideways": "move"}))
     with pytest.raises(DataError, match=r"labels\.json does not have: Moving something sideways"):
         read_layout(f"ssv2@groups={groups}:{folder}")

@@ -1,4 +1,4 @@
-"""JobRunner side by side: one thread a process, the environment left as it was, and no process that outlives its parent."""
+"""Processes side by side: one thread a process, the environment left as it was, and no process that outlives its parent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ssvid.compute import process_pool
+from ssvid.engine import executor
 
 
 def setting() -> str:
@@ -21,16 +21,16 @@ def test_every_process_has_one_thread_and_the_parent_keeps_its_own(before, monke
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if before:
         monkeypatch.setenv("OMP_NUM_THREADS", before)
-    with process_pool(1) as pool:
+    with executor("local:1") as pool:
         assert pool.submit(setting).result() == "1"
     assert os.environ.get("OMP_NUM_THREADS") == before
 
 
 PARENT = """
 import os, time
-from ssvid.compute import process_pool
+from ssvid.engine import executor
 if __name__ == "__main__":
-    with process_pool(1) as pool:
+    with executor("local:1") as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         pool.submit(time.sleep, 600).result()
 """

@@ -233,7 +233,7 @@ def refused(tried: Tried) -> None:
         make(place / name)
         (place / name).rename(bad / name)
     index = Index(tried.folder / "index.sqlite", create=True)
-    scan_videos([bad], index, workers=1)
+    scan_videos([bad], index, engine="local:1")
     reasons = {Path(video.path).name: video.reason for video in index.bad()}
     assert reasons.keys() == words.keys()
     for name, (_, said) in words.items():
@@ -261,7 +261,7 @@ def hangs_and_crashes(tried: Tried) -> None:
         index = Index(tried.folder / f"{folder.name}.sqlite", create=True)
         with tried.patch.context() as patch:
             patch.setattr(scan_module, "_decode", function)
-            scan_videos([folder], index, workers=1, limit=1.5)
+            scan_videos([folder], index, engine="local:1", limit=1.5)
         assert words in index.bad()[0].reason
         assert len(index.bad()) + len(index.videos()) == 2, "the scan goes on"
 

@@ -37,7 +37,7 @@ def scanned(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("records")
     for number in range(3):
         noise(folder / "v" / f"{number}.mp4", 20 + number, seed=number)
-    scan_videos([folder / "v"], Index(folder / "i.sqlite", create=True), workers=1)
+    scan_videos([folder / "v"], Index(folder / "i.sqlite", create=True), engine="local:1")
     return folder / "i.sqlite"
 
 
@@ -109,7 +109,7 @@ def test_replace_keeps_or_changes_what_is_read(index):
 
 
 def test_a_copy_has_the_times_of_its_video(index):
-    write_training_copies(index, index.path.parent / "copies", short_side=24, workers=1)
+    write_training_copies(index, index.path.parent / "copies", short_side=24, engine="local:1")
     for video, (times, _) in zip(index.videos(), stored(index), strict=True):
         assert video.source.path != video.path
         np.testing.assert_array_equal(video.source.times, times)

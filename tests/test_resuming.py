@@ -110,7 +110,7 @@ def test_data_that_changed_end_a_resumed_run(run):
 def test_data_that_were_moved_are_named_anew(run, tmp_path):
     (run.parents[1] / "videos").rename(tmp_path / "there")
     index = Index(tmp_path / "there.sqlite", create=True)
-    scan_videos([tmp_path / "there"], index, workers=1)
+    scan_videos([tmp_path / "there"], index, engine="local:1")
     config = resume_config(run, data=[str(index.path)])
     assert pretrain(config, resume=True).card["data"]["videos"] == 3
 

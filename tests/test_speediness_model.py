@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ssvid.config import PretrainConfig
+from ssvid.data.distractors import DISTRACTORS
 from ssvid.data.synthetic import render_video
 from ssvid.errors import ConfigError, DataError
 from ssvid.speedup.adaptation import adapt_to_video
@@ -117,12 +118,19 @@ def test_the_report_is_written_by_one_call(tmp_path, monkeypatch):
     monkeypatch.setattr("ssvid.speedup.evaluate.FRAMES", 60)
     monkeypatch.setattr("ssvid.speedup.evaluate.SIZE", 48)
     monkeypatch.setattr("ssvid.speedup.evaluate.load_model", lambda source, device: Speedometer())
-    text = write_report(tmp_path / "r" / "speedup", None, 2, 1, None, lambda what, done, total: None)
+    monkeypatch.setattr("ssvid.speedup.evaluate.DISTRACTORS", {"dark": DISTRACTORS["dark"], "slow_motion": None})
+    text = write_report(tmp_path / "r" / "speedup", None, 2, 1, None, lambda what, done, total: None, distracted=1)
     assert (tmp_path / "r" / "speedup.md").read_text() == text
     facts = json.loads((tmp_path / "r" / "speedup.json").read_text())
     assert len(facts["world"]) == 2
     assert facts["pool"] is None
     assert "| **mean** |" in text
+    assert [row["case"] for row in facts["distractors"]] == ["none", "dark", "slow_motion"]
+    first, plain = facts["world"][0], facts["distractors"][0]
+    assert (
+        plain["motion V"] == first["motion V"] != facts["distractors"][1]["motion V"]
+    )  # the same video, with and without
+    assert f"| slow motion | {facts['distractors'][2]['both V']:.2f} |" in text
     with pytest.raises(DataError, match="leave out --clips"):
         pool_row(Speedometer(), tmp_path)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pretext.speednet import NORMAL, SPED_UP, SpeedNet, skip_frames
+from ssvid.errors import ConfigError
 from ssvid.zoo import create_model, model_info
 
 
@@ -144,3 +145,24 @@ def test_each_clip_has_a_crop_and_colours_of_its_own_that_drift_evenly():
                 np.diff(drawn, 2, axis=1), 0, atol=1e-6
             )  # a straight way from first to last frame
     assert apart == 40
+
+
+def test_even_pairs_take_every_tick_and_every_other_from_anywhere_in_the_window(videos):
+    """Coins make the sped-up clip alone jerk; with even=1 nothing but the pace differs."""
+    task = SpeedNet(First(), frames=8, segment=3.0, even=1.0)
+    starts = []
+    for seed in range(60):
+        indices = task.sample(videos[0], np.random.default_rng(seed)).indices
+        assert np.diff(indices).tolist() == [[1] * 7, [2] * 7]
+        starts.append(indices[:, 0])
+    assert all(len({int(start) for start in row}) > 10 for row in np.transpose(starts))
+    assert all((row < videos[0].info.frames - 14).all() for row in np.transpose(starts)[1:])
+    mixed = SpeedNet(First(), frames=8, even=0.5)
+    jerks = [np.ptp(np.diff(mixed.sample(videos[0], np.random.default_rng(s)).indices[1])) > 0 for s in range(200)]
+    assert 0.35 < np.mean(jerks) < 0.65
+    assert SpeedNet(First(), frames=16, segment=1.0, even=0.5).window_length == 31  # two to a tick fit
+
+
+def test_a_share_of_even_pairs_is_a_share():
+    with pytest.raises(ConfigError, match=r"even=1\.5"):
+        SpeedNet(First(), even=1.5)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import http.server
+import io
 import json
 import queue
 import re
@@ -13,6 +15,7 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssvid.speedup import page as module
 from ssvid.speedup.page import write_speedup_page
@@ -54,6 +57,34 @@ def test_page_is_one_file_with_all_it_needs(made):
     assert np.interp(1.5, stored["result"], stored["source"]) == pytest.approx(
         plan.to_source(np.array([1.5]))[0], abs=0.001
     )
+
+
+def heat_of(faster: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Colours (R,T,3) of the picture of some probabilities, the slowest rate first, and what the ends of its scale say."""
+    curve = dataclasses.replace(
+        uneven(faster.shape[1]), rates=tuple(1.25 ** np.arange(len(faster))), faster=faster, by="model"
+    )
+    heat = module.heat_picture(curve)
+    png = base64.b64decode(heat["image"].split(",", 1)[1])
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)[::-1], heat["ends"]
+
+
+def test_the_picture_of_probabilities_has_shades_where_all_are_high():
+    faster = 1 / (
+        1 + np.exp(-np.linspace(0.5, 3.5, 400).reshape(4, 100))
+    )  # 62 to 97 %: all red, if colours were even in it
+    colours, ends = heat_of(faster)
+    strongest = (np.abs(colours - module.RAMP[2]).max(-1) <= 1).mean()
+    assert strongest < 0.1
+    assert (np.diff(colours.reshape(-1, 3)[:, 1]) <= 0).all()  # the likelier, the less green
+    assert colours[0, 0, 1] - colours[-1, -1, 1] > 100
+    assert ends == ["3 %", "97 %"]
+    undecided, ends = heat_of(np.full((4, 100), 0.5))
+    assert np.abs(undecided - module.RAMP[1]).max() <= 1
+    assert ends == ["27 %", "73 %"]  # the scale does not blow up what is nothing
+    certain, ends = heat_of(np.tile([0.0, 1.0], (4, 50)))
+    assert ends == ["2 %", "98 %"]
+    assert np.abs(certain[0, :2] - module.RAMP[[0, 2]]).max() <= 1
 
 
 def test_large_videos_are_linked_to_relatively(made, monkeypatch):

@@ -53,10 +53,10 @@ def index(tmp_path_factory) -> Index:
     """Two videos a class, without a split: all are held out."""
     folder = tmp_path_factory.mktemp("survey")
     index = Index(folder / "few.sqlite", create=True)
-    world = make_world(folder / "world", per_class=2, frames=40, size=48, seed=5, workers=1)
+    world = make_world(folder / "world", per_class=2, frames=40, size=48, seed=5, engine="local:1")
     rows = [line.split(",") for line in world.read_text().splitlines()]
     world.write_text("".join(f"{path},{label},{group}\n" for path, label, _, group in rows))
-    scan_videos([world], index, workers=1)
+    scan_videos([world], index, engine="local:1")
     return index
 
 
@@ -74,7 +74,7 @@ def made(index, configs, tmp_path_factory):
     """Two tasks surveyed: the folder of the runs, the table, the facts, and the log."""
     runs, lines = tmp_path_factory.mktemp("runs"), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "process_pool", Inline)
+        patch.setattr(module, "executor", Inline)
         patch.setattr(module, "audit", partial(audit, videos=8))
         chosen = [configs["speednet"], configs["arrow_of_time"]]
         table, facts = survey(chosen, str(index.path), seeds=1, runs=runs, log=lines.append)
@@ -178,7 +178,7 @@ def test_a_run_made_with_other_settings_is_refused(made, index, configs, tmp_pat
 
 def test_an_interrupted_survey_says_that_it_goes_on(made, index, configs, monkeypatch):
     runs, _, _, _ = made
-    monkeypatch.setattr(module, "process_pool", Inline)
+    monkeypatch.setattr(module, "executor", Inline)
 
     def stop(line):
         if "arrow_of_time" in line:

@@ -244,7 +244,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("world"), **SMALL, masks=True, davis=True, varying_speed=0.5, workers=1)
+    return make_world(
+        tmp_path_factory.mktemp("world"), **SMALL, masks=True, davis=True, varying_speed=0.5, engine="local:1"
+    )
 
 
 def test_world_has_every_file(world: Path) -> None:
@@ -284,9 +286,9 @@ def test_davis_layout_numbers_the_objects_of_the_first_frame(world: Path) -> Non
         assert max(m.max() for m in masks) == first[-1] >= 1
 
 
-def test_larger_world_contains_the_smaller_and_workers_do_not_matter(world: Path, tmp_path: Path) -> None:
+def test_larger_world_contains_the_smaller_and_processes_do_not_matter(world: Path, tmp_path: Path) -> None:
     options = SMALL | {"per_class": 3}
-    other = make_world(tmp_path / "w", **options, varying_speed=0.5, workers=2)
+    other = make_world(tmp_path / "w", **options, varying_speed=0.5, engine="local:2")
     for row in rows(world):
         assert (other.parent / row["path"]).read_bytes() == (world.parent / row["path"]).read_bytes()
         assert row in rows(other)
@@ -304,12 +306,12 @@ def test_world_continues_where_it_stopped(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_world(tmp_path, **SMALL, progress=stop, workers=1)
+        make_world(tmp_path, **SMALL, progress=stop, engine="local:1")
     assert not (tmp_path / "videos.csv").exists()
     written = {p: p.stat().st_mtime_ns for p in tmp_path.glob("annotations/*.json")}
     assert len(written) == 5
     (tmp_path / "videos" / "translate" / "translate_0000.mp4").unlink()  # what is lost is made again
-    make_world(tmp_path, **SMALL, progress=count, workers=1)
+    make_world(tmp_path, **SMALL, progress=count, engine="local:1")
     assert calls[5][0] == 5
     assert calls[-1] == (26, 26)
     assert [p.stem for p, time in written.items() if p.stat().st_mtime_ns != time] == ["translate_0000"]
@@ -317,7 +319,7 @@ def test_world_continues_where_it_stopped(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".*"))
 
     calls.clear()
-    make_world(tmp_path, **SMALL | {"per_class": 3}, progress=count, workers=1)
+    make_world(tmp_path, **SMALL | {"per_class": 3}, progress=count, engine="local:1")
     assert len(calls) == len(CLASSES)
 
 
@@ -341,7 +343,7 @@ def test_world_at_crf_0_loses_nothing_in_compression(tmp_path: Path, monkeypatch
         "write_video",
         lambda path, frames, *a, **k: written.append((path, frames)) or write_video(path, frames, *a, **k),
     )
-    make_world(tmp_path / "w", **SMALL | {"per_class": 1}, crf=0, workers=1)
+    make_world(tmp_path / "w", **SMALL | {"per_class": 1}, crf=0, engine="local:1")
     for path, frames in written:
         with av.open(str(path)) as container:
             read = [frame.to_ndarray() for frame in container.decode(video=0)]

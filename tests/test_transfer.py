@@ -194,7 +194,7 @@ def test_an_interrupted_table_goes_on(request_, made, tmp_path):
 
 def test_several_processes_give_the_same(request_, made, tmp_path):
     _, found, _ = made
-    small = replace(request_, models=[TOY], protocols=["linear"], seeds=1, jobs=2, out=tmp_path / "t")
+    small = replace(request_, models=[TOY], protocols=["linear"], seeds=1, engine="local:2", out=tmp_path / "t")
     assert [row.scores["linear"] for row in transfer(small).table.rows] == [
         row.scores["linear"][:1] for row in found.table.rows[:2]
     ]

@@ -135,10 +135,10 @@ def test_least_and_stride():
 
 
 def test_encoder_and_head_are_put_together():
-    encoder = Geometry(64, 4, 16, 3, 9, 25, "blind")
+    encoder = Geometry(64, 4, 16, 3, 9, 25, "blind", True)
     head = HeadGeometry(None, "hidden", 2, True, 3, 5, "aware")
-    assert with_head(encoder, head, {"hidden": 0}) == Geometry(64, 8, POOLED, 3 + 2 * 4, 9, 25 + 4 * 4, "aware")
+    assert with_head(encoder, head, {"hidden": 0}) == Geometry(64, 8, POOLED, 3 + 2 * 4, 9, 25 + 4 * 4, "aware", False)
     assert with_head(encoder, head, {"hidden": 7}).dim == 7
     assert with_head(encoder, HeadGeometry(12, "", 1, False, 1, None, "blind"), {}) == Geometry(
-        12, 4, 16, 3, 9, None, "blind"
+        12, 4, 16, 3, 9, None, "blind", False
     )

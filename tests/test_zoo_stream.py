@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ssvid.errors import ConfigError
-from ssvid.zoo import create_model, list_models, model_info
-from ssvid.zoo.stream import WindowState, open_stream
+from ssvid.zoo import clip_vector, create_model, list_models, model_info
+from ssvid.zoo.stream import PooledStream, WindowState, WindowStream, open_stream
 
 CPU = torch.device("cpu")
 
@@ -27,8 +27,10 @@ def run(stream, clip: Tensor) -> tuple[list[Tensor | None], list[Tensor]]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", [name for name in list_models("*_tiny") if model_info(name).streams])
-def test_a_stream_that_says_it_is_exact_gives_the_map_of_the_clip(name):
+@pytest.mark.parametrize(
+    "name", [name for name in list_models("*_tiny") if model_info(name).streams and model_info(name).temporal_rf == 1]
+)
+def test_a_stream_of_an_image_network_gives_the_map_of_the_clip(name):
     backbone = create_model(name).eval()
     stream = open_stream(backbone)
     assert stream.exact
@@ -39,7 +41,7 @@ def test_a_stream_that_says_it_is_exact_gives_the_map_of_the_clip(name):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("name", "options"), [("r3d_18_tiny", {}), ("resnet18_tiny+transformer", {}), ("resnet18_tiny", {"input": "flow"})]
+    ("name", "options"), [("mvit_v2_tiny", {}), ("resnet18_tiny+transformer", {}), ("resnet18_tiny", {"input": "flow"})]
 )
 def test_a_window_slides_over_what_has_no_exact_stream(name, options):
     backbone = create_model(name, **options).eval()
@@ -58,15 +60,15 @@ def test_a_window_slides_over_what_has_no_exact_stream(name, options):
 def test_a_short_video_gives_one_step_at_its_end():
     backbone = create_model("r3d_18_tiny").eval()
     clip = video(3)
-    given, (rest,) = run(open_stream(backbone, window=5), clip)
+    given, (rest,) = run(WindowStream(backbone, 5), clip)
     assert given == [None] * 3
     torch.testing.assert_close(rest, backbone(clip[:, :, [0, 1, 2, 2, 2]]).mean(2))
-    assert open_stream(backbone).flush(WindowState(None, 0)) == []
+    assert WindowStream(backbone, 5).flush(WindowState(None, 0)) == []
 
 
 @torch.no_grad()
 def test_a_stream_can_be_forked():
-    stream = open_stream(create_model("r3d_18_tiny").eval(), window=4)
+    stream = WindowStream(create_model("r3d_18_tiny").eval(), 4)
     state = stream.init_state(2, CPU)
     for frame in video(3).unbind(2):
         _, state = stream.step(frame, state)
@@ -79,15 +81,34 @@ def test_a_stream_can_be_forked():
 
 def test_memory_is_that_of_the_window():
     backbone = create_model("r3d_18_tiny").eval()
-    stream = open_stream(backbone, window=4, every=1000)
+    stream = WindowStream(backbone, 4, every=1000)
     state = stream.init_state(2, CPU)
     with torch.no_grad():
         for frame in video(12).unbind(2):
             _, state = stream.step(frame, state)
     assert state.frames.shape[2] == 4
-    assert open_stream(backbone).window == backbone.info.frames
+    other = create_model("s3dg_tiny")
+    assert open_stream(other).window == other.info.frames
 
 
 def test_a_window_that_is_too_short_is_refused():
     with pytest.raises(ConfigError, match="windows of at least 8 frames, not 4"):
-        open_stream(create_model("s3d_tiny"), window=4)
+        open_stream(create_model("s3dg_tiny"), window=4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pool", ["mean", "max_space_mean_time"])
+def test_vectors_of_a_stream_are_means_of_its_last_steps(pool):
+    backbone = create_model("mc3_18_tiny").eval()
+    clip = video(11)
+    maps = backbone(clip)
+    for steps in (0, 1, 4, 50):
+        given, rest = run(PooledStream(open_stream(backbone), steps, pool), clip)
+        vectors = [out for out in given if out is not None] + rest
+        assert len(vectors) == maps.shape[2]
+        for t, vector in enumerate(vectors, 1):
+            seen = maps[:, :, max(0, t - steps) if steps else 0 : t]
+            torch.testing.assert_close(vector, clip_vector(seen, pool), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(vectors[-1], clip_vector(maps, pool), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ConfigError, match="whole clips"):
+        PooledStream(open_stream(backbone), pool="mean_std")

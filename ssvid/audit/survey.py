@@ -18,11 +18,11 @@ import numpy as np
 
 from ssvid.audit.audit import audit
 from ssvid.audit.report import write as write_audit
-from ssvid.compute import process_pool
 from ssvid.config import RESUMABLE, PretrainConfig, load_config
 from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out, held_out_split, training_part
+from ssvid.engine import executor
 from ssvid.environment import environment
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.evaluation import adapter
@@ -43,7 +43,7 @@ from ssvid.training.run import Run
 from ssvid.training.run_paths import absolute
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import evaluate, validate
-from ssvid.zoo import Backbone
+from ssvid.zoo import Backbone, ModelName
 
 VIEW = View(clips=2, frames=16, stride=3, size=64, pool="mean_std")
 
@@ -56,7 +56,7 @@ def survey(
     labelled: str | None = None,
     seeds: int = 3,
     runs: str | Path = "runs",
-    jobs: int = 1,
+    engine: str = "local:1",
     command: str = "",
     log: Log | None = None,
 ) -> tuple[Table, list[dict[str, Any]]]:
@@ -64,7 +64,7 @@ def survey(
 
     configs: YAML files. settings: key=value for all configs, as steps=200, or CONFIG.key=value for one, as clip_order_world.stride=1.
     data: videos to pretrain on; held out is what `ssvid.data.splits` says, or all where it has no split. labelled: videos for the linear
-    probe, by default the same. runs: folder of the run folders, named CONFIG-sSEED. jobs: runs side by side, each a process of one thread.
+    probe, by default the same. runs: folder of the run folders, named CONFIG-sSEED. engine: where the runs are made, see `ssvid.engine`.
     command: the command line, noted in the table. log: called with one line of text for every finished run.
     Raises ConfigError where a run of that name was made with other settings, Interrupted after Ctrl-C. A run that fails is logged, and a
     note of the table gives the reason.
@@ -75,10 +75,10 @@ def survey(
     labelled_path = str(open_data([labelled]).path if labelled else index.path)
     paths = [Path(path) for path in configs]
     given = {path: settings_of(path, settings, paths) for path in paths}
-    planned = [_planned(path, given[path], index, seed, Path(runs)) for path in paths for seed in range(seeds)]
+    planned = [planned_run(path, given[path], index, seed, Path(runs)) for path in paths for seed in range(seeds)]
     facts, gaps = [], []
     try:
-        with process_pool(jobs) as pool:
+        with executor(engine) as pool:
             waiting: dict[Future[dict[str, Any]], str] = {
                 pool.submit(run_one, config, labelled_path): config.out for config in planned
             }
@@ -120,13 +120,16 @@ def _outcome(run: str, done: Future[dict[str, Any]]) -> str:
     )
 
 
-def _planned(path: Path, settings: Sequence[str], index: Index, seed: int, runs: Path) -> PretrainConfig:
-    """The config of one run. Raises ConfigError where its folder holds a run with other settings."""
-    config = load_config(
-        path,
-        list(settings),
-        {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{path.stem}-s{seed}"), "workers": 0},
-    )
+def planned_run(
+    path: Path, settings: Sequence[str], index: Index, seed: int, runs: Path, backbone: str | None = None
+) -> PretrainConfig:
+    """The config of one run, with the config's own backbone or another, which its folder is then named after.
+
+    Raises ConfigError where that folder holds a run with other settings.
+    """
+    name = path.stem if backbone is None else f"{path.stem}-{ModelName.parse(backbone).slug}"
+    values = {"data": [str(index.path)], "seed": seed, "out": str(runs / f"{name}-s{seed}"), "workers": 0}
+    config = load_config(path, list(settings), {**values, "backbone": backbone})
     if (Path(config.out) / "config.yaml").exists():
         existing, wanted = (asdict(found) for found in (Run(config.out).config, absolute(config)))
         other = [name for name in wanted if name not in (*RESUMABLE, "out") and wanted[name] != existing[name]]

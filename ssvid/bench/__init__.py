@@ -26,6 +26,7 @@ BENCHES = (
     "data",
     "speedup",
     "track",
+    "stream",
     "zoo",
     "reader",
     "fuzz",

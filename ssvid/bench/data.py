@@ -90,7 +90,7 @@ def bench_data(folder: Path, rounds: int) -> list[dict[str, Any]]:
 def large_index(folder: Path, size: int) -> Index:
     """An index of `size` videos, of which those in folder/v are there."""
     index = Index(folder / f"{size}.sqlite", create=True)
-    scan_videos([folder / "v"], index, workers=1)
+    scan_videos([folder / "v"], index, engine="local:1")
     with index.database() as database:
         for id in range(1, MADE + 1):
             names = (f"a class with a name {number % 400}/{id}-{number:08d}.mp4" for number in range(size // MADE - 1))

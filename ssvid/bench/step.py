@@ -27,7 +27,7 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Steps a second: a bare torch loop over one batch in memory, our loop over the same batch, and our loop with a worker that
     decodes and augments beside it. The last has no target: with two cores it tells what sharing them costs."""
     index = Index(folder / "index.sqlite", create=True)
-    scan_videos([make_world(folder / "world", per_class=2, frames=64, size=64, workers=1)], index)
+    scan_videos([make_world(folder / "world", per_class=2, frames=64, size=64, engine="local:1")], index)
     config = PretrainConfig(
         backbone="r3d_18_tiny",
         batch=16,

@@ -15,7 +15,20 @@ from typing import Annotated
 import typer
 
 from ssvid import __version__
-from ssvid.cli import cache, project, retrieve, speediness, speedup, track, training, transfer, videos
+from ssvid.cli import (
+    cache,
+    localise,
+    long_videos,
+    project,
+    retrieve,
+    speediness,
+    speedup,
+    stream,
+    track,
+    training,
+    transfer,
+    videos,
+)
 from ssvid.errors import SsvidError
 from ssvid.files import from_system, printable
 
@@ -32,10 +45,13 @@ for group in (
     videos,
     training,
     transfer,
+    long_videos,
     retrieve,
     speediness,
     speedup,
     track,
+    stream,
+    localise,
     project,
     cache,
 ):  # in the order of the help

@@ -30,6 +30,12 @@ def say(line: str) -> None:
     sys.stdout.write(printable(line) + "\n")
 
 
+def row(cells: Sequence[str]) -> None:
+    """Cells on stdout, tab-separated, at once: whoever reads them may be waiting."""
+    sys.stdout.write("\t".join(map(printable, cells)) + "\n")
+    sys.stdout.flush()
+
+
 class RateColumn(bars.ProgressColumn):
     """How many units are done a second."""
 

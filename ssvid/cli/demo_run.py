@@ -38,7 +38,7 @@ def demo(out: Path, *, steps: int = 600, seed: int = 0) -> tuple[Path, Table]:
             frames=FRAMES,
             size=SIZE,
             seed=seed,
-            workers=0,
+            engine="local",
             progress=progress,
         )
         console.log("2/4 indexing them")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import CellWorkers, Clips, Device, Fps, Frames, Jobs, Json, Pool, Size, Stride, show
+from ssvid.cli.shared import CellWorkers, Clips, Device, Engine, Fps, Frames, Json, Pool, Size, Stride, show
 from ssvid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def evaluate(
     size: Size = None,
     fps: Fps = None,
     pool: Pool = None,
-    jobs: Jobs = 1,
+    engine: Engine = "local:1",
     workers: CellWorkers = 1,
     device: Device = "auto",
     as_json: Json = False,
@@ -235,7 +235,7 @@ def evaluate(
         view={"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool},
         seeds=seeds,
         out=out,
-        jobs=jobs,
+        engine=engine,
         workers=workers,
         device=device,
         command=shlex.join(["ssvid", *sys.argv[1:]]),

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from ssvid.evaluation.tables.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Workers = Annotated[int | None, typer.Option(help="Processes; default: one a core.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="Where the work runs: local:N, N processes of this machine (local: one a core); ray, the cluster it belongs to; or "
+        "ray://HOST:PORT."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 # the view under which an evaluation sees videos
@@ -28,8 +34,7 @@ Fps = Annotated[
 Pool = Annotated[str | None, typer.Option(help="mean, max_space_mean_time, mean_std or grid.")]
 
 # how the cells of a table are computed
-Jobs = Annotated[int, typer.Option(min=1, help="Processes of one thread that compute cells side by side.")]
-CellWorkers = Annotated[int, typer.Option(help="Decoding processes of each of them.")]
+CellWorkers = Annotated[int, typer.Option(help="Decoding processes of each task.")]
 
 
 class WithSettings(TyperCommand):

@@ -76,18 +76,22 @@ def speedup_report(
     out: Annotated[Path, typer.Option("-o", "--out", help="Write OUT.md and OUT.json.")] = Path("results/speedup"),
     model: ModelFolder = None,
     videos: Annotated[int, typer.Option(help="Motion-world videos with a changing speed.", min=2)] = 20,
+    distractors: Annotated[
+        int,
+        typer.Option(help="Such videos a distractor (camera, lights, noise, crowds ...); 0 leaves them out.", min=0),
+    ] = 4,
     seed: Annotated[int, typer.Option(help="Seed of that world; take one that the model was not trained on.")] = 9002,
     clips: Annotated[
         Path | None, typer.Option(help="Folder of the SpeedNet authors' clip `pool` and its published speed curve.")
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Measure how well planned speeds follow true and published ones, beside mean motion alone.
+    """Measure how well planned speeds follow true and published ones, also where motion misleads, beside mean motion alone.
 
     Example:  ssvid speedup-report -o results/speedup --clips speed/
     """
     from ssvid.speedup.evaluate import write_report
 
     with console.counting() as progress:
-        text = write_report(out, model, videos, seed, clips, progress, device)
+        text = write_report(out, model, videos, seed, clips, progress, device, distractors)
     typer.echo(text, nl=False)

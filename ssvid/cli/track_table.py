@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import CellWorkers, Device, Jobs, Json, show
+from ssvid.cli.shared import CellWorkers, Device, Engine, Json, show
 
 EVALUATE = "evaluate"
 
@@ -35,7 +35,7 @@ def evaluate(
         typer.Option("-o", "--out", help="Write OUT.md, .csv, .tex and .json; the cells are kept in OUT.cells.jsonl."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Inits of the row *random init*.")] = 3,
-    jobs: Jobs = 1,
+    engine: Engine = "local:1",
     workers: CellWorkers = 1,
     device: Device = "auto",
     as_json: Json = False,
@@ -55,7 +55,7 @@ def evaluate(
         options=option or (),
         seeds=seeds,
         out=out,
-        jobs=jobs,
+        engine=engine,
         workers=workers,
         device=device,
         command=shlex.join(["ssvid", *sys.argv[1:]]),

@@ -1,4 +1,4 @@
-"""Commands that train tasks and test what they learnt: pretrain, audit, survey."""
+"""Commands that train tasks and test what they learnt: pretrain, audit, survey, videotime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import Device, Json, WithSettings, show
+from ssvid.cli.shared import Device, Engine, Json, WithSettings, show
 from ssvid.errors import ConfigError, SsvidError
 
 if TYPE_CHECKING:
@@ -130,12 +130,12 @@ def survey(
     runs: Annotated[Path, typer.Option(help="Folder of the run folders; finished runs are not repeated.")] = Path(
         "runs"
     ),
-    jobs: Annotated[int, typer.Option(help="Runs side by side, one thread each.")] = 1,
+    engine: Engine = "local:1",
     as_json: Json = False,
 ) -> None:
     """Compare pretext tasks: accuracy on held-out videos, shortcuts, and probes of the features.
 
-    Example:  ssvid survey configs/pretrain/*_world.yaml --data world.sqlite --jobs 2 -o results/pretext
+    Example:  ssvid survey configs/pretrain/*_world.yaml --data world.sqlite --engine local:2 -o results/pretext
     """
     from ssvid.audit.survey import survey as run_it
     from ssvid.audit.survey import write
@@ -147,13 +147,57 @@ def survey(
         labelled=labelled,
         seeds=seeds,
         runs=runs,
-        jobs=jobs,
+        engine=engine,
         command=shlex.join(["ssvid", *sys.argv[1:]]),
         log=console.log,
     )
     if out is not None:
         write(table, facts, out)
     show(table, as_json)
+
+
+@app.command(cls=WithSettings)
+def videotime(
+    configs: Annotated[
+        list[str],
+        typer.Argument(help="YAML files of settings, one a task; key=value for all of them, CONFIG.key=value for one."),
+    ],
+    data: Annotated[str, typer.Option(help="The motion world: an index, or its list. See: ssvid make-world")],
+    backbone: Annotated[
+        list[str] | None, typer.Option(help="Backbone; repeatable. Default: ten ways of putting frames together.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write OUT.md, .csv, .tex, .json, .png and .cells.jsonl.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each backbone and task, each with its own seed.", min=1)] = 3,
+    runs: Annotated[Path, typer.Option(help="Folder of the run folders; finished runs are not repeated.")] = Path(
+        "runs"
+    ),
+    engine: Engine = "local:1",
+    as_json: Json = False,
+) -> None:
+    """Compare ways of putting frames together: which see the order of time? Exit code 1 where an order-blind one does.
+
+    Example:  ssvid videotime configs/videotime/*.yaml --data world.sqlite --engine local:2 -o results/videotime
+    """
+    from ssvid.audit.videotime import BACKBONES, require_controls, write
+    from ssvid.audit.videotime import videotime as run_it
+
+    table, facts = run_it(
+        [word for word in configs if "=" not in word],
+        data,
+        backbones=backbone or BACKBONES,
+        settings=[word for word in configs if "=" in word],
+        seeds=seeds,
+        runs=runs,
+        engine=engine,
+        command=shlex.join(["ssvid", *sys.argv[1:]]),
+        log=console.log,
+    )
+    if out is not None:
+        write(table, facts, runs, out)
+    show(table, as_json)
+    require_controls(facts)
 
 
 def _tell(diagnosis: list[str], end: str) -> None:

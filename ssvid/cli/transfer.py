@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import CellWorkers, Clips, Device, Fps, Frames, Jobs, Json, Pool, Size, Stride, show
+from ssvid.cli.shared import CellWorkers, Clips, Device, Engine, Fps, Frames, Json, Pool, Size, Stride, show
 
 app = typer.Typer()
 
@@ -45,6 +45,15 @@ Published = Annotated[
 ]
 
 
+SaveHead = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-head",
+        help="Keep the classifiers of linear, linear_sgd, finetune for `ssvid stream`: a folder, or .safetensors for the only one.",
+    ),
+]
+
+
 @app.command()
 def transfer(
     models: Models,
@@ -52,6 +61,7 @@ def transfer(
     protocol: Protocols = None,
     option: Options = None,
     out: Out = None,
+    save_head: SaveHead = None,
     seeds: Seeds = 3,
     published: Published = None,
     clips: Clips = 5,
@@ -60,7 +70,7 @@ def transfer(
     size: Size = None,
     fps: Fps = None,
     pool: Pool = None,
-    jobs: Jobs = 1,
+    engine: Engine = "local:1",
     workers: CellWorkers = 1,
     device: Device = "auto",
     as_json: Json = False,
@@ -83,7 +93,8 @@ def transfer(
         seeds=seeds,
         published=published,
         out=out,
-        jobs=jobs,
+        save_heads=save_head,
+        engine=engine,
         workers=workers,
         device=device,
         command=shlex.join(["ssvid", *sys.argv[1:]]),

@@ -308,3 +308,5 @@ MOTIONS: dict[str, Motion] = {
 }
 CLASSES: tuple[str, ...] = tuple(MOTIONS)
 IRREVERSIBLE: frozenset[str] = frozenset({"bounce", "collide_scatter", "diffuse", "accelerate_brake"})
+# one of a pair, played backward, is the other: nothing but the order of frames tells which it is
+ORDER_PAIRS: tuple[tuple[str, str], ...] = (("rotate_left", "rotate_right"), ("grow", "shrink"))

@@ -20,6 +20,7 @@ from typing import Any
 
 from ssvid.data.index import VERSION, Index, VideoRecord
 from ssvid.data.layouts import place_of, read_layout
+from ssvid.engine import check_engine, executor, local_processes
 from ssvid.errors import DataError, VideoError
 from ssvid.files import cache_folder, printable, writing
 from ssvid.progress import Progress
@@ -33,6 +34,10 @@ from ssvid.video.transcode import transcode
 LIMIT = 600.0  # seconds that scanning one file may take
 INDEX_SUFFIXES = (".sqlite", ".db", ".index")
 LEAST_ROOM = 1 << 20  # bytes free on a disk under which it counts as full
+SHARD = 32  # files that a worker of a cluster takes at once
+
+ScanJob = tuple[Any, ...]  # (id, path, ...)
+Work = Callable[[Guard, ScanJob, float], Any]
 
 logger = logging.getLogger(__name__)
 
@@ -51,17 +56,18 @@ def scan_videos(
     index: Index,
     *,
     root: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
+    engine: str = "local",
     limit: float = LIMIT,
     progress: Progress | None = None,
 ) -> Summary:
     """Enter the videos of all sources and scan those that are new, changed or left over; what left its sources is left out of use.
 
-    sources: as `read_layout` takes them. workers: child processes (default: one a core). limit: seconds a file may take.
+    sources: as `read_layout` takes them. engine: where they are scanned, see `ssvid.engine`; processes are children that
+    may die. limit: seconds a file may take.
     progress: called after every file.
     """
     _enter(sources, index, root)
-    return _scan_todo(index, workers, limit, progress)
+    return _scan_todo(index, engine, limit, progress)
 
 
 def write_training_copies(
@@ -70,7 +76,7 @@ def write_training_copies(
     *,
     short_side: int = 160,
     raw: bool = False,
-    workers: int | None = None,
+    engine: str = "local",
     limit: float = 3600.0,
     progress: Progress | None = None,
 ) -> int:
@@ -92,7 +98,7 @@ def write_training_copies(
         if not _has_copy(record, suffix, short_side)
     ]
     written = 0
-    for id, path, result in _guarded(_keep_one if raw else _copy_one, jobs, workers, limit, "copying", progress):
+    for id, path, result in _guarded(_keep_one if raw else _copy_one, jobs, engine, limit, "copying", progress):
         if shutil.disk_usage(folder).free < LEAST_ROOM:
             raise DataError(f"the disk of {folder} is full; make room there, and the same command goes on")
         if fault := _fault(result, records[id].info):
@@ -144,7 +150,7 @@ def open_data(sources: Sequence[str | os.PathLike[str]], progress: Progress | No
         index = Index(indexes[0])
     else:
         index = _kept_index(sources)
-        _scan_todo(index, None, LIMIT, progress)
+        _scan_todo(index, "local", LIMIT, progress)
     if not index:
         bad = index.bad()
         reason = f", {len(bad)} bad files, the first: {bad[0].path}: {bad[0].reason}" if bad else ""
@@ -178,9 +184,9 @@ def _kept_index(sources: Sequence[str | os.PathLike[str]]) -> Index:
     return index
 
 
-def _scan_todo(index: Index, workers: int | None, limit: float, progress: Progress | None) -> Summary:
+def _scan_todo(index: Index, engine: str, limit: float, progress: Progress | None) -> Summary:
     todo = index.todo()
-    for id, _, result in _guarded(_scan_one, todo, workers, limit, "scanning", progress):
+    for id, _, result in _guarded(_scan_one, todo, engine, limit, "scanning", progress):
         if isinstance(result, VideoError):
             index.set_bad(id, result.reason)
         else:
@@ -188,37 +194,54 @@ def _scan_todo(index: Index, workers: int | None, limit: float, progress: Progre
     return Summary(len(index), len(index.bad()), len(todo))
 
 
-def _scan_one(guard: Guard, job: tuple[Any, ...], limit: float) -> Any:
+def _scan_one(guard: Guard, job: ScanJob, limit: float) -> Any:
     return scan(job[1], limit, guard=guard)
 
 
-def _copy_one(guard: Guard, job: tuple[Any, ...], limit: float) -> Any:
+def _copy_one(guard: Guard, job: ScanJob, limit: float) -> Any:
     _, path, target, info, short_side = job
     guard.run(transcode, path, target, info, short_side, limit=limit, stall=STALL)
     return scan(target, limit, guard=guard)[0]
 
 
-def _keep_one(guard: Guard, job: tuple[Any, ...], limit: float) -> Any:
+def _keep_one(guard: Guard, job: ScanJob, limit: float) -> Any:
     _, path, target, info, short_side = job
     return guard.run(keep_raw, path, target, info, short_side, limit=limit, stall=STALL)
 
 
 def _guarded(
-    work: Callable[[Guard, tuple[Any, ...], float], Any],
-    jobs: Sequence[tuple[Any, ...]],
-    workers: int | None,
-    limit: float,
-    what: str,
-    progress: Progress | None,
+    work: Work, jobs: Sequence[ScanJob], engine: str, limit: float, what: str, progress: Progress | None
 ) -> Iterator[tuple[int, str, Any]]:
-    """Run `work` on jobs (id, path, ...) in as many guarded processes as there are workers; yields (id, path, result or VideoError)."""
-    workers = min(workers or os.cpu_count() or 1, max(1, len(jobs)))
+    """Run `work` on jobs (id, path, ...) in guarded processes, here or on a cluster; yields (id, path, result or VideoError)."""
+    processes = local_processes(check_engine(engine))
+    results = _guarded_here(work, jobs, processes, limit) if processes else _guarded_shards(work, jobs, engine, limit)
+    for done, result in enumerate(results, 1):
+        yield result
+        if progress:
+            progress(what, done, len(jobs))
+
+
+def _guarded_shards(work: Work, jobs: Sequence[ScanJob], engine: str, limit: float) -> Iterator[tuple[int, str, Any]]:
+    """On a cluster, in shards: a worker that is lost costs its shard."""
+    with executor(engine) as pool:
+        shards = [jobs[start : start + SHARD] for start in range(0, len(jobs), SHARD)]
+        for done in as_completed([pool.submit(_shard, work, shard, limit) for shard in shards]):
+            yield from done.result()
+
+
+def _shard(work: Work, jobs: Sequence[ScanJob], limit: float) -> list[tuple[int, str, Any]]:
+    return list(_guarded_here(work, jobs, 1, limit))
+
+
+def _guarded_here(work: Work, jobs: Sequence[ScanJob], processes: int, limit: float) -> Iterator[tuple[int, str, Any]]:
+    """On this machine, in this many child processes."""
+    processes = min(processes, max(1, len(jobs)))
     guards: SimpleQueue[Guard] = SimpleQueue()
-    owned = [Guard() for _ in range(workers)] if jobs else []
+    owned = [Guard() for _ in range(processes)] if jobs else []
     for guard in owned:
         guards.put(guard)
 
-    def one(job: tuple[Any, ...]) -> Any:
+    def one(job: ScanJob) -> Any:
         guard = guards.get()
         try:
             return work(guard, job, limit)
@@ -229,14 +252,12 @@ def _guarded(
         finally:
             guards.put(guard)
 
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(processes)
     try:
         futures = {pool.submit(one, job): job for job in jobs}
-        for done, future in enumerate(as_completed(futures), 1):
+        for future in as_completed(futures):
             id, path = futures[future][:2]
             yield id, path, future.result()
-            if progress:
-                progress(what, done, len(jobs))
     finally:
         pool.shutdown(cancel_futures=True)
         for guard in owned:

@@ -11,17 +11,18 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ssvid.compute import process_pool
 from ssvid.data.davis_world import new_folder, write_masks, write_sequence
+from ssvid.data.distractors import DISTRACTORS, STEADY
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.rendering import SyntheticVideo, render_video
+from ssvid.engine import map_tasks
 from ssvid.errors import ConfigError
 from ssvid.files import read_json, write_json, write_text
 from ssvid.progress import Progress, silent
@@ -45,8 +46,19 @@ class World:
     varying_speed: float
     masks: bool
     davis: bool
-    crf: int = 18  # also of a world that is older than this option
+    crf: int = 18  # this and what follows: also of a world that is older than the option
+    distractors: float = 0.0
+    classes: tuple[str, ...] = CLASSES
     version: int = VERSION
+
+    def check(self) -> None:
+        """Raises ConfigError where an option is out of range."""
+        shares = 0 <= self.test_share < 1 and 0 <= self.varying_speed <= 1 and 0 <= self.distractors <= 1
+        if self.per_class < 1 or self.seed < 0 or not (shares and 0 <= self.crf <= 51):
+            raise ConfigError(
+                "a motion world needs per_class >= 1, seed >= 0, 0 <= test_share < 1, 0 <= varying_speed <= 1, "
+                "0 <= distractors <= 1 and 0 <= crf <= 51"
+            )
 
 
 @dataclass(frozen=True)
@@ -80,8 +92,10 @@ def make_world(
     masks: bool = False,
     davis: bool = False,
     crf: int = 18,
+    distractors: float = 0.0,
+    classes: Sequence[str] = CLASSES,
     progress: Progress = silent,
-    workers: int = 1,
+    engine: str = "local:1",
 ) -> Path:
     """Write a motion world and return the path of its list, `videos.csv` (header path,label,split,group; paths relative to it).
 
@@ -90,42 +104,38 @@ def make_world(
     and the options only, so a larger world contains the smaller one. Called again on the same folder it makes what is missing.
 
     Args:
-        folder: where to; made if missing.
-        per_class: videos a class; may be raised in a later call.
+        folder: where to; made if missing. per_class: videos a class; may be raised in a later call.
         frames, size, fps: of every video, as in `render_video`.
         seed: the scenes are drawn from (seed, number). test_share: share of them in the test split.
         varying_speed: share 0..1 of the scenes whose world clock changes its speed. Pretraining on speed needs 0, so that "normal speed"
             is true of every video; 1 tests adaptive speed.
-        masks, davis: what else to write. crf: quality of H.264, 0..51, lower is better; 0 is lossless.
+        distractors: share 0..1 of the scenes with one case of `ssvid.data.distractors`; slow motion only where the clock varies.
+        masks, davis: what else to write. crf: quality of H.264, 0..51, lower is better; 0 is lossless. classes: some of `CLASSES`.
         progress: called after every video.
-        workers: processes; 0: one per 24 missing videos, at most one per core. They are spawned: guard a script of your own with
-            `if __name__ == "__main__"`.
+        engine: where they are rendered, see `ssvid.engine`; of processes, no more than one for each 24 missing videos. They are spawned:
+            guard a script of your own with `if __name__ == "__main__"`.
 
     Raises:
         ConfigError: options out of range, or a folder that holds something else or a world made with other options.
     """
-    world = World(per_class, frames, size, float(fps), seed, float(test_share), float(varying_speed), masks, davis, crf)
-    if per_class < 1 or seed < 0 or not (0 <= test_share < 1 and 0 <= varying_speed <= 1 and 0 <= crf <= 51):
-        raise ConfigError(
-            "a motion world needs per_class >= 1, seed >= 0, 0 <= test_share < 1, 0 <= varying_speed <= 1 and 0 <= crf <= 51"
-        )
+    shares = float(test_share), float(varying_speed)
+    world = World(per_class, frames, size, float(fps), seed, *shares, masks, davis, crf, distractors, _known(classes))
+    world.check()
     folder = Path(folder)
     _claim(folder, world)
-    items = [WorldItem(label, number) for label in CLASSES for number in range(per_class)]
+    items = [WorldItem(label, number) for label in world.classes for number in range(per_class)]
     missing = [item for item in items if not _finished(folder, item)]
-    written = _map(partial(_make_video, folder, world), missing, workers)
-    for done, _ in enumerate(written, len(items) - len(missing) + 1):
-        progress("rendering", done, len(items))
+    for done, _ in enumerate(map_tasks(partial(_make_video, folder, world), missing, engine), 1):
+        progress("rendering", len(items) - len(missing) + done, len(items))
     return _write_lists(folder, world, items)
 
 
-def _map(work: Callable[[WorldItem], None], items: list[WorldItem], workers: int) -> Iterator[None]:
-    workers = workers or min(os.cpu_count() or 1, -(-len(items) // 24))
-    if workers <= 1:
-        yield from map(work, items)
-        return
-    with process_pool(workers) as pool:
-        yield from pool.map(work, items)
+def _known(classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes in the order of `CLASSES`, each once. Raises ConfigError for an unknown one, and where there is none."""
+    unknown = [name for name in classes if name not in CLASSES]
+    if unknown or not classes:
+        raise ConfigError(f"no class {', '.join(unknown) or 'given'}; the motion world has {', '.join(CLASSES)}")
+    return tuple(name for name in CLASSES if name in classes)
 
 
 def _claim(folder: Path, world: World) -> None:
@@ -136,7 +146,8 @@ def _claim(folder: Path, world: World) -> None:
             old = read_json(note)["options"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{note} is damaged; remove {folder} or choose another folder") from error
-        old = {"crf": World.crf, **old}
+        older = {"crf": World.crf, "distractors": World.distractors, "classes": CLASSES} | old
+        old = older | {"classes": tuple(older["classes"])}
         other = [
             f"{k}={old.get(k)!r}, asked {v!r}" for k, v in asdict(world).items() if k != "per_class" and old.get(k) != v
         ]
@@ -163,7 +174,16 @@ def _mp4(folder: Path, item: WorldItem) -> Path:
 def _make_video(folder: Path, world: World, item: WorldItem) -> None:
     rng = np.random.default_rng([world.seed, item.number])
     varying = bool(rng.random() < world.varying_speed)
-    video = render_video(item.label, rng, frames=world.frames, size=world.size, fps=world.fps, varying_speed=varying)
+    case = _distractor(world, varying, rng)
+    video = render_video(
+        item.label,
+        rng,
+        frames=world.frames,
+        size=world.size,
+        fps=world.fps,
+        varying_speed=varying,
+        distractor=case,
+    )
     video = replace(video, name=item.name)
     # one thread: the encoder's output must not depend on the machine
     write_video(_mp4(folder, item), video.frames, world.fps, codec="libx264", crf=world.crf, options={"threads": "1"})
@@ -180,6 +200,7 @@ def _make_video(folder: Path, world: World, item: WorldItem) -> None:
         "seed": world.seed,
         "fps": world.fps,
         "varying_speed": varying,
+        "distractor": case,
         "irreversible": video.label in IRREVERSIBLE,
         "speed": [round(float(v), 5) for v in video.speed],
         "phase": [round(float(v), 6) for v in video.phase],
@@ -188,6 +209,13 @@ def _make_video(folder: Path, world: World, item: WorldItem) -> None:
         ],
     }
     write_text(folder / "annotations" / f"{item.name}.json", json.dumps(annotation))
+
+
+def _distractor(world: World, varying: bool, rng: np.random.Generator) -> str | None:
+    """The case of a scene; nothing is drawn for a world without distractors, which keeps its pixels."""
+    if not world.distractors or rng.random() >= world.distractors:
+        return None
+    return str(rng.choice(tuple(DISTRACTORS) if varying else STEADY))
 
 
 def _group(world: World, item: WorldItem) -> str:
@@ -210,9 +238,9 @@ def _write_lists(folder: Path, world: World, items: list[WorldItem]) -> Path:
             write_text(folder / "davis" / "ImageSets" / "2017" / file, "".join(f"{name}\n" for name in names))
     counts = {
         "videos": len(items),
-        "classes": len(CLASSES),
+        "classes": len(world.classes),
         "train": splits.count("train"),
         "test": splits.count("test"),
     }
-    write_json(folder / "world.json", {"options": asdict(world), "counts": counts, "classes": list(CLASSES)})
+    write_json(folder / "world.json", {"options": asdict(world), "counts": counts, "classes": list(world.classes)})
     return folder / "videos.csv"

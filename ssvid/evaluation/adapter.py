@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ssvid.data.index import VideoRecord
     from ssvid.data.layouts import LabelledSequence
     from ssvid.evaluation.features import View
+    from ssvid.evaluation.saved_head import SavedHead
     from ssvid.zoo.backbone import Backbone
 
 
@@ -102,6 +103,7 @@ class Protocol:
     needs_classes: False where videos of one class are enough. ranks: whether it
     ranks videos and so belongs in the retrieval table. recipe: whether its training makes the row *supervised*; its options are then the
     fields of `Recipe`. takes: "videos", or the kind of sequences that labels are carried through: "masks", "joints" or "parts".
+    head: the function that gives the classifier which the protocol trains on the first fold, see `train_head`; "" where none can be kept.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Protocol:
     ranks: bool = False
     recipe: bool = False
     takes: str = "videos"
+    head: str = ""
 
     def settings(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """All options with `changes` put in. Raises ConfigError for an unknown option or a value of another type."""
@@ -172,6 +175,19 @@ def find_protocol(name: str) -> Protocol:
         hint = f" Did you mean {close[0]}?" if close else ""
         raise ConfigError(f"Unknown protocol {name!r}.{hint} There are: {', '.join(sorted(known))}.")
     return known[name]
+
+
+def train_head(protocol: str, candidate: Candidate, context: EvalContext) -> SavedHead:
+    """The classifier that a protocol trains on the training videos of the first fold: head(candidate, context, **options) -> SavedHead.
+
+    Raises ConfigError for a protocol that gives none.
+    """
+    found = find_protocol(protocol)
+    if not found.head:
+        keep = ", ".join(name for name, one in protocols().items() if one.head)
+        raise ConfigError(f"{protocol} trains no head that can be kept; those that do: {keep}")
+    make: Callable[..., SavedHead] = getattr(import_source(found.path), found.head)
+    return make(candidate, replace(context, protocol=protocol), **found.settings(context.options))
 
 
 def run(protocol: str, candidate: Candidate, context: EvalContext) -> Iterator[Score]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ssvid.evaluation.tables.table import Kind, Row, Table, decimals, label, spread
@@ -242,3 +242,47 @@ def _label(row: Row) -> str:
 
 def _color(row: Row) -> str:
     return {Kind.SUPERVISED: LABELS, Kind.PRETRAINED: ACCENT}.get(row.kind, SOFT)
+
+
+def long_figure(
+    cells: Mapping[str, Mapping[str, Any]],
+    heads: Sequence[str],
+    seconds: Sequence[float],
+    chance: float,
+    unordered: float | None,
+) -> Figure:
+    """Accuracy, time and memory of heads over the length of the window; cells: as `ssvid.evaluation.tables.long_videos` keeps them.
+
+    unordered: accuracy of whoever knows the sub-actions and not their order, a line of its own; None for none.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3)
+    units = {
+        "accuracy": "accuracy, %",
+        "ms": "training, ms a second of video",
+        "kib": "training, KiB a second of video",
+    }
+    for axis, (name, unit) in zip(axes, units.items(), strict=True):
+        for head, color in zip(heads, itertools.cycle(PALETTE), strict=False):
+            groups = [
+                [cell[name] for key, cell in cells.items() if key.startswith(f"{head} {second:g} s ")]
+                for second in seconds
+            ]
+            means = [np.mean(group) if name == "accuracy" else min(group) for group in groups]
+            error = [spread(group) for group in groups] if name == "accuracy" else None
+            axis.errorbar(seconds, means, error, color=color, marker=".", lw=1.4, label=head)
+        axis.set_xscale("log")
+        axis.set_xticks(seconds, [f"{second:g}" for second in seconds])
+        axis.minorticks_off()
+        axis.set(xlabel="seconds of the video that are seen", ylabel=unit)
+        axis.set_ylim(0, 100 if name == "accuracy" else None)
+        axis.spines[["top", "right"]].set_visible(False)
+    levels = {"chance": chance, **({"sub-actions without order": unordered} if unordered else {})}
+    for text, level in levels.items():
+        axes[0].axhline(level, color=SOFT, ls="--", lw=1)
+        axes[0].annotate(text, (seconds[0], level), (0, 2), textcoords="offset points", fontsize=7, color=INK)
+    axes[1].legend(fontsize=8, frameon=False)
+    return figure

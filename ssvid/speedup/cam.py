@@ -23,6 +23,7 @@ from ssvid.compute import resolve_device
 from ssvid.data.augment import Augment
 from ssvid.errors import ConfigError, DataError
 from ssvid.progress import Progress, silent
+from ssvid.speedup.calibration import calibration_of
 from ssvid.speedup.models import device_of, load_model
 from ssvid.speedup.windows import WindowCutter, durations_of, evaluation_size, small_tensors
 from ssvid.training.run import Run
@@ -103,7 +104,7 @@ def frame_maps(task: ActivationMapModel, info: VideoInfo, shots: Shots, progress
     for window in cutter.cut(small_tensors(info, shots, evaluation_size(task.augment), progress)):
         with torch.inference_mode():
             clip = torch.stack(window.frames, 1)[None, None].to(device_of(task))
-            seen = task.cam(clip)[0, 0].float().cpu().numpy()  # (t,h,w)
+            seen = calibration_of(task).apply(task.cam(clip)[0, 0].float().cpu().numpy())  # (t,h,w)
         if not len(total):
             total = np.zeros((info.frames, *seen.shape[1:]))
         numbers = np.arange(window.numbers[0], window.numbers[-1] + 1)

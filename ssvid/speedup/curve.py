@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ssvid.errors import ConfigError
 from ssvid.progress import Progress, silent
+from ssvid.speedup.calibration import calibration_of
 from ssvid.speedup.models import SpeedModel, device_of, load_model
 from ssvid.speedup.natural_speed import fastest_natural, fill_gaps, spread_over_frames
 from ssvid.speedup.windows import RateWindow, WindowCutter, durations_of, evaluation_size, small_tensors
@@ -182,5 +183,5 @@ def window_logits(
 def _score_batch(task: SpeedModel, windows: Sequence[RateWindow[Tensor]]) -> Iterator[tuple[RateWindow[Tensor], float]]:
     clips = torch.stack([torch.stack(window.frames, 1) for window in windows]).to(device_of(task))  # (B,3,T,h,w)
     with torch.inference_mode():
-        logits = task.logits(clips.unsqueeze(1))[:, 0]
+        logits = calibration_of(task).apply(task.logits(clips.unsqueeze(1))[:, 0])
     yield from zip(windows, logits.tolist(), strict=True)

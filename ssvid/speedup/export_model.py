@@ -2,12 +2,14 @@
 
     python -m ssvid.speedup.export_model RUN TRAINED.sqlite NAME=HELD_OUT.sqlite [NAME=...] [--out FOLDER]
 
-TRAINED.sqlite is what the run was trained on: the threshold of the mean-motion baseline comes from there, as the model does.
+TRAINED.sqlite is what the run was trained on: the threshold of the mean-motion baseline comes from there, as the model does. The
+calibration comes from the held-out videos; what the card says of it is found on those that it was not fitted on.
 How the shipped run was made stands in configs/pretrain/speednet_shipped.yaml.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +18,9 @@ import typer
 from ssvid.data.index import Index
 from ssvid.errors import ConfigError
 from ssvid.files import read_json
+from ssvid.speedup.calibration import cross_checked
 from ssvid.speedup.models import SHIPPED, load_model, save_model
-from ssvid.speedup.scores import WindowScores, score_windows
+from ssvid.speedup.scores import WindowScores, joined_halves, score_halves, score_windows
 from ssvid.training.run import Run
 from ssvid.training.validate import trained_task
 
@@ -33,7 +36,8 @@ def export_model(run: Run, trained: Path, held_out: dict[str, Path], out: Path) 
     audit = read_json(report)
     model = load_model(run.path, "cpu")
     threshold = score_windows(model, Index(trained).videos("train")).best_threshold()
-    found = {name: score_windows(model, Index(path).videos()) for name, path in held_out.items()}
+    halves = {name: score_halves(model, Index(path).videos()) for name, path in held_out.items()}
+    found = {name: WindowScores.concat(pair) for name, pair in halves.items()}
     found["all"] = WindowScores.concat(list(found.values()))
     scores = {name: windows.scores(threshold) for name, windows in found.items()}
     facts = {
@@ -44,6 +48,7 @@ def export_model(run: Run, trained: Path, held_out: dict[str, Path], out: Path) 
         "recipe": "configs/pretrain/speednet_shipped.yaml",
         "question": "normal or twice the speed; percent right of single windows and of pairs, chance 50, mean motion beside it",
         "scores": scores,
+        "calibration": cross_checked(joined_halves(halves.values())),
         "audit": {
             "shortcuts": audit["shortcuts"],
             "accuracy": audit["held_out"],
@@ -54,6 +59,14 @@ def export_model(run: Run, trained: Path, held_out: dict[str, Path], out: Path) 
     return scores
 
 
+def named_indexes(words: Sequence[str]) -> dict[str, Path]:
+    """Indexes by name, from words NAME=INDEX. Raises ConfigError for other words, and for a name that stands twice."""
+    named = dict(word.split("=", 1) for word in words if "=" in word)
+    if len(named) != len(words):
+        raise ConfigError("held-out videos are given as NAME=INDEX, each under its own name")
+    return {name: Path(path) for name, path in named.items()}
+
+
 def _main(
     run: Annotated[Path, typer.Argument(help="Run folder of speednet.")],
     trained: Annotated[Path, typer.Argument(help="Index it was trained on.")],
@@ -61,10 +74,7 @@ def _main(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = SHIPPED,
 ) -> None:
     """Make the model that comes with the package out of a run."""
-    named = dict(word.split("=", 1) for word in held_out if "=" in word)
-    if len(named) != len(held_out):
-        raise ConfigError("held-out videos are given as NAME=INDEX, each under its own name")
-    found = export_model(Run(run), trained, {name: Path(path) for name, path in named.items()}, out)
+    found = export_model(Run(run), trained, named_indexes(held_out), out)
     for name, scores in found.items():
         typer.echo(f"{name}: " + ", ".join(f"{what} {value:g}" for what, value in scores.items()))
 

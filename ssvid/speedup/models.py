@@ -20,6 +20,7 @@ from ssvid.data.augment import Augment
 from ssvid.errors import DataError
 from ssvid.files import read_json, write_json
 from ssvid.plugins import load_task
+from ssvid.speedup.calibration import Calibration
 from ssvid.training.build import build_task
 from ssvid.training.run import Run, save_weights
 from ssvid.training.task import PretextTask
@@ -32,7 +33,10 @@ SETTINGS = ("task", "backbone", "options", "backbone_options")  # of a config: w
 
 
 class SpeedModel(Protocol):
-    """What the curve needs of a trained SpeedNet: frames a window, ticks a second (None: the video's own), and its logits."""
+    """What the curve needs of a trained SpeedNet: frames a window, ticks a second (None: the video's own), and its logits.
+
+    One with a `calibration` (`ssvid.speedup.calibration`) has its logits read by that.
+    """
 
     frames: int
     fps: float | None
@@ -88,6 +92,12 @@ def _kept_model(folder: Path) -> PretextTask:
         card = read_json(folder / CARD)
         task = build_task(PretrainConfig(**{name: card[name] for name in SETTINGS}))
         task.load_state_dict(load_file(folder / WEIGHTS))
+        fitted = (
+            {name: float(card["calibration"][name]) for name in ("offset", "temperature")}
+            if "calibration" in card
+            else {}
+        )
+        task.calibration = Calibration(**fitted)  # type: ignore[assignment]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise DataError(
             f"{folder} holds no SpeedNet: no run folder, and no {WEIGHTS} that goes with its {CARD} ({error})"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ssvid.evaluation.page import data_uri, write_template
 from ssvid.progress import Progress
+from ssvid.speedup.curve import Curve
 from ssvid.speedup.plan import SpeedPlan, make_plan
 from ssvid.speedup.render import render_plan
 from ssvid.video.decode import decode_in_order, open_video, shown_size
@@ -24,6 +25,8 @@ KNOTS = 4000  # points of the map of time and the curves: below 50 ms over an ho
 COLUMNS = 1200  # of the picture of the probabilities
 GRID = (0.25, 0.5, 1, 2, 4, 8, 16)  # speeds with a line
 TIME_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)  # seconds between marks
+LEAST_ODDS, MOST_ODDS = 1.0, 4.0  # log odds at the ends of the scale of colours: 73 and 98 %
+STRONG = 0.95  # quantile of the strengths at which the colour is full, so that most of the picture has shades
 RAMP = np.array([[43, 108, 176], [242, 238, 228], [194, 69, 45]], float)  # natural, undecided, sped up
 RAMP_CSS = "linear-gradient(90deg, rgb(43 108 176), rgb(242 238 228), rgb(194 69 45))"
 BY = {
@@ -71,7 +74,7 @@ def write_speedup_page(
         original=sources[0],
         result=sources[1],
         map=sources[2] if cam else None,
-        heat=_heat(plan),
+        heat=heat_picture(plan.curve),
         curves=_curves(plan),
         marks=_marks(summary["seconds"]),
         times=_times(plan),
@@ -124,21 +127,32 @@ def _path(plan: SpeedPlan, heights: float | np.ndarray) -> str:
     return "".join(words)
 
 
-def _heat(plan: SpeedPlan) -> dict[str, Any] | None:
-    """A row of colour for every playback rate, the fastest on top: how sped up each moment looks at it; None without a model."""
-    faster = plan.curve.faster
+def heat_picture(curve: Curve) -> dict[str, Any] | None:
+    """A row of colour for every playback rate, the fastest on top: how sped up each moment looks at it; None without a model.
+
+    Colours are even in log odds about one half and end where all but the strongest twentieth of the answers do: in probabilities most
+    of a fast row would be one red. The legend says what the ends mean.
+    """
+    faster = curve.faster
     if len(faster) == 0:
         return None
     columns = _thinned(faster.shape[1], COLUMNS)
-    shares = np.nan_to_num(faster[::-1][:, columns], nan=0.5)
-    colours = np.stack([np.interp(shares, [0, 0.5, 1], RAMP[:, channel]) for channel in range(3)], -1)
+    shares = np.clip(np.nan_to_num(faster[::-1][:, columns], nan=0.5), 1e-4, 1 - 1e-4)
+    odds = np.log(shares / (1 - shares))
+    end = float(np.clip(np.quantile(np.abs(odds), STRONG), LEAST_ODDS, MOST_ODDS))
+    colours = np.stack([np.interp(odds, [-end, 0, end], RAMP[:, channel]) for channel in range(3)], -1)
+    ends = [f"{100 / (1 + np.exp(sign * end)):.0f} %" for sign in (1, -1)]
     png = io.BytesIO()
     Image.fromarray(colours.round().astype(np.uint8)).save(png, "PNG")
     rows, step = len(faster), max(1, len(faster) // 5)
-    labels = [
-        (f"{100 * (rows - 0.5 - row) / rows:.2f}", f"{plan.curve.rates[row]:.3g}") for row in range(0, rows, step)
-    ]
-    return {"image": data_uri("image/png", png.getvalue()), "rows": rows, "labels": labels, "ramp": RAMP_CSS}
+    labels = [(f"{100 * (rows - 0.5 - row) / rows:.2f}", f"{curve.rates[row]:.3g}") for row in range(0, rows, step)]
+    return {
+        "image": data_uri("image/png", png.getvalue()),
+        "rows": rows,
+        "labels": labels,
+        "ramp": RAMP_CSS,
+        "ends": ends,
+    }
 
 
 def _marks(total: float) -> list[tuple[str, str]]:

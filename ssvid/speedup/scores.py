@@ -7,7 +7,7 @@ best on other videos. A window is scored by the task's own head, so it does not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,16 @@ def score_windows(task: SpeedModel, videos: Sequence[VideoRecord]) -> WindowScor
             motion.append(np.abs(np.diff(grey(frames), axis=1)).mean((1, 2, 3)))
     shape = (len(logits), len(SPEEDS))
     return WindowScores(used, np.array(logits).reshape(shape), np.array(motion).reshape(shape))
+
+
+def score_halves(task: SpeedModel, videos: Sequence[VideoRecord]) -> list[WindowScores]:
+    """The same for two halves of the videos, every other one in each, so that what is fitted on one can be tried on the other."""
+    return [score_windows(task, videos[first::2]) for first in (0, 1)]
+
+
+def joined_halves(pairs: Iterable[Sequence[WindowScores]]) -> list[np.ndarray]:
+    """Logits (W,2) of the first halves of several sets together, and of the second ones."""
+    return [np.concatenate([half.logits for half in halves]) for halves in zip(*pairs, strict=True)]
 
 
 def windows_of(task: SpeedModel, video: VideoRecord) -> np.ndarray:

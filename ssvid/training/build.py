@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -101,7 +102,8 @@ def build_task(config: PretrainConfig) -> PretextTask:
     modality = options.get("input", default_of(maker, "input"))
     if modality in MODALITIES and modality != "rgb":
         backbone_options = {"input": modality} | backbone_options
-    maker.check(model_info(config.backbone, **backbone_options))
+    info = model_info(config.backbone, **backbone_options)
+    maker.check(replace(info, order="aware") if config.order_blind == "allow" else info)
     torch.manual_seed(config.seed)
     task = maker(create_model(config.backbone, **backbone_options), **options)
     if config.init:

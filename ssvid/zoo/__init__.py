@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -166,15 +167,14 @@ def _describe(text: str, options: Mapping[str, Any], measure: bool) -> BackboneI
         over = head_geometry(head, heads_own) if measure else known_head(head, heads_own)
         if over is None:
             return None
-        steps_alone = stated.get("streams", False) and geometry.temporal_rf == 1
+        of_levels = geometry.temporal_rf != 1 and head.fields.get("levels", False)  # each comes at a time of its own
         geometry = with_head(geometry, over, heads_own)
+        geometry = replace(geometry, streams=geometry.streams and not of_levels)
         values |= {f"{head.short}_{option}": value for option, value in heads_own.items()}
         stated |= {"description": f"{stated['description']}; {head.fields['description']}"}
-        stated |= {"streams": steps_alone and over.streams}
         published = ()  # scores of the encoder alone
     if options.get("input", "rgb") != "rgb":
         geometry, values = of_changes(geometry), values | {"input": options["input"]}
-        stated |= {"streams": False}
     return _complete(encoder, name.architecture, geometry, stated, values, published)
 
 

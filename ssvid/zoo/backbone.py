@@ -82,6 +82,8 @@ class Backbone(nn.Module):
 class PerFrame(nn.Module):
     """An image network (N,3,H,W) -> (N,D,h,w) applied to every frame of a clip alone: (B,3,T,H,W) -> (B,D,T,h,w)."""
 
+    per_frame = True  # what `ssvid.zoo.continual` asks of a module it need not look into
+
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net

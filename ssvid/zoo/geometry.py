@@ -19,7 +19,7 @@ from ssvid.zoo.info import POOLED, Geometry, Order
 from ssvid.zoo.registry import RegistryEntry
 
 FACTS = Path(__file__).with_name("facts.json")
-VERSION = 2  # of what is measured and how; a change makes what is cached void
+VERSION = 3  # of what is measured and how; a change makes what is cached void
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def with_head(encoder: Geometry, head: HeadGeometry, options: Mapping[str, Any])
         min_size=encoder.min_size,
         temporal_rf=rf,
         order="aware" if "aware" in (encoder.order, head.order) else "blind",
+        streams=encoder.streams and head.streams,
     )
 
 
@@ -84,7 +85,7 @@ def of_changes(geometry: Geometry) -> Geometry:
     One frame more is needed and seen, and order matters: played backward, each change is the opposite one.
     """
     rf = None if geometry.temporal_rf is None else geometry.temporal_rf + 1
-    return replace(geometry, min_frames=geometry.min_frames + 1, temporal_rf=rf, order="aware")
+    return replace(geometry, min_frames=geometry.min_frames + 1, temporal_rf=rf, order="aware", streams=False)
 
 
 def _kept(entry: RegistryEntry, options: Mapping[str, Any], key: str, kind: type[Measured]) -> Measured | None:

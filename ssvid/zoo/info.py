@@ -33,6 +33,7 @@ class Geometry:
     min_size: int  # least H and W, pixels
     temporal_rf: int | None  # input frames one feature step can see; None: the whole clip
     order: Order  # "blind": the features averaged over time are those of the clip played backward; no direction can be learnt from them
+    streams: bool  # can be run frame by frame with exactly the clip's result, see `ssvid.zoo.stream`
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,6 @@ class BackboneInfo(Geometry):
     source: str  # where the network's definition comes from
     licence: str
     learns: bool = True  # False: a fixed function of the pixels, without a weight to learn
-    streams: bool = False  # can be run frame by frame with exactly the clip's result
     # how one frame is encoded alone, see `ssvid.zoo.views`: "fold" sums up the temporal kernels of Conv3d, "still" plays it `frames` times,
     # "motion" does as "fold" where a part of the network is shown motion alone: it has none to see then, and no such task can teach it
     isolation: Isolation = "fold"

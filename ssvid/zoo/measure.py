@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
 from ssvid.files import read_json, write_json
+from ssvid.zoo.continual import continual
 from ssvid.zoo.geometry import FACTS, HeadGeometry
 from ssvid.zoo.info import POOLED, Geometry, Order
 from ssvid.zoo.registry import ENCODERS, HEADS, RegistryEntry, catalogue
@@ -53,10 +54,13 @@ def measure_encoder(entry: RegistryEntry, options: dict[str, Any]) -> Geometry:
         min_frames = max(min_frames, getattr(trunk, "min_frames", 1))  # a floor that the family states, with its reason
         side = max(SIDE, min_size)
         net = fresh(lambda: entry.build(**options))
+        if not net(torch.rand(1, 3, frames, side, side, dtype=torch.double)).any():
+            side *= 2  # a norm over space, as ConvNeXt has, leaves nothing of a map of one cell
         clip = lambda T: torch.rand(1, 3, T, side, side, dtype=torch.double)  # noqa: E731
         lengths = LENGTHS if T == 64 else (frames,)  # a network may take clips of its own length only
         rf, order = receptive_field(net, clip, min_frames, lengths), order_of(net, clip, min_frames, lengths[0])
-    return Geometry(dim, over_time, over_space, min_frames, min_size, rf, order)
+        streams = streams_exactly(net, clip, min_frames, rf)
+    return Geometry(dim, over_time, over_space, min_frames, min_size, rf, order, streams)
 
 
 def measure_head(entry: RegistryEntry, options: dict[str, Any]) -> HeadGeometry:
@@ -128,6 +132,22 @@ def order_of(net: nn.Module, clip: Clip, shortest: int, length: int = LENGTHS[0]
         if (net(x[:, :, ticks]).mean((2, 3, 4)) - played).abs().max() > 1e-9 * played.abs().max():
             return "aware"
     return "blind"
+
+
+def streams_exactly(net: nn.Module, clip: Clip, shortest: int, rf: int | None) -> bool:
+    """Whether a clip's map comes out frame by frame too: of a network that sees frames alone, or of one made continual."""
+    if rf == 1:
+        x = clip(3)
+        return torch.allclose(net(x), torch.cat([net(frame) for frame in x.split(1, 2)], 2))
+    steps = continual(net)
+    if steps is None:
+        return False
+    x, state, given = clip(shortest + 3), None, []
+    for frame in (*x.split(1, 2), None):
+        out, state = steps.advance(frame, state, last=frame is None)
+        given += [] if out is None else [out]
+    made, maps = torch.cat(given, 2), net(x)
+    return made.shape == maps.shape and torch.allclose(made, maps)
 
 
 def fresh(build: Callable[[], nn.Module]) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 with warnings.catch_warnings():
     # what it imports compiles a loss by torch.jit.script, of which torch warns
     warnings.simplefilter("ignore", FutureWarning)
+    from fvcore.nn.squeeze_excitation import SqueezeExcitation
     from pytorchvideo.models.csn import create_csn
     from pytorchvideo.models.net import Net
     from pytorchvideo.models.r2plus1d import create_r2plus1d
@@ -21,6 +22,7 @@ with warnings.catch_warnings():
 __all__ = [
     "Blocks",
     "Net",
+    "SqueezeExcitation",
     "create_bottleneck_block",
     "create_csn",
     "create_r2plus1d",

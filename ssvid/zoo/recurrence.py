@@ -11,7 +11,7 @@ Each `out` (B,D',h',w') is the last step of the head's map of all that has come.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,24 @@ State = tuple[Tensor, ...]  # of a cell after a step; the first is what it gives
 Returns = Literal["all", "last"]  # the state after every step (many-to-many), or after the last one alone (many-to-one)
 
 
+class StepwiseHead(Protocol):
+    """A temporal head that takes a map step by step, and holds no state itself.
+
+    delay: steps after which the step that stands for a step is given.
+    """
+
+    delay: int
+
+    def step(self, maps: Any, state: Any) -> tuple[Tensor | None, Any]:
+        """Take the next step of the encoder's map (B,D,h,w), or of several; the state is None before the first. The step (B,D',h',w')
+        that is now due, None where none is, and the state after it."""
+        ...
+
+    def flush(self, state: Any) -> list[Tensor]:
+        """The steps that are still to come."""
+        ...
+
+
 class StepByStep(nn.Module):
     """A head that takes a map step by step, see above.
 
@@ -31,6 +49,10 @@ class StepByStep(nn.Module):
 
     streams = True
     delay = 0
+
+    def stepwise(self) -> StepwiseHead:
+        """What is run on a stream: the head itself."""
+        return cast(StepwiseHead, self)
 
     def flush(self, state: Any) -> list[Tensor]:
         """Nothing is left."""

@@ -25,6 +25,7 @@ from ssvid.data.layouts.hmdb51 import hmdb51
 from ssvid.data.layouts.jhmdb import jhmdb
 from ssvid.data.layouts.kinetics import kinetics400, kinetics600, kinetics700, mini_kinetics
 from ssvid.data.layouts.lists import SUFFIXES, list_file, split_lists
+from ssvid.data.layouts.motion_world import motion_world
 from ssvid.data.layouts.plain import folder_per_class
 from ssvid.data.layouts.same_files import shared_files
 from ssvid.data.layouts.sequences import LabelledSequence, SequenceListing
@@ -60,6 +61,7 @@ LAYOUTS: dict[str, Callable[..., Listing]] = {
     "mini_kinetics": mini_kinetics,
     "ssv2": ssv2,
     "ut_interaction": ut_interaction,
+    "motion_world": motion_world,
 }
 SEQUENCE_LAYOUTS: dict[str, Callable[..., SequenceListing]] = {
     "davis": davis,

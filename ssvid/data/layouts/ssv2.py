@@ -10,6 +10,7 @@ from typing import Any
 
 from ssvid.data.layouts.entries import UNUSED, Listing, split_in_name
 from ssvid.data.layouts.official import VideoFinder, deviations, find_lists, some
+from ssvid.data.layouts.templates import order_pairs, verb_of
 from ssvid.errors import DataError
 
 SIZES = {"train": 168_913, "val": 24_777, "test": 27_157}
@@ -18,11 +19,13 @@ FILES = r"(something-something-v2-)?(labels|train|validation|test)\.json"
 
 
 def ssv2(folder: Path, *, groups: str = "", lists: str = "") -> Listing:
-    """Something-Something v2, 174 templates, never mirrored; ssv2@GROUPS.json:FOLDER joins templates into coarser classes.
+    """Something-Something v2, 174 templates, never mirrored; ssv2@verbs:FOLDER or ssv2@GROUPS.json:FOLDER groups them.
 
     Files: <id>.webm, and labels, train, validation and test .json as published (with or without something-something-v2- before the
     name). The label is the template without the brackets around its placeholders, as labels.json spells it; test videos have none.
-    groups: a JSON file {template: class}, for coarser classes or for a few templates only; videos of the others get the split "unused".
+    groups: verbs, what is done in place of the template; order_pairs, those templates only that differ from another in a word and its
+        opposite, so that nothing but the order of frames tells which of the two it is (ssvid.data.layouts.templates); or a JSON file
+        {template: class}. Videos of templates that are left out get the split "unused".
     lists: the folder of the JSON files, where it is not the videos' folder or beside them.
     Mirroring would turn "from left to right" into its opposite, so the listing forbids it (flip=False).
     Raises DataError where the lists or every video are missing, or where files contradict each other.
@@ -38,7 +41,7 @@ def ssv2(folder: Path, *, groups: str = "", lists: str = "") -> Listing:
     templates = set(_read_json(files.pop("labels"), dict))
     classes = {template: template for template in templates}
     if groups:
-        classes = _read_groups(Path(groups), templates)
+        classes = _grouped(groups, templates)
     finder = VideoFinder(folder)
     entries = []
     left_out: Counter[str] = Counter()
@@ -55,10 +58,19 @@ def ssv2(folder: Path, *, groups: str = "", lists: str = "") -> Listing:
         deviations(entries, {} if groups else SIZES, len(set(classes.values())) if groups else CLASSES) + finder.notes()
     )
     if left_out.total():
-        notes.append(f"{left_out.total():,} videos of templates that {groups} does not name are left out")
+        notes.append(f"{left_out.total():,} videos of templates that are not in {groups} are left out")
     return Listing(
         entries, "Something-Something v2" + (f", {Path(groups).stem}" if groups else ""), False, tuple(notes)
     )
+
+
+def _grouped(groups: str, templates: set[str]) -> dict[str, str]:
+    """The class of each template that is used."""
+    if groups == "verbs":
+        return {template: verb_of(template) for template in templates}
+    if groups == "order_pairs":
+        return {template: template for pair in order_pairs(templates) for template in pair}
+    return _read_groups(Path(groups), templates)
 
 
 def _read_groups(path: Path, templates: set[str]) -> dict[str, str]:

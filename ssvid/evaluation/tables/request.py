@@ -21,8 +21,9 @@ class TableRequest:
     that the table takes by default. options: of protocols, as PROTOCOL.NAME=VALUE. view: those fields of `View` that shall differ from
     what the first run was trained on; None stands for a field that is not given. seeds: inits of the rows without a run, draws of those
     with one run. published: a file of scores for rows that are marked as not measured here. out: where the table is written; its
-    cells are kept in OUT.cells.jsonl, without it in the cache. jobs: processes of one thread each. workers: decoding processes of each.
-    device: as `resolve_device` takes it. command: what the user typed, kept with the results.
+    cells are kept in OUT.cells.jsonl, without it in the cache. save_heads: a folder for the classifiers that the protocols train, or the
+    file of the only one. engine: where the cells are computed, see `ssvid.engine`. workers: decoding processes of each task. device: as
+    `resolve_device` takes it. command: what the user typed, kept with the results.
     """
 
     models: Sequence[str]
@@ -33,7 +34,8 @@ class TableRequest:
     seeds: int = 3
     published: str | os.PathLike[str] | None = None
     out: str | os.PathLike[str] | None = None
-    jobs: int = 1
+    save_heads: str | os.PathLike[str] | None = None
+    engine: str = "local:1"
     workers: int = 1
     device: str = "auto"
     command: str = ""

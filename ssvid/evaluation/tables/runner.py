@@ -1,18 +1,17 @@
-"""Computing the cells of a table: those that are missing, in this process or in several, each stored as soon as it is done."""
+"""Computing the cells of a table: those that are missing, here or where the engine runs, each stored as soon as it arrives."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from ssvid.compute import process_pool
+from ssvid.engine import executor, local_processes
 from ssvid.errors import DataError, SsvidError, VideoError
 from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
@@ -34,24 +33,20 @@ Gaps = dict[tuple[str, str], DataError]  # (data set's name, protocol) -> why th
 
 @dataclass(frozen=True)
 class JobRunner:
-    """How jobs are computed, and the file their cells are kept in. about: the command and the machine, noted in every cell."""
+    """How jobs are computed. workers: decoding processes of each. about: the command and the machine, noted in every cell."""
 
-    file: CellFile
     workers: int
     device: str
     about: Mapping[str, Any]
 
-    def compute(self, job: Job, progress: Progress | None = None) -> Cell | DataError:
-        """Compute a job and store its cell; or give the reason why the data set does not have what the protocol needs.
-
-        Raises all else that the protocol raises, as VideoError for a file that cannot be read.
-        """
-        data, entry = job.data, job.entry
-        context = EvalContext(
+    def context(self, job: Job, progress: Progress | None = None) -> EvalContext:
+        """What a job is evaluated on, and how."""
+        data = job.data
+        return EvalContext(
             videos=data.videos,
             folds=data.folds,
             view=job.view,
-            seed=entry.seed,
+            seed=job.entry.seed,
             device=self.device,
             workers=self.workers,
             options=job.options,
@@ -59,6 +54,13 @@ class JobRunner:
             flip=data.flip,
             sequences=data.sequences if isinstance(data, SequenceSet) else (),
         )
+
+    def compute(self, job: Job, progress: Progress | None = None) -> Cell | DataError:
+        """The cell of a job, or the reason why the data set does not have what the protocol needs.
+
+        Raises all else that the protocol raises, as VideoError for a file that cannot be read.
+        """
+        data, entry, context = job.data, job.entry, self.context(job, progress)
         began = time.perf_counter()
         try:
             scores = list(adapter.run(job.protocol.name, candidate_of(job, context), context))
@@ -66,7 +68,7 @@ class JobRunner:
             if isinstance(error, VideoError):
                 raise
             return error
-        cell = {
+        return {
             **entry.facts(),
             "protocol": job.protocol.name,
             "options": job.protocol.settings(job.options),
@@ -79,8 +81,6 @@ class JobRunner:
             "classes": data.classes,
             "scores": [_score_json(score, data) for score in scores],
         }
-        self.file.add(job.key, cell)
-        return cell
 
 
 def candidate_of(job: Job, context: EvalContext) -> Candidate:
@@ -90,22 +90,23 @@ def candidate_of(job: Job, context: EvalContext) -> Candidate:
 
 
 def compute_missing(
-    jobs: Sequence[Job], runner: JobRunner, processes: int, progress: Progress | None, log: Log
+    jobs: Sequence[Job], runner: JobRunner, file: CellFile, engine: str, progress: Progress | None, log: Log
 ) -> tuple[list[tuple[Job, Cell]], Gaps]:
     """The cells of all jobs, in the order of the jobs; those that the file holds are not computed again. And why some have none.
 
-    log: gets a line for every job that is computed, with its scores and the time left.
+    file: keeps them; this process alone writes it. engine: where they are computed, see `ssvid.engine`. log: gets a line for every job
+    that is computed, with its scores and the time left.
     Raises DataError where no job has a cell, Interrupted after Ctrl-C; the cells that are done are kept.
     """
-    stored = runner.file.read()
+    stored = file.read()
     found = {position: stored[job.key] for position, job in enumerate(jobs) if job.key in stored}
     if found:
-        log(f"{len(found)} of {len(jobs)} cells are there already in {runner.file.path}")
+        log(f"{len(found)} of {len(jobs)} cells are there already in {file.path}")
     missing = [position for position in range(len(jobs)) if position not in found]
     gaps: Gaps = {}
     began = time.perf_counter()
     try:
-        results = run_jobs([jobs[position] for position in missing], runner, processes, progress)
+        results = run_jobs([jobs[position] for position in missing], runner, engine, progress)
         for done, (place, result) in enumerate(results, 1):
             job = jobs[missing[place]]
             if isinstance(result, DataError):
@@ -113,6 +114,7 @@ def compute_missing(
                 gaps.setdefault((job.data.name, job.protocol.name), result)
                 outcome = f"{job.label}: {'left out, as above' if known else result}"
             else:
+                file.add(job.key, result)
                 found[missing[place]] = result
                 outcome = f"{job.label}: {_scores_text(result)}; {duration(result['seconds'])}"
             left = (time.perf_counter() - began) / done * (len(missing) - done)
@@ -125,26 +127,26 @@ def compute_missing(
 
 
 def run_jobs(
-    jobs: Sequence[Job], runner: JobRunner, processes: int = 1, progress: Progress | None = None
+    jobs: Sequence[Job], runner: JobRunner, engine: str = "local:1", progress: Progress | None = None
 ) -> Iterator[tuple[int, Cell | DataError]]:
-    """Compute jobs and yield the place of each with what `JobRunner.compute` gave: here, or in several processes of one thread.
-
-    Neighbours of the same weights and data stay in one process, since they share the features.
+    """Compute jobs and yield the place of each with what `JobRunner.compute` gave: in this process for the engine local:1, else as its
+    tasks. Neighbours of the same weights and data are one task, since they share the features.
     """
-    if processes == 1:
+    if local_processes(engine) == 1:
         for place, job in enumerate(jobs):
             yield place, runner.compute(job, progress)
         return
     alike = groupby(range(len(jobs)), lambda place: (jobs[place].entry.weights, jobs[place].data.name))
     units = [list(places) for _, places in alike]
-    with process_pool(processes) as pool:
+    with executor(engine) as pool:
         waiting = {pool.submit(_unit, runner, [jobs[place] for place in unit]): unit for unit in units}
         try:
             for done in as_completed(waiting):
                 yield from zip(waiting[done], done.result(), strict=True)
-        except BrokenProcessPool as error:
+        except BrokenExecutor as error:
             raise SsvidError(
-                "a process was ended from outside, as happens where memory runs out; the same command goes on, with fewer --jobs"
+                "a process was ended from outside, as happens where memory runs out; the same command goes on, with fewer at once, as "
+                "--engine local:1"
             ) from error
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ssvid.compute import resolve_device
+from ssvid.engine import check_engine
 from ssvid.environment import environment
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.adapter import Protocol, find_protocol, recipe_protocol
@@ -93,6 +94,7 @@ def make_spec(
     if not request.data:
         raise ConfigError("no data set; name one with --data, as ut_interaction:FOLDER")
     resolve_device(request.device)
+    check_engine(request.engine)
     chosen = {name: find_protocol(name) for name in dict.fromkeys(protocols)}
     recipe = recipe_protocol()
     options = parse_options(request.options, {recipe.name: recipe, **chosen})
@@ -115,12 +117,16 @@ def without_draws(spec: TableSpec) -> TableSpec:
     return replace(spec, rows=rows)
 
 
+def make_runner(request: TableRequest, about: Mapping[str, Any]) -> JobRunner:
+    """What computes the jobs of a request."""
+    return JobRunner(request.workers, str(resolve_device(request.device)), about)
+
+
 def compute(spec: TableSpec, request: TableRequest, progress: Progress | None, log: Log | None) -> Results:
     """The cells of a spec. Raises as `compute_missing`."""
     about = {"command": request.command, "environment": environment()}
-    device = str(resolve_device(request.device))
-    runner = JobRunner(CellFile(request.cells), request.workers, device, about)
-    cells, gaps = compute_missing(spec.jobs(), runner, request.jobs, progress, log or (lambda line: None))
+    runner, file = make_runner(request, about), CellFile(request.cells)
+    cells, gaps = compute_missing(spec.jobs(), runner, file, request.engine, progress, log or (lambda line: None))
     return Results(cells, gaps, about)
 
 

@@ -17,13 +17,14 @@ from ssvid.evaluation.plots import score_figure
 from ssvid.evaluation.sequences import is_sequence_source, protocol_for
 from ssvid.evaluation.tables import captions
 from ssvid.evaluation.tables.gains import gain_tables
+from ssvid.evaluation.tables.heads import head_files, save_heads
 from ssvid.evaluation.tables.page import transfer_page
 from ssvid.evaluation.tables.published import published_rows, read_published
 from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.runner import Cell
 from ssvid.evaluation.tables.table import Table
 from ssvid.evaluation.tables.table import write as write_table
-from ssvid.evaluation.tables.table_spec import compute, describe, make_spec, tabulate
+from ssvid.evaluation.tables.table_spec import compute, describe, make_runner, make_spec, tabulate
 from ssvid.progress import Log, Progress
 
 DEFAULT = ("linear", "knn", "few")
@@ -59,7 +60,9 @@ def transfer(request: TableRequest, progress: Progress | None = None, log: Log |
     """
     published = read_published(request.published) if request.published else []
     spec = make_spec(request, request.protocols or default_protocols(request.data), progress)
+    files = head_files(spec.jobs(), Path(request.save_heads)) if request.save_heads else {}
     results = compute(spec, request, progress, log)
+    save_heads(files, make_runner(request, results.about), progress, log)
     table, columns = tabulate(spec, results, any(score.backbone for score in published))
     rows = published_rows(published, [(column, data.split()[0], name) for column, (data, name) in columns.items()])
     table.rows += rows

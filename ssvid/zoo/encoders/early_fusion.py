@@ -25,7 +25,7 @@ def describe(name: str) -> dict[str, Any]:
     """Fields of `early/NAME`. Raises ConfigError for an unknown network."""
     fields = dict(find(ENCODERS, name).fields)
     fields.pop("published", None)
-    return fields | {"description": f"Early fusion of frames: {fields['description']}", "streams": False}
+    return fields | {"description": f"Early fusion of frames: {fields['description']}"}
 
 
 def build(name: str, *, window: int = 8) -> nn.Module:

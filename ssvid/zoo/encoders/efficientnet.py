@@ -20,7 +20,6 @@ MODELS = {
     "*": {
         "frames": 16,
         "size": 224,
-        "streams": True,
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),
         "source": "arXiv:1905.11946",

@@ -19,7 +19,6 @@ MODELS = {
     "*": {
         "frames": 16,
         "size": 224,
-        "streams": True,
         # of Inception: torchvision's network turns the normalisation of its other networks into this one (`transform_input`)
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),

@@ -48,7 +48,6 @@ def describe(name: str) -> dict[str, Any]:
         "std": std,
         "source": f"transformers {transformers.__version__}",
         "licence": "Apache-2.0 (code)",
-        "streams": config.model_type not in OF_VIDEOS,
         "weights": {"pretrained": _address(name)},
     }
 

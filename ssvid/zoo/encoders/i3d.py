@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ssvid.zoo.backbone import remove_temporal_stride
 from ssvid.zoo.inflation import InflatesWeights
 from ssvid.zoo.pytorchvideo import Blocks, create_resnet
+from ssvid.zoo.time_window import Layer, TimeWindow, convolution
 
 MODELS = {
     "*": {
@@ -259,6 +260,10 @@ class _EndsConv3d(nn.Conv3d):
         ends, rows, columns = (int(size) for size in self.padding)
         x = F.pad(x, (0, 0, 0, 0, ends, ends), mode="replicate")
         return F.conv3d(x, self.weight, self.bias, self.stride, (0, rows, columns), self.dilation, self.groups)
+
+    def over_time(self) -> tuple[TimeWindow, Layer]:
+        """How it is run on a stream."""
+        return convolution(self, fill="replicate")
 
 
 def _replicate_ends(trunk: nn.Module) -> None:

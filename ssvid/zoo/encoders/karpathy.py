@@ -26,14 +26,13 @@ MODELS = {
         "source": "CVPR 2014, written here",
         "licence": "Apache-2.0",
     },
-    "karpathy_single": {"description": "Single frame: the network of Karpathy et al. per frame", "streams": True},
+    "karpathy_single": {"description": "Single frame: the network of Karpathy et al. per frame"},
     "karpathy_early": {"description": "Early fusion: ten frames enter the first layer together"},
     "karpathy_late": {"description": "Late fusion: maps of two frames side by side"},
     "karpathy_slow": {"description": "Slow fusion: ten frames become one over three layers"},
     "karpathy_multires": {
         "description": "Context and fovea: whole frame at half size, its middle at full size",
         "size": 178,
-        "streams": True,
     },
     "karpathy_tiny": {"description": "Small slow fusion of eight frames, for tests and laptops", "size": 48},
 }

@@ -23,7 +23,7 @@ def describe(name: str) -> dict[str, Any]:
     """Fields of `late/NAME`. Raises ConfigError for an unknown network."""
     fields = dict(find(ENCODERS, name).fields)
     fields.pop("published", None)
-    return fields | {"description": f"Late fusion of frames: {fields['description']}", "streams": False}
+    return fields | {"description": f"Late fusion of frames: {fields['description']}"}
 
 
 def build(name: str, *, window: int = 2, fusion: Literal["concat", "mean", "max"] = "concat") -> nn.Module:

@@ -16,9 +16,7 @@ from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import PerFrame
 
 PREFIX = "objects/"
-MODELS: dict[str, dict[str, Any]] = {
-    "*": {"frames": 16, "streams": True, "source": "torchvision.models", "licence": "BSD-3-Clause"}
-}
+MODELS: dict[str, dict[str, Any]] = {"*": {"frames": 16, "source": "torchvision.models", "licence": "BSD-3-Clause"}}
 
 
 def describe(name: str) -> dict[str, Any]:

@@ -1,10 +1,9 @@
-"""Networks of pytorchvideo without their heads: Slow and SlowFast (Feichtenhofer et al., ICCV 2019, arXiv:1812.03982), X3D (Feichtenhofer,
-CVPR 2020, arXiv:2004.04730), CSN (Tran et al., ICCV 2019, arXiv:1904.02811), C2D and R(2+1)D-50.
+"""Networks of pytorchvideo without their heads: Slow and SlowFast (Feichtenhofer et al., ICCV 2019, arXiv:1812.03982), CSN (Tran et al.,
+ICCV 2019, arXiv:1904.02811), C2D and R(2+1)D-50. `ssvid.zoo.encoders.x3d` has X3D.
 
 Tensors keep the library's names, so its files of weights load. SlowFast takes one clip and gives its slow pathway every fourth frame; the
-map is the slow one with the fast averaged to its steps. The map of X3D is that before its last pool, 432 channels wide; its
-squeeze-and-excitation pools over the whole clip, so every step sees all of it. The library has the interaction-reduced CSN, `csn_*`; the
-interaction-preserved one, `ip_csn_*`, is made here of the same parts.
+map is the slow one with the fast averaged to its steps. The library has the interaction-reduced CSN, `csn_*`; the interaction-preserved
+one, `ip_csn_*`, is made here of the same parts.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from ssvid.zoo.pytorchvideo import (
     create_res_stage,
     create_resnet,
     create_slowfast,
-    create_x3d,
 )
 
 MODELS = {
@@ -99,39 +97,10 @@ MODELS = {
             "kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/R2PLUS1D_16x4_R50.pyth"
         },
     },
-    "x3d_xs": {
-        "description": "X3D-XS: small, channel by channel, keeps every frame",
-        "frames": 4,
-        "size": 160,
-        "published": [["Kinetics-400", "supervised, 30 views of 4x182", "top-1", 69.12, "pytorchvideo X3D_XS"]],
-        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/X3D_XS.pyth"},
-    },
-    "x3d_s": {
-        "description": "X3D-S: X3D-XS for longer clips",
-        "frames": 13,
-        "size": 160,
-        "published": [["Kinetics-400", "supervised, 30 views of 13x182", "top-1", 73.33, "pytorchvideo X3D_S"]],
-        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/X3D_S.pyth"},
-    },
-    "x3d_m": {
-        "description": "X3D-M: X3D-XS for longer clips of larger frames",
-        "published": [["Kinetics-400", "supervised, 30 views of 16x256", "top-1", 75.94, "pytorchvideo X3D_M"]],
-        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/X3D_M.pyth"},
-    },
-    "x3d_l": {
-        "description": "X3D-L: deeper, for large frames",
-        "size": 312,
-        "published": [["Kinetics-400", "supervised, 30 views of 16x356", "top-1", 77.44, "pytorchvideo X3D_L"]],
-        "weights": {"kinetics400": "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/X3D_L.pyth"},
-    },
     "slow_tiny": {"description": "Small Slow, for tests and laptops, keeps every frame", "size": 48},
     "slowfast_tiny": {"description": "Small SlowFast, for tests and laptops", "size": 48},
     "csn_tiny": {"description": "Small ir-CSN, for tests and laptops", "size": 48},
-    "x3d_tiny": {"description": "Small X3D, for tests and laptops, keeps every frame", "size": 48},
 }
-
-# pytorchvideo's own Swish is a function that torch.export cannot follow; SiLU is the same one
-X3D: dict[str, Any] = {"inner_act": nn.SiLU, "head_activation": None}
 
 
 def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
@@ -141,8 +110,7 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
         name: a key of `MODELS`.
         temporal_stride: False keeps every frame (t == T); the slow pathway of SlowFast is then given all of them.
     """
-    kind = name.split("_")[0]
-    trunk = {"slowfast": _slowfast, "x3d": _x3d}.get(kind, _resnet)(name)
+    trunk = _slowfast(name) if name.startswith("slowfast") else _resnet(name)
     if not temporal_stride:
         remove_temporal_stride(trunk)
         if isinstance(trunk, SlowFast):
@@ -221,18 +189,6 @@ def _slowfast(name: str) -> nn.Module:
     fusion = (7 if depth == 50 else 5, 1, 1)
     net = create_slowfast(model_depth=depth, slowfast_fusion_conv_kernel_size=fusion, head=None)
     return SlowFast(net.blocks[:-1])  # without its pools of fixed size
-
-
-def _x3d(name: str) -> nn.Module:
-    if name == "x3d_tiny":
-        net = create_x3d(
-            width_factor=1.0, depth_factor=0.4, stem_conv_stride=(1, 4, 4), stage_spatial_stride=(1, 2, 2, 2), **X3D
-        )
-        return Blocks(net.blocks[:3])
-    net = create_x3d(depth_factor=5.0 if name == "x3d_l" else 2.2, **X3D)
-    head = net.blocks[-1].pool
-    projection = nn.Sequential(OrderedDict(pre_conv=head.pre_conv, pre_norm=head.pre_norm, pre_act=head.pre_act))
-    return Blocks([*net.blocks[:-1], nn.Sequential(OrderedDict(pool=projection))])
 
 
 class SlowFast(Blocks):

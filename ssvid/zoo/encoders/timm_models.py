@@ -16,7 +16,7 @@ from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import PerFrame
 
 PREFIX = "timm/"
-MODELS: dict[str, dict[str, Any]] = {"*": {"frames": 16, "streams": True}}
+MODELS: dict[str, dict[str, Any]] = {"*": {"frames": 16}}
 
 
 def describe(name: str) -> dict[str, Any]:

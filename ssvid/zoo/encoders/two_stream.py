@@ -42,7 +42,7 @@ def describe(name: str) -> dict[str, Any]:
     for own in ("published", "mean", "std"):
         fields.pop(own, None)
     about = f"Colours and motion: {fields['description']}"
-    return fields | {"description": about, "streams": False, "isolation": "motion"}
+    return fields | {"description": about, "isolation": "motion"}
 
 
 def build(

@@ -14,7 +14,6 @@ MODELS = {
     "*": {
         "frames": 16,
         "size": 224,
-        "streams": True,
         "mean": (0.485, 0.456, 0.406),
         "std": (0.229, 0.224, 0.225),
         "source": "torchvision.models",

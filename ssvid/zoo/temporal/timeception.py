@@ -9,14 +9,17 @@ A layer makes a quarter more channels than it takes, as far as whole numbers all
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssvid.errors import ConfigError
-from ssvid.zoo.recurrence import as_map
+from ssvid.zoo.continual import ContinualTrunk, State
+from ssvid.zoo.pooled_head import larger
+from ssvid.zoo.recurrence import StepByStep, as_map
+from ssvid.zoo.time_window import Layer, TimeWindow
 
 HEADS = {
     "timeception": {
@@ -53,7 +56,7 @@ def build(
     return Timeception(dim, hidden or dim, layers, SCALES[scales], number)
 
 
-class Timeception(nn.Module):
+class Timeception(StepByStep):
     """Layers, maximum, one more layer: (B,D,t,h,w) -> (B,H,1,1,1)."""
 
     def __init__(self, dim: int, hidden: int, layers: int, scales: Scales, groups: int) -> None:
@@ -69,6 +72,42 @@ class Timeception(nn.Module):
         """Compute."""
         return as_map(self.out(self.layers(maps).amax((2, 3, 4))))
 
+    def stepwise(self) -> TimeceptionSteps:
+        """The layers made continual."""
+        return TimeceptionSteps(self)
+
+
+class TimeceptionState(NamedTuple):
+    """What the layers keep, and the largest values (B,C) of the steps that they have given."""
+
+    layers: State | None
+    largest: Tensor | None
+
+
+class TimeceptionSteps:
+    """Timeception on a stream. After each step it gives the vector (B,H,1,1) of the clip up to there: of what the layers have given, and of
+    what they would give were this the end."""
+
+    delay = 0
+
+    def __init__(self, head: Timeception) -> None:
+        self.layers, self.out = ContinualTrunk(head.layers), head.out
+
+    def step(self, maps: Tensor, state: TimeceptionState | None) -> tuple[Tensor, TimeceptionState]:
+        """The next step of a stream."""
+        kept, largest = state or (None, None)
+        given, kept = self.layers.advance(maps.unsqueeze(2), kept)
+        if given is not None:
+            largest = larger(largest, given.amax((2, 3, 4)))
+        rest, _ = self.layers.advance(None, kept, last=True)
+        so_far = largest if rest is None else larger(largest, rest.amax((2, 3, 4)))
+        vector: Tensor = self.out(so_far)
+        return vector[..., None, None], TimeceptionState(kept, largest)
+
+    def flush(self, state: TimeceptionState | None) -> list[Tensor]:
+        """Nothing is left."""
+        return []
+
 
 class TimeceptionLayer(nn.Module):
     """Five branches for each group of channels, and time halved: (B,C,t,h,w) -> (B,5 G floor(C/4G),t//2,h,w); one step stays one."""
@@ -76,7 +115,7 @@ class TimeceptionLayer(nn.Module):
     def __init__(self, channels: int, scales: Scales, groups: int) -> None:
         super().__init__()
         width = groups * (channels // (4 * groups))  # 1.25 channels out for one in, from five branches
-        self.groups, self.out = groups, 5 * width
+        self.out = 5 * width
 
         def reduce() -> nn.Conv3d:
             return nn.Conv3d(channels, width, 1, groups=groups)
@@ -93,13 +132,40 @@ class TimeceptionLayer(nn.Module):
             )
             self.branches.append(nn.Sequential(reduce(), over_time, nn.BatchNorm3d(width)))
         self.branches.append(nn.Sequential(reduce(), LargerOfTwo(), nn.BatchNorm3d(width)))
+        self.shuffle, self.halve = Shuffle(groups), HalfTheSteps()
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute."""
-        grouped = [torch.unflatten(branch(x), 1, (self.groups, -1)) for branch in self.branches]
+        halved: Tensor = self.halve(self.shuffle(*[branch(x) for branch in self.branches]))
+        return halved
+
+
+class Shuffle(nn.Module):
+    """Branches, each (B,G c,t,h,w) of G groups, side by side: (B,5 G c,t,h,w), a ReLU after it."""
+
+    per_frame = True
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, *branches: Tensor) -> Tensor:
+        """Compute."""
+        grouped = [torch.unflatten(branch, 1, (self.groups, -1)) for branch in branches]
         # the channels of a group one after another, then those of all groups in turn: the next layer's groups hold some of each
-        shuffled = torch.cat(grouped, 2).relu().transpose(1, 2).flatten(1, 2)
-        return F.max_pool3d(shuffled, (min(2, x.shape[2]), 1, 1))
+        return torch.cat(grouped, 2).relu().transpose(1, 2).flatten(1, 2)
+
+
+class HalfTheSteps(nn.Module):
+    """The larger of every two steps, an odd one at the end left out; one step stays: (B,C,t,h,w) -> (B,C,max(1,t//2),h,w)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute."""
+        return F.max_pool3d(x, (min(2, x.shape[2]), 1, 1))
+
+    def over_time(self) -> tuple[TimeWindow, Layer]:
+        """How it is run on a stream."""
+        return TimeWindow(2, stride=2, ceil="first"), self.forward
 
 
 class LargerOfTwo(nn.Module):
@@ -108,3 +174,7 @@ class LargerOfTwo(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute."""
         return torch.maximum(x, torch.cat([x[:, :, 1:], x[:, :, -1:]], 2))
+
+    def over_time(self) -> tuple[TimeWindow, Layer]:
+        """How it is run on a stream."""
+        return TimeWindow(2, after=1, fill="replicate"), lambda x: torch.maximum(x[:, :, :-1], x[:, :, 1:])

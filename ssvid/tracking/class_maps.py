@@ -1,0 +1,166 @@
+"""Where a network looks in every frame of a video: the attention of its head, or the class activation map of a linear classifier.
+
+Attention is what heads with a method `attention` weigh cells by; it is of no class. A class activation map (Zhou et al., CVPR 2016) is a
+linear classifier applied to every cell of the feature map instead of to their mean; the mean of the map is the score, so the map says
+exactly which cells spoke for the class.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ssvid.errors import ConfigError, DataError
+from ssvid.progress import Progress
+from ssvid.video.reader import Video
+from ssvid.zoo.backbone import Backbone, WithHead
+
+NETWORK = "backbone."  # of the tensors of a network that was trained with its classifier
+
+
+class LinearClassifier(NamedTuple):
+    """weight (K,D), bias (K,), and the K classes. network: tensors of a backbone that was trained with it, often none."""
+
+    weight: Tensor
+    bias: Tensor
+    classes: tuple[str, ...]
+    network: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class VideoMaps:
+    """maps: (T,h,w) of every frame. strength: (T,), how much a frame speaks for the class, or how much the attention is in one place.
+
+    label: the class, "" for attention. score: mean probability of the class over the windows, None for attention.
+    """
+
+    maps: np.ndarray
+    strength: np.ndarray
+    label: str = ""
+    score: float | None = None
+
+
+def load_classifier(path: str | os.PathLike[str]) -> LinearClassifier:
+    """A linear layer in a safetensors file: tensors weight (K,D) and bias (K,), and the names of the classes as JSON in the metadata.
+
+    Raises DataError for a file that is missing or is none.
+    """
+    remedy = "it is a safetensors file of weight (K,D) and bias (K,) with a JSON list `classes` in its metadata"
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file; name a classifier: {remedy}")
+    try:
+        with safe_open(os.fspath(path), "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
+            classes = tuple(map(str, json.loads((file.metadata() or {})["classes"])))
+            weight, bias = tensors["weight"], tensors["bias"]
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is no classifier ({error}); {remedy}") from error
+    if weight.dim() != 2 or bias.shape != weight.shape[:1] or len(classes) != len(weight):
+        raise DataError(
+            f"{path}: {tuple(weight.shape)} weights and {tuple(bias.shape)} biases for {len(classes)} classes; {remedy}"
+        )
+    network = {name.removeprefix(NETWORK): one for name, one in tensors.items() if name.startswith(NETWORK)}
+    return LinearClassifier(weight.float(), bias.float(), classes, network)
+
+
+def attention_maps(video: Video, backbone: Backbone, view: Mapping[str, Any], progress: Progress) -> VideoMaps:
+    """Where the head of a backbone looks, in every frame. Raises ConfigError for one whose head does not attend."""
+    trunk = backbone.trunk
+    if not isinstance(trunk, WithHead) or not hasattr(trunk.temporal, "attention"):
+        raise ConfigError(
+            f"{backbone.info.name} has no attention to show; take a head that attends (alstm, conv_alstm, videolstm), or give --classifier"
+        )
+    head: Any = trunk.temporal
+
+    def attended(clip: Tensor) -> Tensor:
+        result: Tensor = head.attention(trunk.encode(backbone.make_input(clip)))[0]
+        return result
+
+    maps = _over_windows(video, backbone, view, lambda clip: attended(clip)[None], progress)[0]
+    if maps.shape[1:] == (1, 1):
+        raise ConfigError(
+            f"{backbone.info.name} has one cell a frame at this size, so it can look nowhere else; give a larger --size"
+        )
+    return VideoMaps(maps, maps.max((1, 2)) * maps[0].size)
+
+
+def class_maps(
+    video: Video,
+    backbone: Backbone,
+    classifier: LinearClassifier,
+    label: str,
+    view: Mapping[str, Any],
+    progress: Progress,
+) -> VideoMaps:
+    """The class activation map of every frame, of a class by name, or where `label` is empty of the one with the best score.
+
+    Raises ConfigError for an unknown class, a classifier of another network, and a network with one cell a frame.
+    """
+    weight, bias, classes, network = classifier
+    if label and label not in classes:
+        raise ConfigError(f"the classifier has no class {label!r}; it has {', '.join(classes)}")
+    if weight.shape[1] != backbone.info.dim:
+        raise ConfigError(
+            f"the classifier takes vectors of {weight.shape[1]} numbers and {backbone.info.name} gives {backbone.info.dim}; it was "
+            "trained on another model, or on other features than the mean"
+        )
+    if network:
+        backbone.load_state_dict(dict(network))
+
+    def evidence(clip: Tensor) -> Tensor:
+        return torch.einsum("kd,dthw->kthw", weight, backbone(clip)[0]) + bias[:, None, None, None]
+
+    maps = _over_windows(video, backbone, view, evidence, progress)
+    if maps.shape[2:] == (1, 1):
+        raise ConfigError(
+            f"{backbone.info.name} gives one cell a frame, which does not tell where; take a network or a head that keeps a map, as "
+            "r3d_18 or resnet18+convlstm, or a larger --size"
+        )
+    shares = torch.from_numpy(maps.mean((2, 3))).softmax(0).numpy()  # (K,T)
+    number = classes.index(label) if label else int(shares.mean(1).argmax())
+    return VideoMaps(maps[number], shares[number], classes[number], float(shares[number].mean()))
+
+
+def _over_windows(
+    video: Video, backbone: Backbone, view: Mapping[str, Any], see: Any, progress: Progress
+) -> np.ndarray:
+    """What `see` makes of half-overlapping windows, clip (1,3,T,h,w) -> (K,t,h',w'), as maps (K,N,h',w') of the N frames: means of the
+    windows that a frame lies in."""
+    count, stride, size = video.info.frames, max(1, int(view["stride"])), int(view["size"])
+    total: np.ndarray | None = None
+    hits = np.zeros(count)
+    starts = list(_starts(count, int(view["frames"]), stride))
+    for number, ticks in enumerate(starts, 1):
+        frames = torch.from_numpy(video.frames(ticks, size)).permute(3, 0, 1, 2)[None].float() / 255
+        with torch.inference_mode():
+            seen = see(frames).float().cpu().numpy()
+        if total is None:
+            total = np.zeros((len(seen), count, *seen.shape[2:]))
+        covered = np.arange(ticks[0], min(ticks[-1] + stride, count))
+        step = np.minimum((covered - ticks[0]) * seen.shape[1] // (len(ticks) * stride), seen.shape[1] - 1)
+        total[:, covered] += seen[:, step]
+        hits[covered] += 1
+        progress("looking", number, len(starts))
+    assert total is not None  # a video has a frame at least
+    result: np.ndarray = total / hits[:, None, None]
+    return result
+
+
+def _starts(count: int, length: int, stride: int) -> Iterator[np.ndarray]:
+    """Frame numbers of windows that together cover a video; a video shorter than one is shown more slowly."""
+    reach = length * stride
+    if count <= reach:
+        yield np.minimum(np.linspace(0, count - 1, length).round().astype(int), count - 1)
+        return
+    last = count - reach
+    for start in [*range(0, last, max(1, reach // 2)), last]:
+        yield start + np.arange(length) * stride

@@ -1,0 +1,158 @@
+"""Engines: the same tasks with the same results in processes and on Ray, where workers and machines may be lost."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import time
+from concurrent.futures import BrokenExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssvid.data.index import Index
+from ssvid.data.scanning import scan_videos
+from ssvid.engine import check_engine, executor, local_processes
+from ssvid.errors import ConfigError, VideoError
+from ssvid.evaluation.tables.request import TableRequest
+from ssvid.evaluation.tables.transfer import transfer
+from ssvid.video.writer import write_video
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: ssvid[ray]")
+
+
+def product(a: int, b: int) -> tuple[int, str, str]:
+    return a * b, os.environ["OMP_NUM_THREADS"], os.getcwd()
+
+
+def broken(path: str) -> None:
+    raise VideoError(path, "is broken")
+
+
+def killed(marks: Path) -> int:
+    """Kills its process the first time."""
+    count = len(list(marks.iterdir()))
+    (marks / str(count)).touch()
+    if count == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return count
+
+
+def always_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def waits_for(path: Path) -> str:
+    """The machine it ran on, as soon as a file is there."""
+    import ray
+
+    while not path.exists():
+        time.sleep(0.05)
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def moving(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (6, 32, 32, 3), np.uint8)
+
+
+def rows(index: Index) -> list[tuple]:
+    usable = [(v.path, v.info.identity, v.info.frames, v.shots.motion.tolist()) for v in index.videos()]
+    return [*usable, *((bad.path, bad.reason) for bad in index.bad())]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray cluster of two machines with one core each, both this one."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.second = made.add_node(num_cpus=1)
+    os.environ["RAY_ADDRESS"] = made.address
+    yield made
+    del os.environ["RAY_ADDRESS"]
+    made.shutdown()
+
+
+def check_tasks(engine: str, folder: Path) -> None:
+    with executor(engine) as pool:
+        assert list(pool.map(product, range(3), [5] * 3)) == [(5 * n, "1", str(folder)) for n in range(3)]
+        with pytest.raises(VideoError, match=r"a.mp4.*is broken") as caught:
+            pool.submit(broken, "a.mp4").result()
+        assert caught.value.reason == "is broken"
+
+
+def test_tasks_of_processes_have_one_thread_and_the_folder_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    check_tasks("local:2", tmp_path)
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+@needs_ray
+def test_tasks_of_ray_have_one_thread_and_the_folder_of_the_command(tmp_path, monkeypatch, cluster):
+    monkeypatch.chdir(tmp_path)
+    check_tasks("ray", tmp_path)
+
+
+@needs_ray
+def test_a_killed_worker_costs_its_task_and_no_more(tmp_path, cluster):
+    with executor("ray") as pool:
+        others = [pool.submit(product, n, 2) for n in range(4)]
+        assert pool.submit(killed, tmp_path).result() == 1
+        assert [one.result()[0] for one in others] == [0, 2, 4, 6]
+
+
+@needs_ray
+def test_an_index_is_the_same_on_every_engine(tmp_path, cluster):
+    clips = tmp_path / "v"
+    clips.mkdir()
+    for number in range(3):
+        write_video(clips / f"{number}.mp4", moving(number), 10)
+    (clips / "bad.mp4").write_bytes(b"no video")
+    here, there = (Index(tmp_path / f"{name}.sqlite", create=True) for name in ("here", "there"))
+    assert scan_videos([clips], here, engine="local:1") == scan_videos([clips], there, engine="ray")
+    assert rows(there) == rows(here)
+
+
+@needs_ray
+def test_a_table_is_the_same_on_every_engine(tmp_path, world_index, cluster):
+    request = TableRequest(
+        ["baseline_histogram", "baseline_difference"],
+        [str(world_index.path)],
+        ["knn"],
+        view={"clips": 1, "frames": 4, "stride": 2, "size": 24},
+        seeds=1,
+        workers=0,
+        device="cpu",
+        out=tmp_path / "here",
+    )
+    here = transfer(request).table
+    there = transfer(replace(request, engine="ray", out=tmp_path / "there")).table
+    assert [row.scores for row in there.rows] == [row.scores for row in here.rows]
+
+
+@needs_ray
+def test_a_lost_machine_costs_its_tasks_and_no_more(tmp_path, cluster):
+    go = tmp_path / "go"
+    with executor("ray") as pool:
+        tasks = [pool.submit(waits_for, go) for _ in range(4)]
+        time.sleep(2)  # two of them have begun, one on each machine
+        cluster.remove_node(cluster.second)
+        go.touch()
+        assert {task.result(timeout=120) for task in tasks} == {cluster.head_node.node_id}
+
+
+def test_a_task_that_always_kills_its_process_is_told():
+    with executor("local:1") as pool, pytest.raises(BrokenExecutor):
+        pool.submit(always_killed).result()
+
+
+def test_names_of_engines():
+    assert local_processes("local:3") == 3
+    assert local_processes("local") == os.cpu_count()
+    for wrong in ("local:0", "local:", "ray:", "ray://", "ray://host", "dask", ""):
+        with pytest.raises(ConfigError, match="use local:N, ray"):
+            check_engine(wrong)
