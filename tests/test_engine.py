@@ -76,8 +76,9 @@ def cluster():
     made.shutdown()
 
 
-def check_tasks(engine: str, folder: Path) -> None:
+def check_tasks(engine: str, folder: Path, monkeypatch) -> None:
     with executor(engine) as pool:
+        monkeypatch.chdir(folder)  # and not before: workers look for modules where the engine was opened
         assert list(pool.map(product, range(3), [5] * 3)) == [(5 * n, "1", str(folder)) for n in range(3)]
         with pytest.raises(VideoError, match=r"a.mp4.*is broken") as caught:
             pool.submit(broken, "a.mp4").result()
@@ -85,16 +86,14 @@ def check_tasks(engine: str, folder: Path) -> None:
 
 
 def test_tasks_of_processes_have_one_thread_and_the_folder_of_the_command(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    check_tasks("local:2", tmp_path)
+    check_tasks("local:2", tmp_path, monkeypatch)
     assert "OMP_NUM_THREADS" not in os.environ
 
 
 @needs_ray
 def test_tasks_of_ray_have_one_thread_and_the_folder_of_the_command(tmp_path, monkeypatch, cluster):
-    monkeypatch.chdir(tmp_path)
-    check_tasks("ray", tmp_path)
+    check_tasks("ray", tmp_path, monkeypatch)
 
 
 @needs_ray
