@@ -174,8 +174,7 @@ def fit(
     those read from the videos.
     Raises Interrupted after SIGTERM, SIGUSR1 or Ctrl-C, SsvidError when the loss is not finite; both leave a checkpoint.
     """
-    mark = cache(partial(data_mark, videos))  # seconds, where there are a million videos
-    task, model, optimizer, stepper, start = set_up(task, videos, config, run, fabric, mark)
+    task, model, optimizer, stepper, start, mark = set_up(task, videos, config, run, fabric)
     if batches is None:
         plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
         batches = load(plans, task.augment.decode_size, worker_count(config), fabric.device, augment=True)
@@ -212,9 +211,11 @@ def fit(
 
 
 def set_up(
-    task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, run: Run, fabric: Fabric, mark: Mark
-) -> tuple[PretextTask, nn.Module, torch.optim.Optimizer, Any, int]:
-    """The task as it will train, wrapped for its processes, its optimiser bare and wrapped, and the number of steps that are done."""
+    task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, run: Run, fabric: Fabric
+) -> tuple[PretextTask, nn.Module, torch.optim.Optimizer, Any, int, Mark]:
+    """The task as it will train, wrapped for its processes, its optimiser bare and wrapped, the number of steps that are done, and what
+    marks the videos."""
+    mark = cache(partial(data_mark, videos))  # it takes seconds, where there are a million videos
     optimizer = make_optimizer(task, config)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         task = cast(PretextTask, nn.SyncBatchNorm.convert_sync_batchnorm(task))  # there is none for a CPU
@@ -224,7 +225,7 @@ def set_up(
         run.forget_after(start)
     if start == 0 and videos:
         task.prepare(first_clips(task, videos, config).to(fabric.device))
-    return task, model, optimizer, stepper, start
+    return task, model, optimizer, stepper, start, mark
 
 
 def log(line: dict[str, float], run: Run, fabric: Fabric, report: Report) -> None:
