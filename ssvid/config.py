@@ -30,7 +30,7 @@ class PretrainConfig:
     out: run folder. steps: optimiser steps. batch: videos a step over all devices together. lr: peak learning rate.
     warmup: share of the steps with rising rate. clip_grad: largest gradient norm, 0 for none.
     optimizer: one of OPTIMIZERS. precision: as Fabric names it, one of PRECISIONS. workers: decoding processes a device, -1 chooses.
-    split: which rows of the index to train on; "auto" takes train where there is one, else all.
+    split: which rows of the index to train on; "auto" takes train and the videos without a split, never held-out ones.
     overlays: keep, or mask: what all videos have burned in alike (clocks, progress bars, marks; ssvid.data.overlays) is looked for before
         the first step, which decodes 16 frames of 32 videos, and masked from then on, in tests of the run too.
     order_blind: refuse a backbone that cannot see the order of frames where the task asks about it, or allow it: as a control, which has to

@@ -9,7 +9,7 @@ import pytest
 from ssvid.data.index import Index
 from ssvid.data.layouts import Entry
 from ssvid.data.scanning import scan_videos
-from ssvid.data.splits import held_out, training_part
+from ssvid.data.splits import held_out, not_trained_on, training_part
 from ssvid.errors import DataError
 from ssvid.evaluation.splits import folds
 from tests.test_index import noise
@@ -29,7 +29,7 @@ def ids(videos) -> list[int]:
     [
         (("train", "val", "train"), [0, 2], [1]),
         (("train", "val", "test"), [0], [2]),
-        (("train", "test", None, "unused"), [0], [1]),
+        (("train", "test", None, "unused"), [0, 2], [1]),  # as where a folder stands beside a data set with a split
         (("test", None, "val", None), [1, 3], [0]),  # no train: those without a split, and never the test rows
         ((None, None, "unused"), [0, 1], [0, 1]),  # no split at all: one and the same
     ],
@@ -73,3 +73,26 @@ def test_an_index_knows_splits_by_one_name(tmp_path):
     scan_videos([], index, engine="local:1")
     assert [video.split for video in index.videos()] == ["train", "val", "test", "mine"]
     assert [len(index.videos(split)) for split in ("train", "val", "test", "mine", "other")] == [1, 1, 1, 1, 0]
+
+
+def test_a_video_without_a_split_is_not_trained_on_where_its_group_is_held_out():
+    videos = [
+        replace(video, group=group) for video, group in zip(videos_in("train", "test", None, None), "abbc", strict=True)
+    ]
+    assert ids(training_part(videos)) == [0, 3]
+    assert not_trained_on(videos) == {"held out (test)": 1, "without a split, of a group that is held out": 1}
+
+
+def test_every_video_that_is_left_out_is_counted():
+    videos = videos_in("train", "test", "val", None, "unused", "mine")
+    reasons = {
+        "held out (test)": 1,
+        "held out (val)": 1,
+        "left out by its data set (unused)": 1,
+        "of the split 'mine'": 1,
+    }
+    assert not_trained_on(videos) == reasons
+    assert not_trained_on(videos, "all") == {}
+    assert not_trained_on(videos, "train") == {"not of the split 'train'": 5}
+    for split in ("auto", "all", "train", "mine"):
+        assert len(training_part(videos, split)) + sum(not_trained_on(videos, split).values()) == len(videos)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -215,6 +217,17 @@ def test_windows_are_taken_inside_one_shot(name, videos):
             assert indices.max() < video.info.frames
             assert all(len(set(row.tolist())) == len(row) for row in indices)  # nothing repeated, so nothing padded
             assert not any(indices.min() < cut <= indices.max() for cut in video.shots.cuts)
+
+
+def test_every_video_that_is_not_trained_on_is_told_with_the_reason(videos):
+    task = build_task(config_of("speednet", next(backbone for name, backbone in PAIRS if name == "speednet")))
+    mixed = [replace(video, split=split) for video, split in zip(videos, ("train", "test", None, "mine"), strict=False)]
+    kept, left_out = training_videos(task, _Shelf(mixed), "auto")
+    assert sum(left_out.values()) + len(kept) == 4
+    assert {reason: left_out[reason] for reason in ("held out (test)", "of the split 'mine'")} == {
+        "held out (test)": 1,
+        "of the split 'mine'": 1,
+    }
 
 
 class _Shelf:

@@ -1,4 +1,4 @@
-"""What an index costs as it grows: seconds, memory and bytes handed to a loader's worker at 3,000, 30,000 and 300,000 videos.
+"""What an index costs as it grows: seconds, memory and bytes handed to a loader's worker from 1,000 to 1,000,000 videos.
 
 A few videos are made and scanned; the rows of the rest are copies of theirs, without files. Every size is measured in a process of its own,
 as a rank of a training would be: memory is what it grows by, beyond Python, the libraries and the network. Seconds are of the processor,
@@ -20,9 +20,11 @@ from ssvid.data.scanning import scan_videos
 from ssvid.errors import SsvidError
 from ssvid.video.writer import write_video
 
-SIZES = (3_000, 30_000, 300_000)
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
 MADE, FRAMES, FPS = 4, 100, 25.0  # videos that are scanned, and their frames
-SECONDS, MEMORY, HANDED, KNOWN = 5.0, 300.0, 1.0, 0.1  # the targets: s, MB, MB, s
+TESTED = 1000  # one in so many is of the split test
+SECONDS, MEMORY = 20.0, 2000.0  # the targets for what there is one of in a run: s, MB
+MARK, FEW, HANDED, KNOWN, STEP = 10.0, 2.0, 1.0, 0.1, 0.2  # for the rest: s, s, MB, s, s
 
 _CHILD = """
 import json, os, pickle, sys, time
@@ -31,6 +33,7 @@ from ssvid.data.loader import ClipReader
 from ssvid.data.scanning import open_data
 from ssvid.training.build import build_task
 from ssvid.training.fit import training_videos
+from ssvid.training.resuming import data_mark
 from ssvid.training.sampler import PlanSampler
 
 def cost(act):
@@ -51,17 +54,22 @@ def one():
 def every():
     return open_data([path]).videos()
 
+def tested():
+    return open_data([path]).videos("test")
+
 def start():
     index = open_data([path])
     notes, (videos, _) = index.notes, training_videos(task, index, config.split)
-    return videos, PlanSampler(task, videos, config).plans(0)
+    sampler = PlanSampler(task, videos, config)
+    return videos, sampler, sampler.plans(0)
 
 if what == "read":
-    found = {"one": cost(one)[1], "every": cost(every)[1]}
+    found = {"one": cost(one)[1], "tested": cost(tested)[1], "every": cost(every)[1]}
 else:
     task = build_task(config)
-    (videos, plans), found = cost(start)
+    (videos, sampler, plans), found = cost(start)
     found = {"start": found, "handed": [0, 0, len(pickle.dumps((ClipReader(task.augment.decode_size), plans))) / 1e6]}
+    found |= {"step": cost(lambda: sampler.plans(1))[1], "mark": cost(lambda: data_mark(videos))[1]}
 print(json.dumps(found))
 """
 
@@ -78,12 +86,15 @@ def bench_data(folder: Path, rounds: int) -> list[dict[str, Any]]:
         index = large_index(folder, size)
         costs.append(_measured(index, "read") | _measured(index, "start"))
         index.path.unlink()
-    one, every, start, handed = ([cost[key] for cost in costs] for key in ("one", "every", "start", "handed"))
+    found = {key: [cost[key] for cost in costs] for key in costs[0]}
     return [
-        _row("an index opened, and all its videos", every, SECONDS, MEMORY),
-        _row("`ssvid pretrain` up to the first step: videos chosen, clips drawn", start, SECONDS, MEMORY),
-        _row("handed to a spawned worker with a batch of 32", handed, None, HANDED),
-        _row("one known video, and its times", one, KNOWN, None),
+        _row("an index opened, and all its videos", found["every"], SECONDS, MEMORY),
+        _row(f"one in {TESTED} of them, by their split", found["tested"], FEW, None),
+        _row("`ssvid pretrain` up to the first step: videos chosen, clips drawn", found["start"], SECONDS, MEMORY),
+        _row("the plans of the next step", found["step"], STEP, None),
+        _row("the mark of a run's videos, once a run", found["mark"], MARK, None),
+        _row("handed to a spawned worker with a batch of 32", found["handed"], None, HANDED),
+        _row("one known video, and its times", found["one"], KNOWN, None),
     ]
 
 
@@ -95,6 +106,8 @@ def large_index(folder: Path, size: int) -> Index:
         for id in range(1, MADE + 1):
             names = (f"a class with a name {number % 400}/{id}-{number:08d}.mp4" for number in range(size // MADE - 1))
             copy_video(database, id, [str(folder / name) for name in names])
+        query = "UPDATE videos SET split = CASE WHEN id % ? = 0 THEN 'test' ELSE 'train' END"
+        database.execute(query, (TESTED,))
     return index
 
 

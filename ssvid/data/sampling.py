@@ -7,6 +7,7 @@ seconds. Windows are drawn on the clock, never cross a cut and never leave the v
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -87,10 +88,16 @@ def epoch_order(videos: int, seed: int, position: np.ndarray) -> np.ndarray:
     """Which video stands at each global sample position: every epoch is its own permutation of (seed, epoch)."""
     order = np.empty(len(position), int)
     for epoch in np.unique(position // videos):
-        permutation = np.random.default_rng([seed, int(epoch)]).permutation(videos)
         here = position // videos == epoch
-        order[here] = permutation[position[here] % videos]
+        order[here] = _permutation(videos, seed, int(epoch))[position[here] % videos]
     return order
+
+
+@lru_cache(2)  # a batch may lie in two epochs
+def _permutation(videos: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of one epoch, int (videos,); kept, since drawing it takes as long as there are videos and every step asks for it."""
+    permutation = np.random.default_rng([seed, epoch]).permutation(videos)
+    return permutation.astype(np.uint32 if videos < 1 << 32 else np.int64)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.loader import Batch, load
 from ssvid.data.overlays import find_overlay
 from ssvid.data.scanning import open_data
-from ssvid.data.splits import held_out_split, training_part
+from ssvid.data.splits import HELD_OUT, not_trained_on, training_part
 from ssvid.environment import package_version
 from ssvid.errors import DataError, SsvidError
 from ssvid.plugins import load_task, task_source
@@ -49,6 +50,7 @@ from ssvid.zoo.names import ModelName
 
 logger = logging.getLogger(__name__)
 Report = Callable[[dict[str, float]], None]
+Mark = Callable[[], dict[str, Any]]  # of the videos of a run, see `data_mark`
 
 
 class Interrupted(SsvidError):  # noqa: N818 an interruption is no error
@@ -101,9 +103,8 @@ def explain(run: Run, task: PretextTask, videos: Sequence[VideoRecord], index: I
     """
     config = run.config
     trained = {video.path for video in videos}
-    known = index.videos()
-    split = held_out_split(known)
-    unseen = [video for video in known if split and video.split == split and video.path not in trained]
+    tested = next(filter(None, map(index.videos, HELD_OUT)), [])  # not every video, of which there may be a million
+    unseen = [video for video in tested if video.path not in trained]
     held_out = accuracy(task, run.masked(unseen), worker_count(config))
     facts = measure(run, task, videos, held_out, workers=worker_count(config))
     return diagnose(facts) if facts else []
@@ -122,8 +123,9 @@ def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[V
 
     Raises DataError when none is left.
     """
+    videos = index.videos()
     try:
-        kept, reasons = usable(task, training_part(index.videos(), split))
+        kept, reasons = usable(task, training_part(videos, split))
     except DataError as error:
         raise DataError(f"{index.path}: {error}") from error
     if not kept:
@@ -131,7 +133,7 @@ def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[V
         raise DataError(
             f"{index.path}: no video that {type(task).__name__} can use: {why}. Lower frames, or name other data"
         )
-    return kept, reasons
+    return kept, not_trained_on(videos, split) | reasons
 
 
 def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoRecord]) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def fit(
     those read from the videos.
     Raises Interrupted after SIGTERM, SIGUSR1 or Ctrl-C, SsvidError when the loss is not finite; both leave a checkpoint.
     """
-    task, model, optimizer, stepper, start = set_up(task, videos, config, run, fabric)
+    task, model, optimizer, stepper, start, mark = set_up(task, videos, config, run, fabric)
     if batches is None:
         plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
         batches = load(plans, task.augment.decode_size, worker_count(config), fabric.device, augment=True)
@@ -187,7 +189,7 @@ def fit(
                 group["lr"] = learning_rate(step, config)
             values = model(batch.clips, batch.target)
             if not torch.isfinite(values["loss"]):
-                keep_last_good(task, optimizer, step - 1, videos, run, fabric)
+                keep_last_good(task, optimizer, step - 1, mark, run, fabric)
                 raise SsvidError(not_finite(values["loss"], step, batch))
             stepper.zero_grad()
             fabric.backward(values["loss"])
@@ -200,7 +202,7 @@ def fit(
                 line = {"step": step, "chance": task.chance, **meter.line(fabric), "lr": learning_rate(step, config)}
                 log(line, run, fabric, report)
             if fabric.is_global_zero and (step % config.save_every == 0 or step == config.steps or stopping):
-                run.save(snapshot(task, optimizer, step, videos))
+                run.save(snapshot(task, optimizer, step, mark))
                 draw(task, batch, run.path / "pictures" / f"{step:06d}.png")
             if stopping:
                 raise Interrupted(
@@ -210,18 +212,20 @@ def fit(
 
 def set_up(
     task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, run: Run, fabric: Fabric
-) -> tuple[PretextTask, nn.Module, torch.optim.Optimizer, Any, int]:
-    """The task as it will train, wrapped for its processes, its optimiser bare and wrapped, and the number of steps that are done."""
+) -> tuple[PretextTask, nn.Module, torch.optim.Optimizer, Any, int, Mark]:
+    """The task as it will train, wrapped for its processes, its optimiser bare and wrapped, the number of steps that are done, and what
+    marks the videos."""
+    mark = cache(partial(data_mark, videos))  # it takes seconds, where there are a million videos
     optimizer = make_optimizer(task, config)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         task = cast(PretextTask, nn.SyncBatchNorm.convert_sync_batchnorm(task))  # there is none for a CPU
     model, stepper = fabric.setup(compiled(task, config), optimizer)
-    start = restore(task, optimizer, run, videos)  # after setup, so that it lands on the device
+    start = restore(task, optimizer, run, mark)  # after setup, so that it lands on the device
     if fabric.is_global_zero:
         run.forget_after(start)
     if start == 0 and videos:
         task.prepare(first_clips(task, videos, config).to(fabric.device))
-    return task, model, optimizer, stepper, start
+    return task, model, optimizer, stepper, start, mark
 
 
 def log(line: dict[str, float], run: Run, fabric: Fabric, report: Report) -> None:
@@ -265,25 +269,22 @@ def learning_rate(step: int, config: PretrainConfig) -> float:
     return result
 
 
-def snapshot(
-    task: nn.Module, optimizer: torch.optim.Optimizer, step: int, videos: Sequence[VideoRecord] = ()
-) -> dict[str, Any]:
+def snapshot(task: nn.Module, optimizer: torch.optim.Optimizer, step: int, mark: Mark) -> dict[str, Any]:
     """All that a run needs to go on: weights, optimiser state, step, and the mark of its videos."""
     return {
         "task": task.state_dict(),
         "optimizer": optimizer.state_dict(),
         "step": step,
-        "data": data_mark(videos),
+        "data": mark(),
     }
 
 
-def restore(task: nn.Module, optimizer: torch.optim.Optimizer, run: Run, videos: Sequence[VideoRecord] = ()) -> int:
+def restore(task: nn.Module, optimizer: torch.optim.Optimizer, run: Run, mark: Mark) -> int:
     """Put the run's snapshot back where there is one; returns the number of steps done. Raises DataError for other videos."""
     state = run.checkpoint()
     if state is None:
         return 0
-    if videos:
-        check_data(run, state.get("data"), videos)
+    check_data(run, state.get("data"), mark())
     run.fill(task, state)
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
@@ -293,14 +294,14 @@ def keep_last_good(
     task: nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
-    videos: Sequence[VideoRecord],
+    mark: Mark,
     run: Run,
     fabric: Fabric,
 ) -> None:
     """Save the state before a loss that is not finite, on rank 0; an older checkpoint stays where the weights are not finite either."""
     finite = all(bool(torch.isfinite(value).all()) for value in task.state_dict().values() if value.is_floating_point())
     if fabric.is_global_zero and (finite or run.checkpoint() is None):
-        run.save(snapshot(task, optimizer, step, videos))
+        run.save(snapshot(task, optimizer, step, mark))
 
 
 def not_finite(loss: torch.Tensor, step: int, batch: Batch) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from ssvid.config import RESUMABLE, PretrainConfig
@@ -43,15 +43,23 @@ def data_mark(videos: Sequence[VideoRecord]) -> dict[str, Any]:
     for video in videos:
         source = video.source
         content = contents(video.info.identity)
-        row = (Path(video.path).name, video.label, video.group, video.info.frames, content, source.height, source.width)
+        row = (
+            os.path.basename(video.path),
+            video.label,
+            video.group,
+            video.info.frames,
+            content,
+            source.height,
+            source.width,
+        )
         digest.update(json.dumps(row).encode())
     return {"videos": len(videos), "digest": digest.hexdigest()[:12]}
 
 
-def check_data(run: Run, before: Mapping[str, Any] | None, videos: Sequence[VideoRecord]) -> None:
-    """Raise DataError where a run that has begun would go on with other videos. before: the mark of its own, None where it has none."""
-    now = data_mark(videos)
-    if before is not None and dict(before) != now:
+def check_data(run: Run, before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+    """Raise DataError where a run that has begun would go on with other videos. before: the mark of its own, None where it has none. now:
+    that of the videos there are."""
+    if before is not None and dict(before) != dict(now):
         what = (
             f"{before['videos']} videos then, {now['videos']} now"
             if before["videos"] != now["videos"]
