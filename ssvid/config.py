@@ -28,6 +28,8 @@ class PretrainConfig:
 
     task, backbone: names (ssvid list) or path/to/file.py[:name]. data: an index, or folders, lists and videos to scan.
     out: run folder. steps: optimiser steps. batch: videos a step over all devices together. lr: peak learning rate.
+    accumulate: shares in which every device takes its part of the batch, one after the other, where all of it is too much for its memory.
+        The gradient is that of the whole batch; batch norm sees a share at a time.
     warmup: share of the steps with rising rate. clip_grad: largest gradient norm, 0 for none.
     optimizer: one of OPTIMIZERS. precision: as Fabric names it, one of PRECISIONS. workers: decoding processes a device, -1 chooses.
     split: which rows of the index to train on; "auto" takes train where there is one, else all.
@@ -45,6 +47,7 @@ class PretrainConfig:
     out: str = ""
     steps: int = 1000
     batch: int = 16
+    accumulate: int = 1
     lr: float = 1e-3
     weight_decay: float = 1e-4
     optimizer: str = "adamw"
@@ -203,7 +206,7 @@ def _read_yaml(path: Path, fields: set[str]) -> Any:
 
 
 def _checked(config: PretrainConfig) -> PretrainConfig:
-    for name in ("steps", "batch", "devices", "nodes", "log_every", "save_every"):
+    for name in ("steps", "batch", "accumulate", "devices", "nodes", "log_every", "save_every"):
         require(1, **{name: getattr(config, name)})
     require(0, above=True, lr=config.lr)
     require(0, weight_decay=config.weight_decay, clip_grad=config.clip_grad, seed=config.seed)
@@ -211,10 +214,10 @@ def _checked(config: PretrainConfig) -> PretrainConfig:
     for name, known in {"optimizer": OPTIMIZERS, "precision": PRECISIONS}.items():
         if getattr(config, name) not in known:
             raise ConfigError(f"{name} {getattr(config, name)!r} is not one of {', '.join(known)}")
-    world = config.devices * config.nodes
-    if config.batch % world:
+    shares = config.devices * config.nodes * config.accumulate
+    if config.batch % shares:
         raise ConfigError(
-            f"batch {config.batch} is the number of videos over all devices; make it a multiple of {world}"
+            f"batch {config.batch} is the number of videos over all devices{and_shares(config)}; make it a multiple of {shares}"
         )
     for name, known in {"overlays": ("keep", "mask"), "order_blind": ("refuse", "allow")}.items():
         if getattr(config, name) not in known:
@@ -222,6 +225,11 @@ def _checked(config: PretrainConfig) -> PretrainConfig:
     if not 0 <= config.warmup < 1:
         raise ConfigError(f"warmup is a share of the steps, 0 to 1, not {config.warmup}")
     return config
+
+
+def and_shares(config: PretrainConfig) -> str:
+    """What else the batch is counted over, in words; nothing where each device takes its part at once."""
+    return f" and their shares (accumulate={config.accumulate})" if config.accumulate > 1 else ""
 
 
 def _name(hint: Any) -> str:

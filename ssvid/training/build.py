@@ -18,7 +18,7 @@ from lightning_fabric.loggers import TensorBoardLogger
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from ssvid.config import OPTIMIZERS, PretrainConfig, check_options, option_schema
+from ssvid.config import OPTIMIZERS, PretrainConfig, and_shares, check_options, option_schema
 from ssvid.errors import ConfigError
 from ssvid.plugins import load_task
 from ssvid.training.task import PretextTask
@@ -64,13 +64,17 @@ def make_fabric(config: PretrainConfig) -> Fabric:
 
 
 def check_batch(task: PretextTask, config: PretrainConfig, processes: int) -> None:
-    """Raise ConfigError where the batch cannot be shared out evenly, that of a task of pairs in whole pairs."""
-    share = 2 * processes if task.pairs else processes
+    """Raise ConfigError where the batch cannot be shared out evenly, that of a task of pairs in whole pairs, or not taken in shares."""
+    if task.whole_batch and config.accumulate > 1:
+        raise ConfigError(
+            f"{config.task} compares all videos of a batch with each other, and in accumulate={config.accumulate} shares it would ask an "
+            "easier question; use accumulate=1, with a smaller batch, more devices or precision=bf16-mixed"
+        )
+    share = (2 if task.pairs else 1) * processes * config.accumulate
     if config.batch % share:
         why = f"{config.task} compares videos in twos, and " if task.pairs else ""
-        raise ConfigError(
-            f"{why}batch {config.batch} is counted over all devices ({processes}); make it a multiple of {share}"
-        )
+        over = f"all devices ({processes}){and_shares(config)}"
+        raise ConfigError(f"{why}batch {config.batch} is counted over {over}; make it a multiple of {share}")
 
 
 def make_loggers(config: PretrainConfig) -> list[Any]:

@@ -10,6 +10,7 @@ CPU, with any number of workers, and several processes follow the curve of one.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -146,6 +147,7 @@ def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoR
         "view": asdict(task.view),
         "steps": config.steps,
         "batch": config.batch,
+        **({"accumulate": config.accumulate} if config.accumulate > 1 else {}),
         "seed": config.seed,
         "data": {
             "sources": [Path(source).name for source in config.data],
@@ -176,25 +178,24 @@ def fit(
     if batches is None:
         plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
         batches = load(plans, task.augment.decode_size, worker_count(config), fabric.device, augment=True)
-    meter = Meter(config.batch)
+    meter = Meter(config.batch // config.accumulate)
+    arriving = meter.waiting(iter(batches))
     model.train()
     with Interrupts(fabric) as signals, Spread(task.backbone) as spread:
-        for step, batch in meter.waiting(enumerate(batches, start + 1)):
-            # for dropout, the only draw that is left to torch's own state
-            torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
-            batch = batch.to(fabric.device).augmented()
+        for step in range(start + 1, config.steps + 1):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
-            values = model(batch.clips, batch.target)
-            if not torch.isfinite(values["loss"]):
-                keep_last_good(task, optimizer, step - 1, videos, run, fabric)
-                raise SsvidError(not_finite(values["loss"], step, batch))
             stepper.zero_grad()
-            fabric.backward(values["loss"])
+            for share, batch in enumerate(itertools.islice(arriving, config.accumulate)):
+                batch = batch.to(fabric.device).augmented()
+                values = learn(task, model, batch, step, share, config, fabric)
+                if not torch.isfinite(values["loss"]):
+                    keep_last_good(task, optimizer, step - 1, videos, run, fabric)
+                    raise SsvidError(not_finite(values["loss"], step, batch))
+                meter.add({**values, "spread": spread.value()})
             if config.clip_grad:
                 fabric.clip_gradients(model, stepper, max_norm=config.clip_grad, error_if_nonfinite=False)
             stepper.step()
-            meter.add({**values, "spread": spread.value()})
             stopping = signals.seen()
             if step % config.log_every == 0 or step == config.steps or stopping:
                 line = {"step": step, "chance": task.chance, **meter.line(fabric), "lr": learning_rate(step, config)}
@@ -206,6 +207,23 @@ def fit(
                 raise Interrupted(
                     f"stopped at step {step} of {config.steps}; go on with: ssvid pretrain --resume {config.out}"
                 )
+
+
+def learn(
+    task: PretextTask, model: nn.Module, batch: Batch, step: int, share: int, config: PretrainConfig, fabric: Fabric
+) -> dict[str, torch.Tensor]:
+    """Add the gradient of one share of a step's batch, unless its loss is not finite, and return what the task says of it.
+
+    Processes exchange gradients once a step, with the last share. model: the task, wrapped for its processes.
+    """
+    # for dropout, the only draw that is left to torch's own state; a share draws the same whichever process takes it
+    torch.manual_seed(_mix(config.seed, step, fabric.global_rank * config.accumulate + share))
+    task.first_share = share == 0
+    with fabric.no_backward_sync(model, enabled=share + 1 < config.accumulate):
+        values: dict[str, torch.Tensor] = model(batch.clips, batch.target)
+        if torch.isfinite(values["loss"]):
+            fabric.backward(values["loss"] / config.accumulate)
+    return values
 
 
 def set_up(
