@@ -31,6 +31,7 @@ class PretrainConfig:
     accumulate: shares in which every device takes its part of the batch, one after the other, where all of it is too much for its memory.
         The gradient is that of the whole batch; batch norm sees a share at a time.
     warmup: share of the steps with rising rate. clip_grad: largest gradient norm, 0 for none.
+    ema: decay of a moving average of the weights, as 0.999, which is exported in place of the last ones; 0 for none.
     optimizer: one of OPTIMIZERS. precision: as Fabric names it, one of PRECISIONS. workers: decoding processes a device, -1 chooses.
     split: which rows of the index to train on; "auto" takes train where there is one, else all.
     overlays: keep, or mask: what all videos have burned in alike (clocks, progress bars, marks; ssvid.data.overlays) is looked for before
@@ -53,6 +54,7 @@ class PretrainConfig:
     optimizer: str = "adamw"
     warmup: float = 0.05
     clip_grad: float = 1.0
+    ema: float = 0.0
     seed: int = 0
     split: str = "auto"
     overlays: str = "keep"
@@ -222,6 +224,8 @@ def _checked(config: PretrainConfig) -> PretrainConfig:
     for name, known in {"overlays": ("keep", "mask"), "order_blind": ("refuse", "allow")}.items():
         if getattr(config, name) not in known:
             raise ConfigError(f"{name}={getattr(config, name)!r} is not one of {', '.join(known)}")
+    if not 0 <= config.ema < 1:
+        raise ConfigError(f"ema is the decay of an average, 0 (none) or up to below 1 (as 0.999), not {config.ema:g}")
     if not 0 <= config.warmup < 1:
         raise ConfigError(f"warmup is a share of the steps, 0 to 1, not {config.warmup}")
     return config

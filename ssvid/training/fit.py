@@ -10,18 +10,16 @@ CPU, with any number of workers, and several processes follow the curve of one.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from lightly.utils.scheduler import cosine_warmup_schedule
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -34,16 +32,19 @@ from ssvid.data.splits import held_out_split, training_part
 from ssvid.environment import package_version
 from ssvid.errors import DataError, SsvidError
 from ssvid.plugins import load_task, task_source
+from ssvid.training.average import AveragedWeights
 from ssvid.training.build import all_options, build_task, check_batch, compiled, make_fabric, make_optimizer
 from ssvid.training.diagnosis import diagnose
 from ssvid.training.interrupts import Interrupts
 from ssvid.training.meter import Meter, Spread
-from ssvid.training.resuming import check_data, data_mark, resumed_config
+from ssvid.training.resuming import resumed_config
 from ssvid.training.run import Run
 from ssvid.training.run_facts import accuracy, measure
 from ssvid.training.run_lock import locked
 from ssvid.training.run_paths import absolute
 from ssvid.training.sampler import PlanSampler
+from ssvid.training.state import TrainingState
+from ssvid.training.step import LossNotFinite, learning_rate, take_step
 from ssvid.training.task import PretextTask, usable
 from ssvid.training.visualize import draw
 from ssvid.zoo.names import ModelName
@@ -147,7 +148,9 @@ def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoR
         "view": asdict(task.view),
         "steps": config.steps,
         "batch": config.batch,
+        # said where it was changed only, so that runs of older versions, which knew neither, stay in one row with new ones
         **({"accumulate": config.accumulate} if config.accumulate > 1 else {}),
+        **({"ema": config.ema} if config.ema else {}),  # the weights are the average with this decay
         "seed": config.seed,
         "data": {
             "sources": [Path(source).name for source in config.data],
@@ -172,74 +175,58 @@ def fit(
     run: the folder; rank 0 writes it, all read the checkpoint. report: called with every logged line, which tells step, loss, metrics,
     lr, clips_per_second and wait (share of the time in which the loop waited for video). batches: ready ones to train on instead of
     those read from the videos.
-    Raises Interrupted after SIGTERM, SIGUSR1 or Ctrl-C, SsvidError when the loss is not finite; both leave a checkpoint.
+    Where the average of the weights is kept, the task has it at the end.
+    Raises Interrupted after SIGTERM, SIGUSR1 or Ctrl-C, LossNotFinite; both leave a checkpoint.
     """
-    task, model, optimizer, stepper, start = set_up(task, videos, config, run, fabric)
+    state, start = set_up(task, videos, config, run, fabric)
     if batches is None:
         plans = PlanSampler(task, videos, config, start, fabric.global_rank, fabric.world_size)
         batches = load(plans, task.augment.decode_size, worker_count(config), fabric.device, augment=True)
     meter = Meter(config.batch // config.accumulate)
     arriving = meter.waiting(iter(batches))
-    model.train()
-    with Interrupts(fabric) as signals, Spread(task.backbone) as spread:
+    state.model.train()
+    with Interrupts(fabric) as signals, Spread(state.task.backbone) as spread:
         for step in range(start + 1, config.steps + 1):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config)
-            stepper.zero_grad()
-            for share, batch in enumerate(itertools.islice(arriving, config.accumulate)):
-                batch = batch.to(fabric.device).augmented()
-                values = learn(task, model, batch, step, share, config, fabric)
-                if not torch.isfinite(values["loss"]):
-                    keep_last_good(task, optimizer, step - 1, videos, run, fabric)
-                    raise SsvidError(not_finite(values["loss"], step, batch))
-                meter.add({**values, "spread": spread.value()})
-            if config.clip_grad:
-                fabric.clip_gradients(model, stepper, max_norm=config.clip_grad, error_if_nonfinite=False)
-            stepper.step()
+            try:
+                for share, values in take_step(state, islice(arriving, config.accumulate), step, config, fabric):
+                    batch = share
+                    meter.add({**values, "spread": spread.value()})
+            except LossNotFinite:
+                state.save_last_good(step - 1, videos, run, fabric)
+                raise
             stopping = signals.seen()
             if step % config.log_every == 0 or step == config.steps or stopping:
                 line = {"step": step, "chance": task.chance, **meter.line(fabric), "lr": learning_rate(step, config)}
                 log(line, run, fabric, report)
-            if fabric.is_global_zero and (step % config.save_every == 0 or step == config.steps or stopping):
-                run.save(snapshot(task, optimizer, step, videos))
-                draw(task, batch, run.path / "pictures" / f"{step:06d}.png")
+            if step % config.save_every == 0 or step == config.steps or stopping:
+                state.save(step, videos, run, fabric)
+                if fabric.is_global_zero:
+                    draw(state.task, batch, run.path / "pictures" / f"{step:06d}.png")
             if stopping:
                 raise Interrupted(
                     f"stopped at step {step} of {config.steps}; go on with: ssvid pretrain --resume {config.out}"
                 )
-
-
-def learn(
-    task: PretextTask, model: nn.Module, batch: Batch, step: int, share: int, config: PretrainConfig, fabric: Fabric
-) -> dict[str, torch.Tensor]:
-    """Add the gradient of one share of a step's batch, unless its loss is not finite, and return what the task says of it.
-
-    Processes exchange gradients once a step, with the last share. model: the task, wrapped for its processes.
-    """
-    # for dropout, the only draw that is left to torch's own state; a share draws the same whichever process takes it
-    torch.manual_seed(_mix(config.seed, step, fabric.global_rank * config.accumulate + share))
-    task.first_share = share == 0
-    with fabric.no_backward_sync(model, enabled=share + 1 < config.accumulate):
-        values: dict[str, torch.Tensor] = model(batch.clips, batch.target)
-        if torch.isfinite(values["loss"]):
-            fabric.backward(values["loss"] / config.accumulate)
-    return values
+    if state.average:
+        state.average.apply()
 
 
 def set_up(
     task: PretextTask, videos: Sequence[VideoRecord], config: PretrainConfig, run: Run, fabric: Fabric
-) -> tuple[PretextTask, nn.Module, torch.optim.Optimizer, Any, int]:
-    """The task as it will train, wrapped for its processes, its optimiser bare and wrapped, and the number of steps that are done."""
-    optimizer = make_optimizer(task, config)
+) -> tuple[TrainingState, int]:
+    """A run as it will train, or as its checkpoint left it, and the number of steps that are done."""
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         task = cast(PretextTask, nn.SyncBatchNorm.convert_sync_batchnorm(task))  # there is none for a CPU
-    model, stepper = fabric.setup(compiled(task, config), optimizer)
-    start = restore(task, optimizer, run, videos)  # after setup, so that it lands on the device
+    model = fabric.setup_module(compiled(task, config))
+    optimizer = make_optimizer(task, config)
+    stepper = fabric.setup_optimizers(optimizer)
+    average = AveragedWeights(task, config.ema) if config.ema else None
+    state = TrainingState(task, model, optimizer, stepper, average)
+    start = state.restore(run, videos)  # after setup, so that it lands on the device
     if fabric.is_global_zero:
         run.forget_after(start)
     if start == 0 and videos:
         task.prepare(first_clips(task, videos, config).to(fabric.device))
-    return task, model, optimizer, stepper, start
+    return state, start
 
 
 def log(line: dict[str, float], run: Run, fabric: Fabric, report: Report) -> None:
@@ -268,75 +255,9 @@ def first_clips(
     return torch.cat([batch.clips for batch in batches])
 
 
-def learning_rate(step: int, config: PretrainConfig) -> float:
-    """Learning rate of a step (1..steps): rises linearly over the warm-up, falls on a cosine to a thousandth."""
-    warmup = round(config.warmup * config.steps)
-    scale = cosine_warmup_schedule(
-        step=step - 1,
-        max_steps=config.steps,
-        start_value=1.0,
-        end_value=0.001,
-        warmup_steps=warmup,
-        warmup_start_value=0.0,
-    )
-    result: float = config.lr * scale
-    return result
-
-
-def snapshot(
-    task: nn.Module, optimizer: torch.optim.Optimizer, step: int, videos: Sequence[VideoRecord] = ()
-) -> dict[str, Any]:
-    """All that a run needs to go on: weights, optimiser state, step, and the mark of its videos."""
-    return {
-        "task": task.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "step": step,
-        "data": data_mark(videos),
-    }
-
-
-def restore(task: nn.Module, optimizer: torch.optim.Optimizer, run: Run, videos: Sequence[VideoRecord] = ()) -> int:
-    """Put the run's snapshot back where there is one; returns the number of steps done. Raises DataError for other videos."""
-    state = run.checkpoint()
-    if state is None:
-        return 0
-    if videos:
-        check_data(run, state.get("data"), videos)
-    run.fill(task, state)
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
-
-
-def keep_last_good(
-    task: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    videos: Sequence[VideoRecord],
-    run: Run,
-    fabric: Fabric,
-) -> None:
-    """Save the state before a loss that is not finite, on rank 0; an older checkpoint stays where the weights are not finite either."""
-    finite = all(bool(torch.isfinite(value).all()) for value in task.state_dict().values() if value.is_floating_point())
-    if fabric.is_global_zero and (finite or run.checkpoint() is None):
-        run.save(snapshot(task, optimizer, step, videos))
-
-
-def not_finite(loss: torch.Tensor, step: int, batch: Batch) -> str:
-    """What is said of a loss that is not finite: the step and the files of the batch."""
-    return (
-        f"the loss is {loss.item()} at step {step}; lower lr or use precision=32-true. The weights before it are in checkpoints/last.pt. "
-        f"The batch was: {', '.join(batch.paths)}"
-    )
-
-
 def worker_count(config: PretrainConfig) -> int:
     """Decoding processes a device: as configured, else one less than the cores it has, at least one, at most eight."""
     if config.workers >= 0:
         return config.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(8, cores // config.devices - 1))
-
-
-def _mix(*numbers: int) -> int:
-    """One seed from several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

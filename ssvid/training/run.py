@@ -155,10 +155,10 @@ class Run:
             raise DataError(f"{path} cannot be read ({error}); start again with --overwrite") from error
         return state
 
-    def fill(self, task: nn.Module, state: dict[str, Any]) -> None:
-        """Put the weights of the run's checkpoint into its task. Raises DataError where the task is built otherwise by now."""
+    def fill(self, task: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Put weights of the run's checkpoint into its task. Raises DataError where the task is built otherwise by now."""
         try:
-            task.load_state_dict(state["task"])
+            task.load_state_dict(weights)
         except RuntimeError as error:
             raise DataError(
                 f"{self.path} holds weights of another {type(task).__name__} than the code builds now "
