@@ -39,6 +39,8 @@ class PretrainConfig:
     order_blind: refuse a backbone that cannot see the order of frames where the task asks about it, or allow it: as a control, which has to
         stay at chance.
     options: of the task. backbone_options: of the backbone. init: weights to start the backbone from: a name, a run folder or a file.
+    requeue: on SLURM, when a signal stops the run, which saves: auto puts the job back in the queue after SIGUSR1, which only
+        #SBATCH --signal sends, and not after SIGTERM, which scancel sends too; always does after both, never after none.
     log: extra loggers, of tensorboard and wandb.
     """
 
@@ -68,6 +70,7 @@ class PretrainConfig:
     channels_last: bool = False
     log_every: int = 20
     save_every: int = 200
+    requeue: str = "auto"
     init: str = ""
     log: list[str] = dataclasses.field(default_factory=list)
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -104,7 +107,15 @@ def load_config(
     return _checked(result)
 
 
-RESUMABLE = ("workers", "devices", "nodes", "accelerator", "log_every", "save_every")  # what does not change the result
+RESUMABLE = (
+    "workers",
+    "devices",
+    "nodes",
+    "accelerator",
+    "log_every",
+    "save_every",
+    "requeue",
+)  # what does not change the result
 
 
 def resume_config(
@@ -221,7 +232,8 @@ def _checked(config: PretrainConfig) -> PretrainConfig:
         raise ConfigError(
             f"batch {config.batch} is the number of videos over all devices{and_shares(config)}; make it a multiple of {shares}"
         )
-    for name, known in {"overlays": ("keep", "mask"), "order_blind": ("refuse", "allow")}.items():
+    words = {"overlays": ("keep", "mask"), "order_blind": ("refuse", "allow"), "requeue": ("auto", "always", "never")}
+    for name, known in words.items():
         if getattr(config, name) not in known:
             raise ConfigError(f"{name}={getattr(config, name)!r} is not one of {', '.join(known)}")
     if not 0 <= config.ema < 1:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -37,6 +38,7 @@ from ssvid.training.build import all_options, build_task, check_batch, compiled,
 from ssvid.training.diagnosis import diagnose
 from ssvid.training.interrupts import Interrupts
 from ssvid.training.meter import Meter, Spread
+from ssvid.training.requeue import requeue, restarted
 from ssvid.training.resuming import resumed_config
 from ssvid.training.run import Run
 from ssvid.training.run_facts import accuracy, measure
@@ -59,16 +61,24 @@ class Interrupted(SsvidError):  # noqa: N818 an interruption is no error
     exit_code = 130
 
 
+class Preempted(Interrupted):
+    """As Interrupted, by SIGTERM or SIGUSR1 and not by hand: whoever started the run may start it again (75, the system's EX_TEMPFAIL)."""
+
+    exit_code = 75
+
+
 def pretrain(
     config: PretrainConfig, *, resume: bool = False, overwrite: bool = False, report: Report | None = None
 ) -> Run:
     """Pretrain a backbone with one task and leave a run folder; the whole job behind `ssvid pretrain`.
 
-    resume: go on with the run in config.out from its checkpoint, with its own settings and the same videos. overwrite: replace it.
+    resume: go on with the run in config.out from its checkpoint, with its own settings and the same videos; so does a run that SLURM or
+        torchrun starts again. overwrite: replace it.
     report: called on rank 0 with every logged line; the first one tells what is trained on ({"videos": ..., "left_out": ...}).
     Raises ConfigError, DataError, Interrupted or SsvidError as the parts below do, and ConfigError where another process trains in it.
     """
     report = report or (lambda line: None)
+    resume = resume or restarted(config)
     config = resumed_config(config) if resume else replace(absolute(config), out=config.out)
     fabric = make_fabric(config)
     task = build_task(config)
@@ -82,7 +92,7 @@ def pretrain(
                 logger.warning("%s", note)
             run = Run(config.out) if resume else Run.create(config, overwrite)
             report({"videos": len(videos), **{f"left out: {reason}": count for reason, count in left_out.items()}})
-            if config.overlays == "mask" and not resume:
+            if config.overlays == "mask" and not run.begun:
                 mask_overlays(run, videos, report)
         fabric.barrier()
         run = run or Run(config.out)
@@ -203,11 +213,16 @@ def fit(
                 if fabric.is_global_zero:
                     draw(state.task, batch, run.path / "pictures" / f"{step:06d}.png")
             if stopping:
-                raise Interrupted(
-                    f"stopped at step {step} of {config.steps}; go on with: ssvid pretrain --resume {config.out}"
-                )
+                raise stopped(stopping, step, config, fabric)
     if state.average:
         state.average.apply()
+
+
+def stopped(number: int, step: int, config: PretrainConfig, fabric: Fabric) -> Interrupted:
+    """What ends a run that got a signal and has saved; on rank 0, its SLURM job is put back in the queue where that is wanted."""
+    kind = Interrupted if number == signal.SIGINT else Preempted
+    again = requeue(config, number) if kind is Preempted and fabric.is_global_zero else ""
+    return kind(f"stopped at step {step} of {config.steps}{again}; go on with: ssvid pretrain --resume {config.out}")
 
 
 def set_up(

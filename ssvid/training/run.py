@@ -144,6 +144,11 @@ class Run:
         with writing(path, RuntimeError), atomic(path) as temporary:
             torch.save(state, temporary)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a checkpoint was saved."""
+        return (self.path / "checkpoints" / "last.pt").exists()
+
     def checkpoint(self) -> dict[str, Any] | None:
         """The state to resume from, or None where nothing was saved yet."""
         path = self.path / "checkpoints" / "last.pt"
