@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ssvid.errors import ConfigError, DataError, require
 
 OPTIMIZERS = ("adamw", "sgd", "lars")
+STRATEGIES = ("ddp", "fsdp")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 
 
@@ -32,6 +33,8 @@ class PretrainConfig:
         The gradient is that of the whole batch; batch norm sees a share at a time.
     warmup: share of the steps with rising rate. clip_grad: largest gradient norm, 0 for none.
     ema: decay of a moving average of the weights, as 0.999, which is exported in place of the last ones; 0 for none.
+    strategy: of several processes, one of STRATEGIES: ddp, each with all weights, or fsdp, which shares weights, gradients and optimiser
+        state out over them, for a backbone that one device has no room for.
     optimizer: one of OPTIMIZERS. precision: as Fabric names it, one of PRECISIONS. workers: decoding processes a device, -1 chooses.
     split: which rows of the index to train on; "auto" takes train where there is one, else all.
     overlays: keep, or mask: what all videos have burned in alike (clocks, progress bars, marks; ssvid.data.overlays) is looked for before
@@ -64,6 +67,7 @@ class PretrainConfig:
     workers: int = -1
     devices: int = 1
     nodes: int = 1
+    strategy: str = "ddp"
     accelerator: str = "auto"
     precision: str = "32-true"
     compile: bool = False
@@ -111,6 +115,7 @@ RESUMABLE = (
     "workers",
     "devices",
     "nodes",
+    "strategy",
     "accelerator",
     "log_every",
     "save_every",
@@ -224,7 +229,7 @@ def _checked(config: PretrainConfig) -> PretrainConfig:
     require(0, above=True, lr=config.lr)
     require(0, weight_decay=config.weight_decay, clip_grad=config.clip_grad, seed=config.seed)
     require(-1, workers=config.workers)
-    for name, known in {"optimizer": OPTIMIZERS, "precision": PRECISIONS}.items():
+    for name, known in {"optimizer": OPTIMIZERS, "precision": PRECISIONS, "strategy": STRATEGIES}.items():
         if getattr(config, name) not in known:
             raise ConfigError(f"{name} {getattr(config, name)!r} is not one of {', '.join(known)}")
     shares = config.devices * config.nodes * config.accumulate
@@ -236,6 +241,10 @@ def _checked(config: PretrainConfig) -> PretrainConfig:
     for name, known in words.items():
         if getattr(config, name) not in known:
             raise ConfigError(f"{name}={getattr(config, name)!r} is not one of {', '.join(known)}")
+    if config.strategy == "fsdp" and config.channels_last:
+        raise ConfigError(
+            "strategy=fsdp shares weights out row by row; use channels_last=false with it, or strategy=ddp"
+        )
     if not 0 <= config.ema < 1:
         raise ConfigError(f"ema is the decay of an average, 0 (none) or up to below 1 (as 0.999), not {config.ema:g}")
     if not 0 <= config.warmup < 1:

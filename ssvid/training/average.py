@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ssvid.training.sharding import shared
+
 LEAST = torch.float32  # in bfloat16, a hundredth of a change is lost in rounding
 
 
@@ -37,7 +39,7 @@ class AveragedWeights:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on with the average of a checkpoint."""
         for name, weight in self.weights.items():
-            weight.copy_(state[name])
+            weight.copy_(shared(state[name], weight))
 
     @torch.no_grad()
     def apply(self) -> None:

@@ -97,7 +97,7 @@ def pretrain(
         fabric.barrier()
         run = run or Run(config.out)
         videos = run.masked(videos)
-        fit(task, videos, config, run, fabric, report if fabric.is_global_zero else lambda line: None)
+        task = fit(task, videos, config, run, fabric, report if fabric.is_global_zero else lambda line: None)
         if fabric.is_global_zero:
             card = make_card(task, config, videos)
             run.export(task.backbone, card)
@@ -179,13 +179,13 @@ def fit(
     fabric: Fabric,
     report: Report,
     batches: Iterable[Batch] | None = None,
-) -> None:
+) -> PretextTask:
     """Train `task` on `videos` from the run's checkpoint, or from the start, to config.steps.
 
     run: the folder; rank 0 writes it, all read the checkpoint. report: called with every logged line, which tells step, loss, metrics,
     lr, clips_per_second and wait (share of the time in which the loop waited for video). batches: ready ones to train on instead of
     those read from the videos.
-    Where the average of the weights is kept, the task has it at the end.
+    Returns the trained task, with the average of its weights where that is kept, and with whole weights on rank 0.
     Raises Interrupted after SIGTERM, SIGUSR1 or Ctrl-C, LossNotFinite; both leave a checkpoint.
     """
     state, start = set_up(task, videos, config, run, fabric)
@@ -210,12 +210,14 @@ def fit(
                 log(line, run, fabric, report)
             if step % config.save_every == 0 or step == config.steps or stopping:
                 state.save(step, videos, run, fabric)
+                whole = state.whole(config, fabric)
                 if fabric.is_global_zero:
-                    draw(state.task, batch, run.path / "pictures" / f"{step:06d}.png")
+                    draw(whole, batch, run.path / "pictures" / f"{step:06d}.png")
             if stopping:
                 raise stopped(stopping, step, config, fabric)
     if state.average:
         state.average.apply()
+    return state.whole(config, fabric)
 
 
 def stopped(number: int, step: int, config: PretrainConfig, fabric: Fabric) -> Interrupted:

@@ -10,10 +10,13 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 
+from ssvid.config import PretrainConfig
 from ssvid.data.index import VideoRecord
 from ssvid.training.average import AveragedWeights
+from ssvid.training.build import build_task
 from ssvid.training.resuming import check_data, data_mark
 from ssvid.training.run import Run
+from ssvid.training.sharding import gathered, shared, shared_optimizer_state
 from ssvid.training.task import PretextTask
 
 
@@ -28,15 +31,29 @@ class TrainingState:
     average: AveragedWeights | None = None
 
     def snapshot(self, step: int, videos: Sequence[VideoRecord] = ()) -> dict[str, Any]:
-        """All that a run needs to go on: weights, their average, optimiser state, step, and the mark of its videos."""
-        average = {"average": self.average.state_dict()} if self.average else {}
+        """All that a run needs to go on: weights, their average, optimiser state, step, and the mark of its videos.
+
+        Tensors are whole ones. All processes have to call it where they share the weights out.
+        """
+        average = {"average": gathered(self.average.state_dict())} if self.average else {}
         return {
-            "task": self.task.state_dict(),
+            "task": gathered(self.task.state_dict()),
             **average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": gathered(self.optimizer.state_dict()),
             "step": step,
             "data": data_mark(videos),
         }
+
+    def whole(self, config: PretrainConfig, fabric: Fabric) -> PretextTask:
+        """The task itself, or on rank 0 a copy with whole weights where they are shared out. All processes have to call it."""
+        if config.strategy != "fsdp":
+            return self.task
+        weights = gathered(self.task.state_dict())
+        if not fabric.is_global_zero:
+            return self.task
+        task = build_task(config)
+        task.load_state_dict(weights)
+        return task.to(fabric.device)
 
     def restore(self, run: Run, videos: Sequence[VideoRecord] = ()) -> int:
         """Put the run's snapshot back where there is one; returns the number of steps done. Raises DataError for other videos."""
@@ -45,22 +62,24 @@ class TrainingState:
             return 0
         if videos:
             check_data(run, state.get("data"), videos)
-        run.fill(self.task, state["task"])
+        now = self.task.state_dict()
+        run.fill(self.task, {name: shared(value, now.get(name, value)) for name, value in state["task"].items()})
         if self.average:
             self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(shared_optimizer_state(state["optimizer"], self.optimizer))
         return int(state["step"])
 
     def save(self, step: int, videos: Sequence[VideoRecord], run: Run, fabric: Fabric) -> None:
         """Write the checkpoint, on rank 0."""
+        snapshot = self.snapshot(step, videos)
         if fabric.is_global_zero:
-            run.save(self.snapshot(step, videos))
+            run.save(snapshot)
 
     def save_last_good(self, step: int, videos: Sequence[VideoRecord], run: Run, fabric: Fabric) -> None:
         """As `save`, before a loss that is not finite; an older checkpoint stays where the weights are not finite either."""
+        snapshot = self.snapshot(step, videos)
         if not fabric.is_global_zero:
             return
-        snapshot = self.snapshot(step, videos)
         weights = [value for value in snapshot["task"].values() if value.is_floating_point()]
         if all(bool(torch.isfinite(value).all()) for value in weights) or run.checkpoint() is None:
             run.save(snapshot)
