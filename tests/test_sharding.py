@@ -20,7 +20,7 @@ from ssvid.training.run import Run
 from ssvid.training.sharding import blocks
 
 WIDE = (Path(__file__).parent / "toy.py").read_text().replace("nn.Conv3d(8, 8, 3,", "nn.Conv3d(8, 512, 3,")
-SETTINGS = {"steps": 4, "batch": 4, "log_every": 1, "save_every": 2, "frames": 6, "size": (24, 32), "workers": 0}
+SETTINGS = {"steps": 3, "batch": 4, "log_every": 1, "save_every": 3, "frames": 6, "size": (24, 32), "workers": 0}
 
 
 def test_large_layers_of_lists_are_blocks_and_what_is_in_them_is_not_taken_twice():
