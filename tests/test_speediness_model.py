@@ -127,9 +127,9 @@ def test_the_report_is_written_by_one_call(tmp_path, monkeypatch):
     assert "| **mean** |" in text
     assert [row["case"] for row in facts["distractors"]] == ["none", "dark", "slow_motion"]
     first, plain = facts["world"][0], facts["distractors"][0]
-    assert (
-        plain["motion V"] == first["motion V"] != facts["distractors"][1]["motion V"]
-    )  # the same video, with and without
+    # the same video, with and without; ranks of nearly equal speeds can turn round with the last digits of a picture
+    assert plain["motion V"] == pytest.approx(first["motion V"], abs=0.03)
+    assert facts["distractors"][1]["motion V"] > plain["motion V"] + 0.06
     assert f"| slow motion | {facts['distractors'][2]['both V']:.2f} |" in text
     with pytest.raises(DataError, match="leave out --clips"):
         pool_row(Speedometer(), tmp_path)
