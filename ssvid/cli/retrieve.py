@@ -62,7 +62,8 @@ def index_(
             help="How vectors are compared: raw, centre (less what all videos share), or whiten (small differences count: best for copies)."
         ),
     ] = "centre",
-    workers: Annotated[int, typer.Option(help="Decoding processes.")] = 1,
+    engine: Engine = "local:1",
+    workers: Annotated[int, typer.Option(help="Decoding processes, of each task.")] = 1,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -80,7 +81,7 @@ def index_(
     changed = {name: value for name, value in chosen.items() if value is not None}
     encoder = replace(encoder, view=replace(encoder.view, **changed))  # type: ignore[arg-type]
     with console.counting() as progress:
-        _show_facts(build(out, videos, encoder, kind=kind, space=space, progress=progress), as_json)
+        _show_facts(build(out, videos, encoder, kind=kind, space=space, engine=engine, progress=progress), as_json)
 
 
 @retrieve.command()

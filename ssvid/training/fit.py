@@ -183,8 +183,7 @@ def fit(
     model.train()
     with Interrupts(fabric) as signals, Spread(task.backbone) as spread:
         for step, batch in meter.waiting(enumerate(batches, start + 1)):
-            # for dropout, the only draw that is left to torch's own state
-            torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
+            torch.manual_seed(_mix(config.seed, step, fabric.global_rank))  # for dropout, the only draw left to torch
             batch = batch.to(fabric.device).augmented()
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
