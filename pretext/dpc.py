@@ -36,6 +36,7 @@ class DPC(PretextTask):
     min_motion: least mean motion of a window, 0..255; a still window is recognised by its looks alone.
     """
 
+    whole_batch = True
     exempt_controls = dict.fromkeys(("pan", "codec"), "what stands still can be foreseen")
 
     def __init__(

@@ -86,7 +86,7 @@ class TimeCycle(PretextTask):
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
         """clips (B,1,3,T+2,H,H), target (B,P,4) -> loss; hits of the longest cycle (accuracy), the widest skip, the middle (chance)."""
-        self.steps += self.training
+        self.steps += self.training and self.first_share
         truth, patch, maps = self.start(clips[:, 0], target)
         T = maps.shape[2] - 1
         long = [self.follow(patch, maps, [*range(T - 1, T - i, -1), *range(T - i, T + 1)]) for i in range(1, T + 1)]

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ssvid.errors import ConfigError, DataError, require
 
 OPTIMIZERS = ("adamw", "sgd", "lars")
+STRATEGIES = ("ddp", "fsdp")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 
 
@@ -28,7 +29,12 @@ class PretrainConfig:
 
     task, backbone: names (ssvid list) or path/to/file.py[:name]. data: an index, or folders, lists and videos to scan.
     out: run folder. steps: optimiser steps. batch: videos a step over all devices together. lr: peak learning rate.
+    accumulate: shares in which every device takes its part of the batch, one after the other, where all of it is too much for its memory.
+        The gradient is that of the whole batch; batch norm sees a share at a time.
     warmup: share of the steps with rising rate. clip_grad: largest gradient norm, 0 for none.
+    ema: decay of a moving average of the weights, as 0.999, which is exported in place of the last ones; 0 for none.
+    strategy: of several processes, one of STRATEGIES: ddp, each with all weights, or fsdp, which shares weights, gradients and optimiser
+        state out over them, for a backbone that one device has no room for.
     optimizer: one of OPTIMIZERS. precision: as Fabric names it, one of PRECISIONS. workers: decoding processes a device, -1 chooses.
     split: which rows of the index to train on; "auto" takes train and the videos without a split, never held-out ones.
     overlays: keep, or mask: what all videos have burned in alike (clocks, progress bars, marks; ssvid.data.overlays) is looked for before
@@ -36,6 +42,8 @@ class PretrainConfig:
     order_blind: refuse a backbone that cannot see the order of frames where the task asks about it, or allow it: as a control, which has to
         stay at chance.
     options: of the task. backbone_options: of the backbone. init: weights to start the backbone from: a name, a run folder or a file.
+    requeue: on SLURM, when a signal stops the run, which saves: auto puts the job back in the queue after SIGUSR1, which only
+        #SBATCH --signal sends, and not after SIGTERM, which scancel sends too; always does after both, never after none.
     log: extra loggers, of tensorboard and wandb.
     """
 
@@ -45,11 +53,13 @@ class PretrainConfig:
     out: str = ""
     steps: int = 1000
     batch: int = 16
+    accumulate: int = 1
     lr: float = 1e-3
     weight_decay: float = 1e-4
     optimizer: str = "adamw"
     warmup: float = 0.05
     clip_grad: float = 1.0
+    ema: float = 0.0
     seed: int = 0
     split: str = "auto"
     overlays: str = "keep"
@@ -57,12 +67,14 @@ class PretrainConfig:
     workers: int = -1
     devices: int = 1
     nodes: int = 1
+    strategy: str = "ddp"
     accelerator: str = "auto"
     precision: str = "32-true"
     compile: bool = False
     channels_last: bool = False
     log_every: int = 20
     save_every: int = 200
+    requeue: str = "auto"
     init: str = ""
     log: list[str] = dataclasses.field(default_factory=list)
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -99,7 +111,16 @@ def load_config(
     return _checked(result)
 
 
-RESUMABLE = ("workers", "devices", "nodes", "accelerator", "log_every", "save_every")  # what does not change the result
+RESUMABLE = (
+    "workers",
+    "devices",
+    "nodes",
+    "strategy",
+    "accelerator",
+    "log_every",
+    "save_every",
+    "requeue",
+)  # what does not change the result
 
 
 def resume_config(
@@ -203,25 +224,37 @@ def _read_yaml(path: Path, fields: set[str]) -> Any:
 
 
 def _checked(config: PretrainConfig) -> PretrainConfig:
-    for name in ("steps", "batch", "devices", "nodes", "log_every", "save_every"):
+    for name in ("steps", "batch", "accumulate", "devices", "nodes", "log_every", "save_every"):
         require(1, **{name: getattr(config, name)})
     require(0, above=True, lr=config.lr)
     require(0, weight_decay=config.weight_decay, clip_grad=config.clip_grad, seed=config.seed)
     require(-1, workers=config.workers)
-    for name, known in {"optimizer": OPTIMIZERS, "precision": PRECISIONS}.items():
+    for name, known in {"optimizer": OPTIMIZERS, "precision": PRECISIONS, "strategy": STRATEGIES}.items():
         if getattr(config, name) not in known:
             raise ConfigError(f"{name} {getattr(config, name)!r} is not one of {', '.join(known)}")
-    world = config.devices * config.nodes
-    if config.batch % world:
+    shares = config.devices * config.nodes * config.accumulate
+    if config.batch % shares:
         raise ConfigError(
-            f"batch {config.batch} is the number of videos over all devices; make it a multiple of {world}"
+            f"batch {config.batch} is the number of videos over all devices{and_shares(config)}; make it a multiple of {shares}"
         )
-    for name, known in {"overlays": ("keep", "mask"), "order_blind": ("refuse", "allow")}.items():
+    words = {"overlays": ("keep", "mask"), "order_blind": ("refuse", "allow"), "requeue": ("auto", "always", "never")}
+    for name, known in words.items():
         if getattr(config, name) not in known:
             raise ConfigError(f"{name}={getattr(config, name)!r} is not one of {', '.join(known)}")
+    if config.strategy == "fsdp" and config.channels_last:
+        raise ConfigError(
+            "strategy=fsdp shares weights out row by row; use channels_last=false with it, or strategy=ddp"
+        )
+    if not 0 <= config.ema < 1:
+        raise ConfigError(f"ema is the decay of an average, 0 (none) or up to below 1 (as 0.999), not {config.ema:g}")
     if not 0 <= config.warmup < 1:
         raise ConfigError(f"warmup is a share of the steps, 0 to 1, not {config.warmup}")
     return config
+
+
+def and_shares(config: PretrainConfig) -> str:
+    """What else the batch is counted over, in words; nothing where each device takes its part at once."""
+    return f" and their shares (accumulate={config.accumulate})" if config.accumulate > 1 else ""
 
 
 def _name(hint: Any) -> str:

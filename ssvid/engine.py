@@ -132,7 +132,7 @@ class RayExecutor(Executor):
     def _settle(self, future: Future[Any], done: Future[Any]) -> None:
         self._waiting.pop(future, None)
         if error := done.exception():
-            future.set_exception(BrokenExecutor(f"Ray lost a task: {str(error).splitlines()[0]}"))
+            future.set_exception(BrokenExecutor(f"Ray lost a task: {error}"))
             return
         value, raised = done.result()
         future.set_result(value) if raised is None else future.set_exception(raised)

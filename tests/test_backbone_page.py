@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ssvid.cli.backbone_page import encoder_table, named_encoders, rendered, task_table
+from ssvid.cli.backbone_page import encoder_table, head_table, named_encoders, rendered, task_table
 from ssvid.errors import ConfigError
 from ssvid.plugins import list_tasks, load_task
 from ssvid.zoo import list_models, model_info
+from ssvid.zoo.registry import HEADS, catalogue
 
 PAGE = Path(__file__).parents[1] / "docs" / "backbones.md"
 
@@ -62,6 +63,14 @@ def refusing(name: str) -> list[str]:
         except ConfigError:
             found.append(task)
     return found
+
+
+def test_every_head_is_there_with_what_it_makes_of_a_map():
+    rows = {line.split("`")[1]: line.split(" | ") for line in head_table().splitlines()[2:]}
+    assert list(rows) == list(catalogue(HEADS))
+    assert rows["convlstm"][2:6] == ["all", "yes", "aware", "yes"]
+    assert rows["netvlad"][2:6] == ["one", "no", "blind", "yes"]
+    assert rows["local_pooling"][2:6] == ["one in 5", "no", "aware", "yes"]
 
 
 def test_every_task_is_there_with_its_needs():

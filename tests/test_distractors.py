@@ -161,7 +161,7 @@ def test_an_unknown_distractor_is_refused():
 
 
 def test_a_world_with_distractors_has_them_in_its_scenes_and_no_slow_motion_at_a_steady_clock(tmp_path):
-    options = {"per_class": 3, "frames": 4, "size": 16, "workers": 1}
+    options = {"per_class": 3, "frames": 4, "size": 16, "engine": "local:1"}
     table = make_world(tmp_path / "w", distractors=1.0, seed=2, **options)
     notes = [json.loads(path.read_text()) for path in sorted((table.parent / "annotations").iterdir())]
     cases = {note["group"]: note["distractor"] for note in notes}

@@ -6,9 +6,11 @@ import importlib.util
 import os
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,12 +48,31 @@ def always_killed() -> None:
 
 
 def waits_for(path: Path) -> str:
-    """The machine it ran on, as soon as a file is there."""
+    """The machine it ran on, as soon as a file is there. A file beside it tells that it has begun: MACHINE-PROCESS."""
     import ray
 
+    machine = str(ray.get_runtime_context().get_node_id())
+    (path.parent / f"{machine}-{os.getpid()}").touch()
     while not path.exists():
         time.sleep(0.05)
-    return str(ray.get_runtime_context().get_node_id())
+    return machine
+
+
+def until(found: Callable[[], Any], seconds: float = 60) -> Any:
+    """What is found, as soon as it is."""
+    end = time.monotonic() + seconds
+    while not (result := found()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return result
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def moving(seed: int) -> np.ndarray:
@@ -76,8 +97,9 @@ def cluster():
     made.shutdown()
 
 
-def check_tasks(engine: str, folder: Path) -> None:
+def check_tasks(engine: str, folder: Path, monkeypatch) -> None:
     with executor(engine) as pool:
+        monkeypatch.chdir(folder)  # and not before: workers look for modules where the engine was opened
         assert list(pool.map(product, range(3), [5] * 3)) == [(5 * n, "1", str(folder)) for n in range(3)]
         with pytest.raises(VideoError, match=r"a.mp4.*is broken") as caught:
             pool.submit(broken, "a.mp4").result()
@@ -85,16 +107,14 @@ def check_tasks(engine: str, folder: Path) -> None:
 
 
 def test_tasks_of_processes_have_one_thread_and_the_folder_of_the_command(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    check_tasks("local:2", tmp_path)
+    check_tasks("local:2", tmp_path, monkeypatch)
     assert "OMP_NUM_THREADS" not in os.environ
 
 
 @needs_ray
 def test_tasks_of_ray_have_one_thread_and_the_folder_of_the_command(tmp_path, monkeypatch, cluster):
-    monkeypatch.chdir(tmp_path)
-    check_tasks("ray", tmp_path)
+    check_tasks("ray", tmp_path, monkeypatch)
 
 
 @needs_ray
@@ -139,8 +159,10 @@ def test_a_lost_machine_costs_its_tasks_and_no_more(tmp_path, cluster):
     go = tmp_path / "go"
     with executor("ray") as pool:
         tasks = [pool.submit(waits_for, go) for _ in range(4)]
-        time.sleep(2)  # two of them have begun, one on each machine
+        lost = until(lambda: list(tmp_path.glob(f"{cluster.second.node_id}-*")))[0]
+        until(lambda: list(tmp_path.glob(f"{cluster.head_node.node_id}-*")))  # one has begun on each machine
         cluster.remove_node(cluster.second)
+        until(lambda: not alive(int(lost.name.rpartition("-")[2])))  # or it would still see the file
         go.touch()
         assert {task.result(timeout=120) for task in tasks} == {cluster.head_node.node_id}
 

@@ -172,7 +172,7 @@ def test_a_run_made_with_other_settings_is_refused(made, index, configs, tmp_pat
     ):
         survey([other], str(index.path), seeds=1, runs=runs)
     other.write_text(configs["speednet"].read_text().replace("log_every: 1", "log_every: 2"))
-    assert module._planned(other, [], index, 0, runs).log_every == 2  # changes no result
+    assert module.planned_run(other, [], index, 0, runs).log_every == 2  # changes no result
     assert times(runs) == before
 
 
@@ -190,7 +190,7 @@ def test_an_interrupted_survey_says_that_it_goes_on(made, index, configs, monkey
 
 def test_an_interrupted_run_goes_on(made, index, configs, tmp_path):
     runs, _, _, _ = made
-    config = module._planned(configs["speednet"], ["log_every=1"], index, 0, tmp_path)
+    config = module.planned_run(configs["speednet"], ["log_every=1"], index, 0, tmp_path)
 
     def stop(line):
         if line.get("step") == 3:
@@ -207,7 +207,7 @@ def test_an_interrupted_run_goes_on(made, index, configs, tmp_path):
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(index, configs, tmp_path):
-    config = module._planned(configs["speednet"], ["log_every=1"], index, 0, tmp_path)
+    config = module.planned_run(configs["speednet"], ["log_every=1"], index, 0, tmp_path)
     Run.create(config)
     assert [line["step"] for line in finished_run(config).metrics()] == [1, 2, 3, 4]
 

@@ -179,6 +179,20 @@ def test_loss_falls_on_one_batch(name, backbone, videos):
 
 
 @pytest.mark.parametrize("name", TASKS)
+def test_a_loss_is_a_mean_over_videos_or_the_task_says_so(name, videos):
+    """What `accumulate` rests on."""
+    config = config_of(name, next(backbone for task, backbone in PAIRS if task == name))
+    task = build_task(config).eval()  # in which batch norm knows no batch, and nothing is drawn
+    kept = [video for video in videos if task.why_unusable(video) is None]
+    clips, target = floats(task, batch := batch_of(task, kept, config)), batch.target
+    task.prepare(clips)
+    with torch.no_grad():
+        whole, *halves = (task(clips[part], target[part])["loss"].item() for part in (slice(4), slice(2), slice(2, 4)))
+    same = whole == pytest.approx(sum(halves) / 2, abs=1e-4)
+    assert same is not task.whole_batch
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_the_seed_decides_everything(name, videos):
     backbone = next(backbone for task, backbone in PAIRS if task == name)
 

@@ -96,3 +96,14 @@ def test_the_zoo_is_timed_beside_the_bare_networks():
     with pytest.raises(ConfigError, match="no backbone that learns matches 'baseline_hog'"):
         run_bench("zoo", models="baseline_hog")
     assert "baseline_hog" in list_models()
+
+
+def test_rows_of_the_zoo_that_are_kept_are_not_timed_again(tmp_path):
+    kept = tmp_path / "zoo.cells.jsonl"
+    (first,) = run_bench("zoo", rounds=1, models="mobilenet_tiny", kept=kept)
+    both = run_bench("zoo", rounds=1, models="[am]*net_tiny", kept=kept)
+    assert [row["name"] for row in both] == ["alexnet_tiny", "mobilenet_tiny"]
+    assert both[1] == first
+    assert len(kept.read_text().splitlines()) == 2
+    run_bench("zoo", rounds=2, models="mobilenet_tiny", kept=kept)  # other rounds are another measurement
+    assert len(kept.read_text().splitlines()) == 3

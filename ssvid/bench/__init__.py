@@ -31,7 +31,7 @@ BENCHES = (
     "reader",
     "fuzz",
 )
-OPTIONS = {"videos": "reader", "models": "zoo"}  # which bench each belongs to
+OPTIONS = {"videos": "reader", "models": "zoo", "kept": "zoo"}  # which bench each belongs to
 TESTS = {  # what the rows of those tell that time no rounds
     "data": "One fresh process a size: seconds of the processor (of the clock), and by how much its memory grows.",
     "reader": "Frames that differ from decoding in order.",
@@ -42,8 +42,9 @@ TESTS = {  # what the rows of those tell that time no rounds
 def run_bench(what: str, rounds: int = 5, **options: Any) -> list[dict[str, Any]]:
     """Rows of one benchmark: what was timed, both sides, their ratio and the target; of `reader`, what was right and wrong.
 
-    options: videos, a folder whose files the reader is tried on as well; models, a shell pattern of the backbones of zoo; None is not
-    given. Raises ConfigError for an unknown bench, and for an option of another one.
+    options: videos, a folder whose files the reader is tried on as well; models, a shell pattern of the backbones of zoo; kept, a file
+    of rows that zoo adds to and does not time again; None is not given. Raises ConfigError for an unknown bench, and for an option of
+    another one.
     """
     if what not in BENCHES:
         raise ConfigError(f"there is no bench {what!r}; there are: {', '.join(BENCHES)}")

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from ssvid.bench.timing import rates
 from ssvid.compute import resolve_device
+from ssvid.environment import environment
 from ssvid.errors import ConfigError
+from ssvid.evaluation.tables.cells import CellFile
 from ssvid.zoo import Backbone, count_macs, count_parameters, create_model, list_models
 from ssvid.zoo.backbone import PerFrame, to_device
 from ssvid.zoo.registry import ENCODERS, find
@@ -22,16 +24,29 @@ SECONDS = 0.2  # a measurement takes at least so long
 Call = Callable[[Tensor], Tensor]
 
 
-def bench_zoo(folder: Path, rounds: int, models: str = "*_tiny") -> list[dict[str, Any]]:
+def bench_zoo(folder: Path, rounds: int, models: str = "*_tiny", kept: Path | None = None) -> list[dict[str, Any]]:
     """A row for every backbone that matches a shell pattern: parameters, multiply-adds, its map, and clips a second of its own length and
     size, one clip at a time, in eval mode and with gradients. "bare" is the same network called without us on what it takes.
 
-    The ratios, ours to bare, say what the wrapping costs; 0.97 is the target for both. Raises ConfigError where nothing matches.
+    The ratios, ours to bare, say what the wrapping costs; 0.97 is the target for both. kept: a file of rows, to which each is added as it
+    is timed; those of as many rounds on such a machine are not timed again, since all names take an hour. Raises ConfigError where
+    nothing matches.
     """
     names = [name for name in list_models(models) if find(ENCODERS, name.partition("+")[0]).fields.get("learns", True)]
     if not names:
         raise ConfigError(f"no backbone that learns matches {models!r}; `ssvid list models` shows all")
-    return [_row(name, rounds) for name in names]
+    file = CellFile(kept) if kept is not None else None
+    machine = environment()
+    about = {"rounds": rounds, **{fact: machine[fact] for fact in ("device", "machine", "cores", "threads")}}
+    known = file.read() if file else {}
+    rows = []
+    for name in names:
+        cell = known.get(name, {})
+        row = cell["row"] if cell.get("about") == about else _row(name, rounds)
+        if file and row is not cell.get("row"):
+            file.add(name, {"row": row, "about": about})
+        rows.append(row)
+    return rows
 
 
 def _row(name: str, rounds: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The command line, a file a group of commands. A command only reads its arguments and calls a function of the package; heavy
 imports are inside.
 
-Exit codes: 0 done, 1 a run failed, 2 wrong usage or settings, 3 bad or missing data, 130 interrupted (and saved).
+Exit codes: 0 done, 1 a run failed, 2 wrong usage or settings, 3 bad or missing data, 75 stopped by SIGTERM or SIGUSR1 (and saved: start
+it again), 130 interrupted (and saved).
 Results go to stdout, progress and messages to stderr; nothing is drawn when piped.
 """
 

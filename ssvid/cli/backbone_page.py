@@ -1,9 +1,9 @@
 """The tables of the page "which backbone for which task", from what is measured and stated in the zoo and by the tasks.
 
-    python -m ssvid.cli.backbone_page docs/backbones.md    # writes the two tables anew, after an encoder or a task has changed
+    python -m ssvid.cli.backbone_page docs/backbones.md    # writes the tables anew, after an encoder, head or task has changed
 
-The words of the page are written by hand. One table has the numbers of every encoder that they name, the other has what every task asks of
-an encoder; each stands between two comments of the page.
+The words of the page are written by hand. One table has the numbers of every encoder that they name, one what each temporal head makes of
+a map, and one what every task asks of an encoder; each stands between two comments of the page.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from ssvid.files import write_text
 from ssvid.plugins import list_tasks
 from ssvid.zoo import ModelName, list_models, model_info, option_schema
 from ssvid.zoo.info import POOLED
+from ssvid.zoo.registry import HEADS
+from ssvid.zoo.registry import catalogue as heads
 
 COLUMNS = (
     "encoder", "clip", "parameters", "multiply-adds",
     "a step every", "a cell every", "a step sees", "order", "weights", "tasks that refuse it",
 )  # fmt: skip
+HEAD_COLUMNS = ("head", "what it is", "steps that come out", "keeps the cells", "order", "streams exactly", "source")
 NEEDS = {
     "time": "an order of frames that matters: played backward, the features must differ",
     "any_length": "a step for every frame, by itself or with temporal_stride=False",
@@ -62,6 +65,25 @@ def encoder_table(names: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
+def head_table() -> str:
+    """What every temporal head makes of a map with its default options, as a Markdown table; order and streams are those behind an encoder
+    that sees one frame a step."""
+    lines = ["| " + " | ".join(HEAD_COLUMNS) + " |", "| --- " * len(HEAD_COLUMNS) + "|"]
+    for name, entry in heads(HEADS).items():
+        info = model_info(f"resnet18_tiny+{name}")
+        cells = [
+            f"`{name}`",
+            entry.fields["description"],
+            _steps(info.temporal_stride),
+            _yes(info.spatial_stride != POOLED),
+            info.order,
+            _yes(info.streams),
+            entry.fields["source"],
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def task_table() -> str:
     """What every task asks of an encoder, and how many of the listed ones it takes, as a Markdown table."""
     learners = [row["name"] for row in catalogue("models")["models"] if row["family"] != "?" and _learns(row["name"])]
@@ -74,8 +96,8 @@ def task_table() -> str:
 
 
 def rendered(text: str) -> str:
-    """The page with its two tables as they are now. A page without their comments comes back as it is."""
-    tables = {"encoders": encoder_table(named_encoders(text)), "tasks": task_table()}
+    """The page with its tables as they are now. A page without their comments comes back as it is."""
+    tables = {"encoders": encoder_table(named_encoders(text)), "heads": head_table(), "tasks": task_table()}
     for name, table in tables.items():
         found = re.search(_between(name), text, flags=re.DOTALL)
         if found:
@@ -88,13 +110,21 @@ def _between(name: str) -> str:
 
 
 def _without_tables(text: str) -> str:
-    for name in ("encoders", "tasks"):
+    for name in ("encoders", "heads", "tasks"):
         text = re.sub(_between(name), "", text, flags=re.DOTALL)
     return text
 
 
 def _learns(name: str) -> bool:
     return model_info(name).learns
+
+
+def _steps(stride: int) -> str:
+    return "one" if stride == POOLED else "all" if stride == 1 else f"one in {stride}"
+
+
+def _yes(true: bool) -> str:
+    return "yes" if true else "no"
 
 
 def _every(stride: int, thing: str) -> str:

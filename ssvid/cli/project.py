@@ -93,14 +93,21 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="loader, step, start, transfer, retrieval, search_growth, data, speedup, track, zoo, reader or fuzz.",
+            help="loader, step, start, transfer, retrieval, search_growth, data, speedup, track, stream, zoo, reader or fuzz.",
         ),
     ],
     rounds: Annotated[int, typer.Option(help="Rounds, each timing both sides; the median counts.")] = 5,
     models: Annotated[
         str | None, typer.Option(help="With zoo: shell pattern of the backbones; default: *_tiny.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the table as Markdown.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Also write the table as Markdown; zoo keeps its rows beside it, and goes on from there.",
+        ),
+    ] = None,
     videos: Annotated[
         Path | None, typer.Option(help="With reader: a folder whose videos are compared as well.")
     ] = None,
@@ -113,7 +120,8 @@ def bench(
     from ssvid.bench import bench_markdown, run_bench
     from ssvid.files import write_text
 
-    rows = run_bench(what, rounds, videos=videos, models=models)
+    kept = out.with_suffix(".cells.jsonl") if out is not None and what == "zoo" else None
+    rows = run_bench(what, rounds, videos=videos, models=models, kept=kept)
     if out is not None:
         write_text(out, bench_markdown(what, rounds, rows))
     if as_json:

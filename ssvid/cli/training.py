@@ -47,6 +47,10 @@ def pretrain(
     Example:  ssvid pretrain speednet --data videos.sqlite --backbone s3dg_tiny steps=2000 batch=32
 
     Settings of the run and their defaults: ssvid pretrain --dry-run. Options of a task: ssvid list tasks.
+
+    Several machines, on each:  torchrun --nnodes 2 --nproc_per_node 8 --rdzv_backend c10d --rdzv_endpoint FIRST_HOST:29500 --max-restarts 3
+    -m ssvid pretrain TASK ..., with index, videos and -o on shared storage. Started again by torchrun or SLURM, it goes on where it was.
+    Exit code 75: stopped by SIGTERM or SIGUSR1 and saved; on SLURM, SIGUSR1 puts the job back in the queue (requeue=auto, always, never).
     """
     from ssvid.config import default_out, load_config, resume_config, to_yaml
 

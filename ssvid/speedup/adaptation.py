@@ -18,8 +18,8 @@ from ssvid.errors import DataError
 from ssvid.progress import Progress, silent
 from ssvid.speedup.models import SpeedModel, device_of, load_model
 from ssvid.training.build import make_optimizer
-from ssvid.training.fit import learning_rate
 from ssvid.training.sampler import PlanSampler
+from ssvid.training.step import learning_rate
 from ssvid.training.task import PretextTask
 from ssvid.video.raw import keep_raw
 from ssvid.video.scan import scan

@@ -41,6 +41,9 @@ ENDING = (
 MOVING = tuple(name for name in CLASSES if name not in ENDING)
 FRAMES, SIZE, RATE = 240, 80, 30.0  # of a world video: frames, px, frames a second
 SPEED, SMOOTH = 2.0, 0.3  # of a plan; a world clock keeps its speed for 0.5 to 1.2 s
+# of x264, so that one video is always the same file: threads share out rows as they come, and its macroblock tree reads memory that nobody
+# wrote where the width is no multiple of 64 px
+SAME_BYTES = {"threads": "1", "x264-params": "mbtree=0"}
 AUTHORS_SMOOTH = 9  # frames
 POOL, POOL_CURVE = "speednet_pool-orig.mp4", "pool_authors_speed_curve.csv"
 BAR = 0.7
@@ -105,7 +108,7 @@ def video_row(task: SpeedModel, number: int, seed: int, distractor: str | None) 
     row: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        write_video(path, video.frames, RATE, options={"threads": "1"})
+        write_video(path, video.frames, RATE, options=SAME_BYTES)
         for by, curve in three_curves(path, task, scan(path)).items():
             row[f"{by} V"] = agreement(curve.natural, 1 / video.speed)
             row[f"{by} plan"] = agreement(planned_speed(curve), 1 / video.speed)

@@ -18,9 +18,10 @@ from lightning_fabric.loggers import TensorBoardLogger
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from ssvid.config import OPTIMIZERS, PretrainConfig, check_options, option_schema
+from ssvid.config import OPTIMIZERS, PretrainConfig, and_shares, check_options, option_schema
 from ssvid.errors import ConfigError
 from ssvid.plugins import load_task
+from ssvid.training.sharding import sharding
 from ssvid.training.task import PretextTask
 from ssvid.zoo import MODALITIES, create_model, model_info
 from ssvid.zoo.backbone import channels_last
@@ -36,8 +37,13 @@ def make_fabric(config: PretrainConfig) -> Fabric:
     launched = "LOCAL_WORLD_SIZE" in os.environ
     devices = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else config.devices
     nodes = int(os.environ["WORLD_SIZE"]) // devices if launched else config.nodes
-    strategy = "ddp" if devices * nodes > 1 else "auto"
-    if strategy == "ddp" and not launched and not hasattr(sys.modules["__main__"], "__file__"):
+    several = devices * nodes > 1
+    if config.strategy == "fsdp" and not several:
+        raise ConfigError(
+            "strategy=fsdp shares the weights out over processes; give devices=2 or more, or use strategy=ddp"
+        )
+    shared_out = sharding(devices * nodes) if config.strategy == "fsdp" else "ddp"
+    if several and not launched and not hasattr(sys.modules["__main__"], "__file__"):
         raise ConfigError(
             f"devices={devices}: every device runs the same program again, and `python -c` or a notebook is no file; save it as one, "
             "or start it with torchrun"
@@ -50,7 +56,7 @@ def make_fabric(config: PretrainConfig) -> Fabric:
                 accelerator=config.accelerator,
                 devices=devices,
                 num_nodes=nodes,
-                strategy=strategy,
+                strategy=shared_out if several else "auto",
                 precision=cast(Any, config.precision),
                 loggers=loggers,
             )
@@ -64,13 +70,17 @@ def make_fabric(config: PretrainConfig) -> Fabric:
 
 
 def check_batch(task: PretextTask, config: PretrainConfig, processes: int) -> None:
-    """Raise ConfigError where the batch cannot be shared out evenly, that of a task of pairs in whole pairs."""
-    share = 2 * processes if task.pairs else processes
+    """Raise ConfigError where the batch cannot be shared out evenly, that of a task of pairs in whole pairs, or not taken in shares."""
+    if task.whole_batch and config.accumulate > 1:
+        raise ConfigError(
+            f"{config.task} compares all videos of a batch with each other, and in accumulate={config.accumulate} shares it would ask an "
+            "easier question; use accumulate=1, with a smaller batch, more devices or precision=bf16-mixed"
+        )
+    share = (2 if task.pairs else 1) * processes * config.accumulate
     if config.batch % share:
         why = f"{config.task} compares videos in twos, and " if task.pairs else ""
-        raise ConfigError(
-            f"{why}batch {config.batch} is counted over all devices ({processes}); make it a multiple of {share}"
-        )
+        over = f"all devices ({processes}){and_shares(config)}"
+        raise ConfigError(f"{why}batch {config.batch} is counted over {over}; make it a multiple of {share}")
 
 
 def make_loggers(config: PretrainConfig) -> list[Any]:

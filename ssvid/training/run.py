@@ -144,6 +144,11 @@ class Run:
         with writing(path, RuntimeError), atomic(path) as temporary:
             torch.save(state, temporary)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a checkpoint was saved."""
+        return (self.path / "checkpoints" / "last.pt").exists()
+
     def checkpoint(self) -> dict[str, Any] | None:
         """The state to resume from, or None where nothing was saved yet."""
         path = self.path / "checkpoints" / "last.pt"
@@ -155,10 +160,10 @@ class Run:
             raise DataError(f"{path} cannot be read ({error}); start again with --overwrite") from error
         return state
 
-    def fill(self, task: nn.Module, state: dict[str, Any]) -> None:
-        """Put the weights of the run's checkpoint into its task. Raises DataError where the task is built otherwise by now."""
+    def fill(self, task: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Put weights of the run's checkpoint into its task. Raises DataError where the task is built otherwise by now."""
         try:
-            task.load_state_dict(state["task"])
+            task.load_state_dict(weights)
         except RuntimeError as error:
             raise DataError(
                 f"{self.path} holds weights of another {type(task).__name__} than the code builds now "

@@ -1,4 +1,7 @@
-"""Which sample stands where: the plans of every step, a function of (seed, step, place in the global batch) and nothing else."""
+"""Which sample stands where: the plans of every step, a function of (seed, step, place in the global batch) and nothing else.
+
+A rank takes its part of the global batch in config.accumulate shares, in order: one process with four shares reads what four processes do.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from ssvid.training.task import PretextTask
 
 
 class PlanSampler:
-    """The plans of every step from `start` to the last, for one rank: what the loader hands to its workers."""
+    """The plans of every step from `start` to the last, share by share, for one rank: what the loader hands to its workers."""
 
     def __init__(
         self,
@@ -31,16 +34,18 @@ class PlanSampler:
 
     def __iter__(self) -> Iterator[list[SamplePlan]]:
         for step in range(self.start, self.config.steps):
-            yield self.plans(step)
+            for share in range(self.config.accumulate):
+                yield self.plans(step, share)
 
     def __len__(self) -> int:
-        return self.config.steps - self.start
+        return (self.config.steps - self.start) * self.config.accumulate
 
-    def plans(self, step: int) -> list[SamplePlan]:
-        """This rank's share of the global batch of one step (counted from 0)."""
+    def plans(self, step: int, share: int = 0) -> list[SamplePlan]:
+        """One of this rank's shares of the global batch of one step (both counted from 0)."""
         seed, batch = self.config.seed, self.config.batch
         size = self.task.augment.draw_size(np.random.default_rng([seed, step]))
-        positions = step * batch + np.arange(self.rank * batch // self.world, (self.rank + 1) * batch // self.world)
+        one, count = self.rank * self.config.accumulate + share, self.world * self.config.accumulate
+        positions = step * batch + np.arange(one * batch // count, (one + 1) * batch // count)
         order = epoch_order(len(self.videos), seed, positions)
         if self.task.pairs:
             leaders = epoch_order(len(self.videos), seed, positions - positions % 2)

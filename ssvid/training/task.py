@@ -79,6 +79,9 @@ class PretextTask(nn.Module, ABC):
     backbone_options: options the backbone is built with for this task. Where a task has an option `input` that is one of rgb, residual and
         flow, the backbone is built with that, and makes of colours what it names.
     pairs: the videos of a batch come in twos, 0 and 1, 2 and 3 ..., that show one action (have one label).
+    whole_batch: the loss compares all videos of a batch with each other. Any other loss is a mean over videos (or pairs), so that a batch
+        may be taken in shares (accumulate); such a one cannot, and over several devices each compares the videos of its own.
+    first_share: whether a pass in training is the first of its step; the loop says so. What counts steps counts these.
     chance: accuracy of guessing; where it depends on the sample, `forward` also returns "chance" (B,).
     controls: shortcut controls of `ssvid audit` that this task has to pass besides those that every task gets.
     exempt_controls: controls the task may legitimately solve, each with the reason.
@@ -87,9 +90,11 @@ class PretextTask(nn.Module, ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     backbone_options: ClassVar[dict[str, Any]] = {}
     pairs: ClassVar[bool] = False
+    whole_batch: ClassVar[bool] = False
     controls: ClassVar[tuple[str, ...]] = ()
     exempt_controls: ClassVar[dict[str, str]] = {}
     chance: float = 0.0
+    first_share: bool = True
 
     def __init__(
         self,

@@ -29,13 +29,14 @@ def validate(run: Run, videos: Sequence[VideoRecord], workers: int = 1) -> dict[
 def trained_task(run: Run, device: torch.device | None = None) -> PretextTask:
     """The task of a run, head included, as its last checkpoint left it, in eval mode and on a device (by default the CPU).
 
+    Its weights are their average where the run keeps one (ema), as those of the exported backbone are.
     Raises DataError when there is no checkpoint, or one of a task that is no longer built the same.
     """
     task = build_task(run.config)
     state = run.checkpoint()
     if state is None:
         raise DataError(f"{run.path} has no checkpoint; finish it with: ssvid pretrain --resume {run.path}")
-    run.fill(task, state)
+    run.fill(task, state.get("average", state["task"]))
     return to_device(task, device or torch.device("cpu")).eval()
 
 
