@@ -11,14 +11,39 @@ import numpy as np
 import pytest
 
 from ssvid.data.scanning import open_data
-from ssvid.errors import ConfigError, DataError
+from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.search.building import build
 from ssvid.search.collection import Collection
 from ssvid.search.shards import Shard, encode_in_shards, read_shard, write_shard
 from tests.footage import COUNT, encoder, make_footage
+from tests.test_cli import called
 from tests.test_engine import cluster, needs_ray  # noqa: F401  a fixture
+from tests.test_retrieve_cli import MODEL
 
 SIZE = 3  # ids a shard, so that eight videos are several
+TOY = (Path(__file__).parent / "toy.py").read_text().replace("def build(", "def toy(")
+DEADLY = """
+import os, signal
+from pathlib import Path
+
+class Deadly(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, clips):
+        marks = Path(__file__).with_name("marks")
+        if os.getpid() == int(Path(__file__).with_name("caller").read_text()):
+            return self.net(clips)
+        number = len(list(marks.iterdir()))
+        (marks / f"{number}-{os.getpid()}").touch()
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.net(clips)
+
+def build(name):
+    return Deadly(toy(name))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +84,47 @@ def test_a_ray_cluster_makes_the_same_collection(footage, tmp_path, cluster):  #
     here = build(tmp_path / "here", [footage], encoder("clip"), shard=SIZE)
     there = build(tmp_path / "there", [footage], encoder("clip"), shard=SIZE, engine="ray")
     assert contents(there) == contents(here)
+
+
+@pytest.fixture
+def deadly(tmp_path) -> str:
+    """A backbone that kills its process once, in the middle of the videos; not that of the caller, who tries it as he begins."""
+    (tmp_path / "marks").mkdir()
+    (tmp_path / "caller").write_text(str(os.getpid()))
+    (tmp_path / "deadly.py").write_text(TOY + DEADLY)
+    return f"{tmp_path / 'deadly.py'}:toy"
+
+
+def test_a_killed_process_costs_its_shard_and_the_same_call_goes_on(footage, tmp_path, deadly):
+    made = encoder("clip", deadly)
+    with pytest.raises(SsvidError, match="ended from outside.*the same command goes on"):
+        build(tmp_path / "c", [footage], made, shard=1, engine="local:2")
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "c" / "shards").iterdir()}
+    before = len(list((tmp_path / "marks").iterdir()))
+    again = build(tmp_path / "c", [footage], made, shard=1, engine="local:2")
+    assert done
+    assert len(list((tmp_path / "marks").iterdir())) - before == COUNT - len(done)
+    assert contents(again) == contents(build(tmp_path / "whole", [footage], made, shard=1))
+
+
+@needs_ray
+def test_a_killed_worker_of_ray_costs_its_shard(footage, tmp_path, deadly, cluster):  # noqa: F811
+    made = encoder("clip", deadly)
+    killed = build(tmp_path / "c", [footage], made, shard=2, engine="ray")
+    assert contents(killed) == contents(build(tmp_path / "whole", [footage], made, shard=2))
+
+
+def test_the_command_takes_an_engine(footage, tmp_path, monkeypatch, capsys):
+    found = []
+    for engine in ("local:1", "local:2"):
+        folder = tmp_path / engine
+        code, out, err = called(
+            monkeypatch, capsys, "retrieve", "index", str(footage), "-o", str(folder), *MODEL, "--engine", engine
+        )
+        assert code == 0, err
+        found.append(contents(Collection(folder)))
+    assert found[0] == found[1]
+    assert called(monkeypatch, capsys, "retrieve", "index", "v", "-o", "c", *MODEL, "--engine", "dask")[0] == 2
 
 
 def shard_of(folder: Path, footage: Path, key: str | None = None) -> Shard:
