@@ -97,7 +97,7 @@ def deadly(tmp_path) -> str:
 
 def test_a_killed_process_costs_its_shard_and_the_same_call_goes_on(footage, tmp_path, deadly):
     made = encoder("clip", deadly)
-    with pytest.raises(SsvidError, match="ended from outside.*the same command goes on"):
+    with pytest.raises(SsvidError, match=r"ended from outside.*the same command goes on"):
         build(tmp_path / "c", [footage], made, shard=1, engine="local:2")
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "c" / "shards").iterdir()}
     before = len(list((tmp_path / "marks").iterdir()))
@@ -118,7 +118,7 @@ def test_the_command_takes_an_engine(footage, tmp_path, monkeypatch, capsys):
     found = []
     for engine in ("local:1", "local:2"):
         folder = tmp_path / engine
-        code, out, err = called(
+        code, _, err = called(
             monkeypatch, capsys, "retrieve", "index", str(footage), "-o", str(folder), *MODEL, "--engine", engine
         )
         assert code == 0, err
