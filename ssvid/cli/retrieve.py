@@ -1,4 +1,4 @@
-"""Commands that search in video by example: retrieve index, query, evaluate, add, remove."""
+"""Commands that search in video by example: retrieve index, query, evaluate, add, remove, export."""
 
 from __future__ import annotations
 
@@ -246,6 +246,38 @@ def evaluate(
     if out is not None:
         write(table, out)
     show(table, as_json)
+
+
+@retrieve.command()
+def export(
+    folder: Folder,
+    to: Annotated[str, typer.Option("--to", help="parquet, lance or qdrant.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            "--out",
+            help="A file, or a folder; for qdrant the address of a service or a folder of its local mode.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Of the collection in Qdrant; default: the name of the folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hand the rows of a collection, with their vectors, to another system; what is there under that name is replaced.
+
+    Example:  ssvid retrieve export collection --to parquet -o collection.parquet
+    """
+    from ssvid.search.collection import Collection
+    from ssvid.search.export import export as export_rows
+
+    with console.counting() as progress:
+        count = export_rows(Collection(folder), to, out, name=name, progress=progress)
+    if as_json:
+        typer.echo(json.dumps({"collection": str(folder), "to": to, "out": out, "rows": count}))
+    else:
+        console.say(f"{out}: {count} rows")
 
 
 def parse_span(text: str) -> tuple[float, float]:

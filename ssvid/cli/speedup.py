@@ -115,7 +115,8 @@ def _jobs(
     *,
     export: Path | None,
     html: Path | None,
-    **how: bool,
+    cam: bool,
+    render: bool,
 ) -> tuple[bool, list[SpeedupJob]]:
     """Whether these are several, which fail one by one; and the work of every video."""
     from ssvid.speedup.on_engine import SpeedupJob
