@@ -166,6 +166,23 @@ def _ray_tasks(engine: str) -> Iterator[Executor]:
         ray.shutdown()
 
 
+@contextmanager
+def ray_cluster(workers: int) -> Iterator[None]:
+    """A Ray cluster on this machine with so many workers, which is what `ray` means meanwhile: to measure what an engine costs."""
+    _ray()
+    from ray.cluster_utils import Cluster
+
+    before = os.environ.get("RAY_ADDRESS")
+    made: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": workers, "include_dashboard": False})
+    os.environ["RAY_ADDRESS"] = made.address
+    try:
+        yield
+    finally:
+        os.environ.pop("RAY_ADDRESS")
+        os.environ |= {} if before is None else {"RAY_ADDRESS": before}
+        made.shutdown()
+
+
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a toolkit should not call home
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks on a CPU keep the machine's GPUs visible

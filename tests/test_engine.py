@@ -84,13 +84,26 @@ def rows(index: Index) -> list[tuple]:
     return [*usable, *((bad.path, bad.reason) for bad in index.bad())]
 
 
+def started(tries: int = 3):
+    """Ray's machines give up where their agents do not start within some seconds, as on a busy machine: then it begins anew."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster()
+    try:
+        made.add_node(num_cpus=1, include_dashboard=False)
+        made.second = made.add_node(num_cpus=1)
+    except Exception:  # Ray raises this kind itself
+        made.shutdown()
+        if tries == 1:
+            raise
+        return started(tries - 1)
+    return made
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray cluster of two machines with one core each, both this one."""
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.second = made.add_node(num_cpus=1)
+    made = started()
     os.environ["RAY_ADDRESS"] = made.address
     yield made
     del os.environ["RAY_ADDRESS"]

@@ -14,7 +14,7 @@ from ssvid.errors import ConfigError
 from tests.footage import COUNT, make_footage
 from tests.test_cli import called
 
-COMMANDS = ["index", "add", "remove", "query", "evaluate"]
+COMMANDS = ["index", "add", "remove", "query", "evaluate", "export"]
 VIEW = ["--clips", "2", "--frames", "8", "--stride", "2", "--size", "32"]
 MODEL = ["--model", "baseline_mean_frame", "--workers", "0", *VIEW]
 

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -179,3 +181,60 @@ def test_evidence_of_a_model_that_was_trained_further_is_not_taken(film, tmp_pat
     os.utime(run / "weights", (2e9, 2e9))
     pipeline.plan_speedup(film, tmp_path / "o.mp4", options)
     assert len(asked) == 2
+
+
+def test_a_folder_on_an_engine_and_what_is_there_is_not_done_again(film, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    film.rename(folder / "a.mp4")
+    write_film(folder / "b.mp4", frames=30)
+    (folder / "bad.mp4").write_text("no video")
+
+    def results(out: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in out.glob("*.mp4")}
+
+    def rows(out: Path, engine: str) -> list:
+        arguments = ["speedup", str(folder), "-o", str(out), "--by", "motion", "--engine", engine, "--json"]
+        code, told, errors = called(monkeypatch, capsys, *arguments)
+        assert code == 1
+        assert "bad.mp4: is not a video" in errors
+        return [row.get("result_seconds") for row in json.loads(told)]
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert rows(there, "local:2") == rows(here, "local:1")
+    assert results(there) == results(here)
+    assert sorted(results(there)) == ["a.mp4", "b.mp4"]
+    states = {path: path.stat().st_mtime_ns for path in there.glob("*.mp4")}
+    stored = json.loads(pipeline.plan_file(there / "b.mp4").read_text())
+    pipeline.plan_file(there / "b.mp4").write_text(json.dumps(stored | {"segments": [[0, 1, 1]]}))
+    rows(there, "local:1")
+    assert [path.name for path, state in states.items() if path.stat().st_mtime_ns != state] == ["b.mp4"], "edited"
+    assert json.loads(pipeline.plan_file(there / "b.mp4").read_text())["segments"] == [[0, 1, 1]]
+    assert not list(there.glob(".*"))
+
+
+def test_a_result_that_was_changed_or_is_asked_for_otherwise_is_rendered_again(film, tmp_path):
+    out, options = tmp_path / "o.mp4", pipeline.SpeedupOptions(by="constant")
+    pipeline.speed_up(film, out, options)
+    whole = out.read_bytes()
+    out.write_bytes(whole[:1000])
+    pipeline.speed_up(film, out, options)
+    assert out.read_bytes() == whole
+    pipeline.speed_up(film, out, replace(options, audio="mute"))
+    assert len(out.read_bytes()) < len(whole)
+    out.unlink()
+    pipeline.speed_up(film, out, options)
+    assert out.read_bytes() == whole
+
+
+def test_two_that_make_one_result_do_no_harm(film, tmp_path):
+    out = tmp_path / "o.mp4"
+    code = "import sys; from pathlib import Path; from ssvid.training.run_lock import locked_file\n"
+    code += "with locked_file(Path(sys.argv[1]), ''): print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path / ".o.mp4.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(ConfigError, match=r"another process is making .*o.mp4"):
+            pipeline.speed_up(film, out, pipeline.SpeedupOptions(by="constant"))
+        assert not pipeline.plan_file(out).exists()
+        other.stdin.close()

@@ -157,3 +157,13 @@ def test_no_child_is_left_behind() -> None:
         pid = guard.run(double, "a.mp4", 1)[2]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_the_import_of_a_decoder_is_no_stall(tmp_path, monkeypatch) -> None:
+    """On a busy machine it takes longer than a decoder may be silent, and the first videos of a scan would count as bad."""
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(1.5)\ndef work(path):\n    return path\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from slow_to_import import work
+
+    with Guard() as guard:
+        assert guard.run(work, "/a.mp4", limit=60, stall=0.5) == "/a.mp4"

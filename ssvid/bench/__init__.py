@@ -24,6 +24,7 @@ BENCHES = (
     "retrieval",
     "search_growth",
     "data",
+    "scale",
     "speedup",
     "track",
     "stream",
@@ -34,6 +35,8 @@ BENCHES = (
 OPTIONS = {"videos": "reader", "models": "zoo", "kept": "zoo"}  # which bench each belongs to
 TESTS = {  # what the rows of those tell that time no rounds
     "data": "One fresh process a size: seconds of the processor (of the clock), and by how much its memory grows.",
+    "scale": "Seconds and videos a second, the engine's start included; both cores' work on each engine, and whether the results are the "
+    "same bit for bit. The ratio is of ray with two workers to local:2.",
     "reader": "Frames that differ from decoding in order.",
     "fuzz": "Damaged files: slow, wrong and failed must be none.",
 }

@@ -17,7 +17,8 @@ from ssvid.bench.reader_files import RATE, frames, make_files
 from ssvid.data.index import Index
 from ssvid.data.scanning import scan_videos
 from ssvid.errors import VideoError
-from ssvid.speedup.pipeline import SpeedupOptions, process_each, speed_up
+from ssvid.speedup.on_engine import SpeedupJob
+from ssvid.speedup.pipeline import SpeedupOptions
 from ssvid.video.guard import GIB, Guard
 from ssvid.video.info import VideoInfo
 from ssvid.video.reader import Video
@@ -121,15 +122,13 @@ def _speed_up(path: str) -> str:
     out = Path(path).with_suffix(".fast.mp4")
     options = SpeedupOptions(speed=2, by="constant")
     try:
-        done = [
-            done for *_, done in process_each([(Path(path), out)], lambda source, out: speed_up(source, out, options))
-        ]
+        done = SpeedupJob(Path(path), out, options).summary()
     finally:
         for left in out.parent.glob(
             f"{out.name}*"
         ):  # the output, or the folder of the parts that a second call would go on from
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-    return str(done[0]) if isinstance(done[0], Exception) else ""
+    return done if isinstance(done, str) else ""
 
 
 def _film(path: Path, codec: str) -> Path:

@@ -136,9 +136,9 @@ def _memory(folder: Path, few: int = FEW, many: int = MANY) -> dict[str, Any]:
     }
 
 
-def peak_memory(index: Path, videos: int) -> float:
+def peak_memory(index: Path, videos: int, backbone: str = WIDE, clips: int = CLIPS) -> float:
     """MiB that a fresh process takes at most to extract features and evaluate them, for so many copies of an index's rows."""
-    command = [sys.executable, "-c", MEASURED, str(index), str(videos), WIDE, str(CLIPS)]
+    command = [sys.executable, "-c", MEASURED, str(index), str(videos), backbone, str(clips)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 

@@ -1,4 +1,4 @@
-"""Commands that search in video by example: retrieve index, query, evaluate, add, remove."""
+"""Commands that search in video by example: retrieve index, query, evaluate, add, remove, export."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def index_(
             help="How vectors are compared: raw, centre (less what all videos share), or whiten (small differences count: best for copies)."
         ),
     ] = "centre",
-    workers: Annotated[int, typer.Option(help="Decoding processes.")] = 1,
+    engine: Engine = "local:1",
+    workers: Annotated[int, typer.Option(help="Decoding processes, of each task.")] = 1,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -80,7 +81,7 @@ def index_(
     changed = {name: value for name, value in chosen.items() if value is not None}
     encoder = replace(encoder, view=replace(encoder.view, **changed))  # type: ignore[arg-type]
     with console.counting() as progress:
-        _show_facts(build(out, videos, encoder, kind=kind, space=space, progress=progress), as_json)
+        _show_facts(build(out, videos, encoder, kind=kind, space=space, engine=engine, progress=progress), as_json)
 
 
 @retrieve.command()
@@ -245,6 +246,38 @@ def evaluate(
     if out is not None:
         write(table, out)
     show(table, as_json)
+
+
+@retrieve.command()
+def export(
+    folder: Folder,
+    to: Annotated[str, typer.Option("--to", help="parquet, lance or qdrant.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            "--out",
+            help="A file, or a folder; for qdrant the address of a service or a folder of its local mode.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Of the collection in Qdrant; default: the name of the folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hand the rows of a collection, with their vectors, to another system; what is there under that name is replaced.
+
+    Example:  ssvid retrieve export collection --to parquet -o collection.parquet
+    """
+    from ssvid.search.collection import Collection
+    from ssvid.search.export import export as export_rows
+
+    with console.counting() as progress:
+        count = export_rows(Collection(folder), to, out, name=name, progress=progress)
+    if as_json:
+        typer.echo(json.dumps({"collection": str(folder), "to": to, "out": out, "rows": count}))
+    else:
+        console.say(f"{out}: {count} rows")
 
 
 def parse_span(text: str) -> tuple[float, float]:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ssvid.cli import console
-from ssvid.cli.shared import Device, Json
+from ssvid.cli.shared import Device, Engine, Json
 from ssvid.cli.speediness import ModelFolder
+from ssvid.engine import check_engine
 from ssvid.errors import ConfigError, SsvidError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ssvid.speedup.on_engine import SpeedupJob
     from ssvid.speedup.pipeline import SpeedupOptions
-    from ssvid.speedup.plan import SpeedPlan
 
 app = typer.Typer()
 INTERRUPTED = 130
@@ -71,6 +74,7 @@ def speedup(
     html: Html = None,
     cam: Cam = True,
     dry_run: DryRun = False,
+    engine: Engine = "local:1",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -86,22 +90,10 @@ def speedup(
     if by != "model" and (fit or model is not None):
         raise ConfigError(f"--fit and --model belong to --by model, not to --by {by}")
     length, folder = None if duration is None else seconds(duration), None if model is None else str(model)
-    options = SpeedupOptions(
-        speed,
-        length,
-        min_speed,
-        max_speed,
-        smooth,
-        objective,
-        by,
-        folder,
-        fit,
-        audio,
-        fps=cfr,
-        device=device,
-        plan=plan,
-    )
-    _run(videos, out, options, as_json, export=export, html=html, cam=cam and by == "model", render=not dry_run)
+    numbers = speed, length, min_speed, max_speed, smooth
+    options = SpeedupOptions(*numbers, objective, by, folder, fit, audio, fps=cfr, device=device, plan=plan)
+    several, jobs = _jobs(videos, out, options, export=export, html=html, cam=cam and by == "model", render=not dry_run)
+    _run(jobs, several, check_engine(engine), as_json)
 
 
 def seconds(text: str) -> float:
@@ -116,39 +108,42 @@ def seconds(text: str) -> float:
     return result
 
 
-def _run(
+def _jobs(
     videos: list[Path],
     out: Path | None,
     options: SpeedupOptions,
-    as_json: bool,
     *,
     export: Path | None,
     html: Path | None,
     cam: bool,
     render: bool,
-) -> None:
-    """Process every video and print a row for each."""
-    from ssvid.speedup.pipeline import companion_path, plan_speedup, process_each, result_paths, speed_up
+) -> tuple[bool, list[SpeedupJob]]:
+    """Whether these are several, which fail one by one; and the work of every video."""
+    from ssvid.speedup.on_engine import SpeedupJob
+    from ssvid.speedup.pipeline import companion_path, result_paths
 
     pairs = result_paths(videos, out)
     several = len(pairs) > 1 or videos[0].is_dir()
+    jobs = []
+    for source, result in pairs:
+        timeline, page = (
+            companion_path(export, result, several, ".v1.json"),
+            companion_path(html, result, several, ".html"),
+        )
+        jobs.append(SpeedupJob(source, result, options, timeline, page, cam, render))
+    return several, jobs
 
-    def act(source: Path, result: Path) -> SpeedPlan:
-        with console.counting() as progress:
-            timeline = companion_path(export, result, several, ".v1.json")
-            if not render:
-                return plan_speedup(source, result, options, progress, export=timeline)
-            page = companion_path(html, result, several, ".html")
-            return speed_up(source, result, options, progress, export=timeline, html=page, cam=cam)
+
+def _run(jobs: list[SpeedupJob], several: bool, engine: str, as_json: bool) -> None:
+    """Process every video and print a row for each."""
+    from ssvid.speedup.on_engine import run_jobs
 
     rows: list[dict[str, Any]] = []
     try:
-        for source, result, done in process_each(pairs, act):
-            if isinstance(done, Exception) and not several:
-                raise done
-            outcome = {"error": str(done)} if isinstance(done, Exception) else done.summary()
-            rows.append({"video": str(source), "result": str(result), **outcome})
-            if isinstance(done, Exception):
+        for job, done in _here(jobs, several) if engine == "local:1" else run_jobs(jobs, engine):
+            outcome = {"error": done} if isinstance(done, str) else done
+            rows.append({"video": str(job.source), "result": str(job.out), **outcome})
+            if isinstance(done, str):
                 console.log(f"failed: {done}")
     except KeyboardInterrupt:
         console.log("interrupted; the same command goes on from here")
@@ -156,6 +151,13 @@ def _run(
     _show(rows, as_json)
     if any("error" in row for row in rows):
         raise typer.Exit(SsvidError.exit_code)
+
+
+def _here(jobs: list[SpeedupJob], several: bool) -> Iterator[tuple[SpeedupJob, dict[str, float] | str]]:
+    """In this process, with progress; of several, one that fails does not end the others."""
+    for job in jobs:
+        with console.counting() as progress:
+            yield job, job.summary(progress) if several else job.run(progress).summary()
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from ssvid.data.index import Index, VideoRecord
 from ssvid.data.layouts import Entry
 from ssvid.data.scanning import open_data
+from ssvid.engine import check_engine
 from ssvid.errors import DataError, VideoError
 from ssvid.files import write_json
 from ssvid.progress import Progress, silent
@@ -28,6 +29,7 @@ from ssvid.search import ann
 from ssvid.search.collection import VERSION, Collection, check_weights, index_folder, read_manifest
 from ssvid.search.encode import Encoder, video_segments
 from ssvid.search.segment_table import SegmentTable
+from ssvid.search.shards import SHARD, Encoded, encode_in_shards
 from ssvid.search.store import Vectors
 from ssvid.search.whitening import LONGEST, Whitening, checked_space
 
@@ -46,12 +48,15 @@ def build(
     *,
     kind: str = "auto",
     space: str = "centre",
+    engine: str = "local:1",
+    shard: int = SHARD,
     progress: Progress | None = None,
 ) -> Collection:
     """Make a collection of videos, or go on with one that was stopped, or bring one up to date.
 
     data: as `open_data` takes it, an index or what to scan. kind: exact, hnsw, ivfpq, or auto, by size. space: how vectors are
     compared, as the first build's vectors lie: raw, centre (less their mean, so that what all videos share does not count) or whiten.
+    engine: where videos are encoded, see `ssvid.engine`; in tasks of `shard` videos, see `ssvid.search.shards`.
     Fewer than `FEW` rows are compared as they come; up to `SETTLED` rows the space is fitted anew when there are `GROWN` times as many
     rows as it was fitted on, which `progress` and the collection's facts say.
     Raises DataError for a folder of other weights, where no video can be used and while another process changes the collection,
@@ -60,6 +65,7 @@ def build(
     folder = Path(folder)
     if kind != "auto":
         ann.checked_kind(kind)
+    check_engine(engine)
     checked_space(space)
     source = open_data(data, progress)
     if (folder / "manifest.json").exists():
@@ -70,7 +76,7 @@ def build(
         encoder = _start(folder, source, encoder, kind, space)
     with _alone(folder):
         _enter(Index(folder / "rows.sqlite", create=True), source)
-        _encode(folder, encoder, progress)
+        _encode(folder, encoder, engine, shard, progress)
         return Collection(folder, encoder)
 
 
@@ -148,7 +154,7 @@ def _enter(index: Index, source: Index) -> None:
         index.adopt(source.path)
 
 
-def _encode(folder: Path, encoder: Encoder, progress: Progress | None) -> None:
+def _encode(folder: Path, encoder: Encoder, engine: str, shard: int, progress: Progress | None) -> None:
     """Encode what is not encoded yet, fit the space where it is time, and bring the index up to date."""
     rows, manifest = SegmentTable(Index(folder / "rows.sqlite"), create=True), read_manifest(folder)
     _bury(folder, rows, manifest["dim"], rows.stale(), forget=False)
@@ -158,7 +164,11 @@ def _encode(folder: Path, encoder: Encoder, progress: Progress | None) -> None:
         _file(folder, "raw", stamp.generation),
     )
     raw = Vectors(path, dim, stamp.held) if path.exists() else None
-    _append(rows, encoder, vectors, raw, progress or silent)
+    done = rows.done()
+    todo = [video for video in rows.index.videos() if video.id not in done]
+    found = encode_in_shards(encoder, todo, folder, engine, shard)
+    for number, _ in enumerate(_append(rows, found, vectors, raw), 1):
+        (progress or silent)("encoding", number, len(todo))
     if not len(vectors):
         raise DataError(f"no video of {folder} could be read; see what is wrong with: ssvid index VIDEOS")
     if space is None:
@@ -170,27 +180,19 @@ def _encode(folder: Path, encoder: Encoder, progress: Progress | None) -> None:
     _index(Collection(folder, encoder), progress)
 
 
-def _append(rows: SegmentTable, encoder: Encoder, vectors: Vectors, raw: Vectors | None, progress: Progress) -> None:
-    """Encode and enter what is not entered yet, behind the vectors that are there. raw: where they are kept as the network gives them."""
-    space, done = rows.space, rows.done()
-    todo = [video for video in rows.index.videos() if video.id not in done]
-    total = len(todo)
-    while todo:
-        entered = 0
-        try:
-            for video, found, spans in encoder.encode(todo):
-                first = len(vectors)
-                if raw is not None:
-                    raw.append(found)
-                vectors.append(found if space is None else space(found))
-                rows.enter(video, spans, first)
-                entered += 1
-                progress("encoding", total - len(todo) + entered, total)
-        except VideoError as error:
-            bad = next(video for video in todo if error.path in (video.path, video.source.path))
-            rows.index.set_bad(bad.id, error.reason)
-            todo.remove(bad)
-        todo = todo[entered:]
+def _append(rows: SegmentTable, found: Iterable[Encoded], vectors: Vectors, raw: Vectors | None) -> Iterator[None]:
+    """Enter videos as they come, behind the vectors that are there. raw: where they are kept as the network gives them."""
+    space = rows.space
+    for video, made, spans, reason in found:
+        if reason:
+            rows.index.set_bad(video.id, reason)
+        else:
+            first = len(vectors)
+            if raw is not None:
+                raw.append(made)
+            vectors.append(made if space is None else space(made))
+            rows.enter(video, spans, first)
+        yield
 
 
 def _outgrown(fitted: int, count: int) -> bool:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import av
-
 from ssvid.data.layouts.entries import VIDEO_SUFFIXES
-from ssvid.errors import ConfigError, DataError, SsvidError
+from ssvid.errors import ConfigError, DataError
 from ssvid.progress import Progress
 from ssvid.speedup.curve import Curve, estimate_curve
 from ssvid.speedup.models import SHIPPED
 from ssvid.speedup.plan import FORMAT, SpeedPlan, file_identity, make_plan, read_json_object, read_plan, write_plan
 from ssvid.speedup.render import render_plan
+from ssvid.speedup.rendered import mark_of, read_mark, write_mark
 from ssvid.speedup.schedule import TICKS
 from ssvid.speedup.timeline import average_rate, is_timeline, segments, write_timeline
+from ssvid.training.run_lock import locked_file
 from ssvid.video.decode import check_file
 
 logger = logging.getLogger(__name__)
@@ -85,18 +85,25 @@ def speed_up(
 ) -> SpeedPlan:
     """The whole job: plan, render, export a timeline, write the page. Returns the plan; raises as `planned` and `render_plan` do.
 
+    A result that lies there as it was rendered from the same plan is not rendered again, nor is its page written that is there.
     export: a v1 timeline to write. html: a page to write. cam: for the page, also render the activation map, to NAME.cam.mp4.
+    Raises ConfigError also where another process is making the same result.
     """
     if out.suffix.lower() not in TICKS:
         raise ConfigError(f"{out}: cannot write this kind of file; name one of {', '.join(TICKS)}")
-    plan = plan_speedup(source, out, options, progress, export=export)
-    render_plan(plan, out, fps=options.fps, audio=options.audio, progress=progress)
-    if html is not None:
-        from ssvid.speedup.page import write_speedup_page
+    busy = f"another process is making {out}; wait for it, or name another -o"
+    with locked_file(out.with_name(f".{out.name}.lock"), busy):
+        before = read_mark(plan_file(out))
+        plan = plan_speedup(source, out, options, progress, export=export)
+        fresh = before is None or before != mark_of(plan, out, options.fps, options.audio)
+        if fresh:
+            render_plan(plan, out, fps=options.fps, audio=options.audio, progress=progress)
+        write_mark(plan_file(out), mark_of(plan, out, options.fps, options.audio))
+        if html is not None and (fresh or not html.exists()):
+            from ssvid.speedup.page import write_speedup_page
 
-        write_speedup_page(
-            plan, out, html, cam=_map(source, out, options, progress) if cam else None, progress=progress
-        )
+            shown = _map(source, out, options, progress) if cam else None
+            write_speedup_page(plan, out, html, cam=shown, progress=progress)
     return plan
 
 
@@ -123,17 +130,6 @@ def speedup(
     by_products = [None if path is None else Path(path) for path in (export, html)]
     chosen = SpeedupOptions(**options)
     return speed_up(Path(source), Path(out), chosen, progress, export=by_products[0], html=by_products[1], cam=cam)
-
-
-def process_each(
-    pairs: Sequence[tuple[Path, Path]], act: Callable[[Path, Path], SpeedPlan]
-) -> Iterator[tuple[Path, Path, SpeedPlan | Exception]]:
-    """Call `act` on every (source, result); where one fails, its error is yielded in place of its plan, and the next one begins."""
-    for source, out in pairs:
-        try:
-            yield source, out, act(source, out)
-        except (SsvidError, OSError, av.error.FFmpegError) as error:
-            yield source, out, error
 
 
 def result_paths(inputs: Sequence[Path], out: Path | None) -> list[tuple[Path, Path]]:

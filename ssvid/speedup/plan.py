@@ -169,6 +169,11 @@ def write_plan(plan: SpeedPlan, path: str | os.PathLike[str]) -> None:
         "pace": [float(f"{value:.{DIGITS}g}") for value in plan.pace],
         "curve": plan.curve.to_dict(),
     }
+    write_plan_fields(stored, path)
+
+
+def write_plan_fields(stored: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write what a plan file holds, a line each, atomically."""
     lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in stored.items())
     write_text(path, f"{{\n{lines}\n}}\n")
 

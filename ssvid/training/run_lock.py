@@ -23,12 +23,18 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises ConfigError where another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
+    with locked_file(folder / NAME, f"another process is training in {folder}; wait for it, or name another -o"):
+        yield
+
+
+@contextmanager
+def locked_file(path: Path, otherwise: str) -> Iterator[None]:
+    """Hold a file that is there only for this; its folder is made where it is missing. Raises ConfigError(otherwise) where it is held."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         yield
         return
-    file = _held(path)
+    file = _held(path, otherwise)
     try:
         yield
     finally:
@@ -36,7 +42,7 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _held(path: Path) -> int:
+def _held(path: Path, otherwise: str) -> int:
     """The open and locked file. A lock of the process and not of the file, as loading processes that outlive it must not hold it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -44,9 +50,7 @@ def _held(path: Path) -> int:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
             os.close(file)
-            raise ConfigError(
-                f"another process is training in {path.parent}; wait for it, or name another -o"
-            ) from error
+            raise ConfigError(otherwise) from error
         except OSError:  # a disk that knows no locks
             return file
         if path.exists() and os.path.samestat(os.stat(path), os.fstat(file)):

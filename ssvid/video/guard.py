@@ -76,7 +76,7 @@ class Guard:
             path: the file it works on, named in errors.
             args: further arguments; they and the result must pickle.
             limit: seconds it may take in all.
-            stall: seconds it may take between two calls of `heartbeat`. None: no such limit.
+            stall: seconds it may take between two calls of `heartbeat`, once its module is imported. None: no such limit.
 
         Raises:
             VideoError: the function raised, ran out of time or memory, or the child died.
@@ -109,15 +109,16 @@ class Guard:
 
     def _wait(self, pipe: Connection, path: str, limit: float, stall: float | None) -> tuple[str, Any]:
         began = beat = time.monotonic()
+        patience = None if stall is None else max(stall, START_LIMIT)  # a busy machine takes long to import a decoder
         while True:
-            ends = began + limit if stall is None else min(began + limit, beat + stall)
+            ends = began + limit if patience is None else min(began + limit, beat + patience)
             if not self._answered(pipe, ends - time.monotonic()):
                 waited = time.monotonic() - began
                 raise VideoError(path, f"gave no result in {waited:.0f} s (it hangs, or needs a higher limit)")
             kind, value = pipe.recv()
             if kind != "beat":
                 return kind, value
-            beat = time.monotonic()
+            beat, patience = time.monotonic(), stall
 
     def close(self) -> None:
         """End the child; a later `run` starts another."""
@@ -195,13 +196,16 @@ def serve(fd: int, memory: int) -> None:
             module, name, path, args, limit = pipe.recv()
             # ends a child that spins after its parent was killed; works while native code holds the lock
             faulthandler.dump_traceback_later(limit + 10, exit=True, file=null)
-            pipe.send(_answer(module, name, path, args))
+            pipe.send(_answer(lambda: pipe.send(("beat", None)), module, name, path, args))
             faulthandler.cancel_dump_traceback_later()
 
 
-def _answer(module: str, name: str, path: str, args: tuple[object, ...]) -> tuple[str, Any]:
+def _answer(
+    imported: Callable[[], None], module: str, name: str, path: str, args: tuple[object, ...]
+) -> tuple[str, Any]:
     try:
         function: Any = importlib.import_module(module)
+        imported()
         for part in name.split("."):
             function = getattr(function, part)
         return "result", function(path, *args)
