@@ -44,6 +44,14 @@ Published = Annotated[
     Path | None, typer.Option(help="YAML or CSV of published scores to add as rows, as configs/published.yaml.")
 ]
 
+Supervised = Annotated[
+    bool,
+    typer.Option(
+        "--supervised/--no-supervised",
+        help="Rows of training from scratch with the labels; they take the longest, for large networks hours.",
+    ),
+]
+
 
 SaveHead = Annotated[
     Path | None,
@@ -63,6 +71,7 @@ def transfer(
     out: Out = None,
     save_head: SaveHead = None,
     seeds: Seeds = 3,
+    supervised: Supervised = True,
     published: Published = None,
     clips: Clips = 5,
     frames: Frames = None,
@@ -91,6 +100,7 @@ def transfer(
         options=option or (),
         view={"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool},
         seeds=seeds,
+        supervised=supervised,
         published=published,
         out=out,
         save_heads=save_head,

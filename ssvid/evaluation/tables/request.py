@@ -17,10 +17,10 @@ class TableRequest:
 
     models: run folders, names of backbones, or NAME@WEIGHTS. Runs of the same task and backbone make one row over their seeds; every
     backbone that occurs gets the rows *random init* and *supervised*. data: as `read_layout` takes them, or indexes. protocols: names;
-    empty for those
-    that the table takes by default. options: of protocols, as PROTOCOL.NAME=VALUE. view: those fields of `View` that shall differ from
-    what the first run was trained on; None stands for a field that is not given. seeds: inits of the rows without a run, draws of those
-    with one run. published: a file of scores for rows that are marked as not measured here. out: where the table is written; its
+    empty for those that the table takes by default. options: of protocols, as PROTOCOL.NAME=VALUE. view: those fields of `View` that
+    shall differ from what the first run was trained on; None stands for a field that is not given. seeds: inits of the rows without a
+    run, draws of those with one run. supervised: False leaves the rows *supervised* out, which take the longest. published: a file of
+    scores for rows that are marked as not measured here. out: where the table is written; its
     cells are kept in OUT.cells.jsonl, without it in the cache. save_heads: a folder for the classifiers that the protocols train, or the
     file of the only one. engine: where the cells are computed, see `ssvid.engine`. workers: decoding processes of each task. device: as
     `resolve_device` takes it. command: what the user typed, kept with the results.
@@ -32,6 +32,7 @@ class TableRequest:
     options: Sequence[str] = ()
     view: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 3
+    supervised: bool = True
     published: str | os.PathLike[str] | None = None
     out: str | os.PathLike[str] | None = None
     save_heads: str | os.PathLike[str] | None = None

@@ -98,7 +98,8 @@ def make_spec(
     chosen = {name: find_protocol(name) for name in dict.fromkeys(protocols)}
     recipe = recipe_protocol()
     options = parse_options(request.options, {recipe.name: recipe, **chosen})
-    rows = [row for row in model_rows(request.models, request.seeds) if row.kind in kinds]
+    wanted = kinds if request.supervised else set(kinds) - {Kind.SUPERVISED}
+    rows = [row for row in model_rows(request.models, request.seeds) if row.kind in wanted]
     view = replace(trained_view(rows), **request.view_changes)
     if not all(map(is_sequence_source, request.data)):
         check_view(rows, view)

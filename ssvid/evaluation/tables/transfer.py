@@ -69,6 +69,8 @@ def transfer(request: TableRequest, progress: Progress | None = None, log: Log |
     carried = [captions.CARRIED] if any(map(is_sequence_source, request.data)) else []
     unit = " ".join(["Accuracy in percent.", *carried])
     describe(table, spec, results, columns, "Transfer to", unit)
+    if not request.supervised:
+        table.notes.append("random init: frozen random weights. Training from scratch with the labels was left out.")
     if request.published:
         table.notes.append(
             f"Published rows ({len(rows)}): from {Path(request.published).name}, measured by others, with other data and budgets."
