@@ -100,6 +100,11 @@ def load_config(
             key, separator, value = word.partition("=")
             if not separator:
                 raise ConfigError(f"expected key=value, got {word!r}; for example steps=500")
+            for part, short in (("options.", ""), ("backbone_options.", "backbone.")):
+                if key.startswith(part):  # as a configuration file has it
+                    raise ConfigError(
+                        f"{key} is written {key.replace(part, short, 1)} here: {word.replace(part, short, 1)}"
+                    )
             place = key if key in fields else key.replace("backbone.", "backbone_options.", 1)
             if place == key and key not in fields:
                 place = f"options.{key}"

@@ -46,6 +46,8 @@ def test_yaml_round_trip(tmp_path):
         (["nonsense"], "key=value"),
         (["batch=5", "devices=2"], "multiple of 2"),
         (["warmup=2"], "0 to 1"),
+        (["backbone_options.input=flow"], r"here: backbone\.input=flow"),
+        (["options.frames=8"], "here: frames=8"),
     ],
 )
 def test_wrong_settings_are_told(words, message):
