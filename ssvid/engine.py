@@ -53,13 +53,18 @@ def executor(engine: str) -> Iterator[Executor]:
     """The executor of an engine; on the way out, what has not begun is dropped and what has is waited for.
 
     Its tasks have one thread each, since several that wait for each other's threads on the same cores stand still. Where a process is
-    lost and trying again does not help, the task's future raises BrokenExecutor.
+    lost and trying again does not help, the task's future raises BrokenExecutor, which leaves this context as SsvidError with the remedy.
     Raises ConfigError for an engine that does not exist or is not installed, SsvidError for a cluster that does not answer.
     """
     processes = local_processes(check_engine(engine))
     with _process_pool(processes) if processes else _ray_tasks(engine) as pool:
         try:
             yield pool
+        except BrokenExecutor as error:
+            raise SsvidError(
+                "a process was ended from outside, as happens where memory runs out; the same command goes on, with fewer at once, as "
+                "--engine local:1"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

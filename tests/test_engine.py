@@ -18,7 +18,7 @@ import pytest
 from ssvid.data.index import Index
 from ssvid.data.scanning import scan_videos
 from ssvid.engine import check_engine, executor, local_processes
-from ssvid.errors import ConfigError, VideoError
+from ssvid.errors import ConfigError, SsvidError, VideoError
 from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.transfer import transfer
 from ssvid.video.writer import write_video
@@ -182,6 +182,11 @@ def test_a_lost_machine_costs_its_tasks_and_no_more(tmp_path, cluster):
 
 def test_a_task_that_always_kills_its_process_is_told():
     with executor("local:1") as pool, pytest.raises(BrokenExecutor):
+        pool.submit(always_killed).result()
+
+
+def test_who_does_not_look_after_lost_processes_hears_what_to_do():
+    with pytest.raises(SsvidError, match=r"ended from outside.*--engine local:1"), executor("local:1") as pool:
         pool.submit(always_killed).result()
 
 

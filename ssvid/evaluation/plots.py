@@ -259,6 +259,9 @@ def long_figure(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure.suptitle(
+        "Heads on frozen features of long videos: accuracy, and the time and memory of training", fontsize=11
+    )
     axes = figure.subplots(1, 3)
     units = {
         "accuracy": "accuracy, %",

@@ -1,7 +1,7 @@
 """A collection handed to another system, so that whoever outgrows this one need not encode again: Parquet, Lance, or a Qdrant service.
 
 Each row is a segment: path, label, group, seconds from and to, and the vector as this collection compares it, of length 1, so that the
-cosine or the inner product there gives the order that an exact search gives here. RowBlock of removed videos stay here.
+cosine or the inner product there gives the order that an exact search gives here. Rows of removed videos are left out.
 """
 
 from __future__ import annotations

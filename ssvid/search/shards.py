@@ -12,7 +12,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -24,7 +23,7 @@ import numpy as np
 
 from ssvid.data.index import VideoRecord
 from ssvid.engine import check_engine, executor, local_processes
-from ssvid.errors import DataError, SsvidError, VideoError
+from ssvid.errors import DataError, VideoError
 from ssvid.evaluation.features import View
 from ssvid.files import atomic
 from ssvid.search.encode import Encoder, Unit, open_encoder
@@ -81,13 +80,7 @@ def _gathered(shards: Sequence[Shard], engine: str) -> Iterator[Encoded]:
         tasks = {shard.path: pool.submit(write_shard, shard) for shard in todo}
         for shard in shards:
             if shard.path in tasks:
-                try:
-                    tasks.pop(shard.path).result()
-                except BrokenExecutor as error:
-                    raise SsvidError(
-                        "a process was ended from outside, as happens where memory runs out; the same command goes on, with fewer at "
-                        "once, as --engine local:1"
-                    ) from error
+                tasks.pop(shard.path).result()
             found = read_shard(shard)
             if found is None:
                 raise DataError(

@@ -7,7 +7,6 @@ machines must see the sources and the results under the same paths.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,10 +54,4 @@ def run_jobs(jobs: Sequence[SpeedupJob], engine: str) -> Iterator[tuple[SpeedupJ
     with executor(engine) as pool:
         tasks = [pool.submit(SpeedupJob.summary, job) for job in jobs]
         for job, task in zip(jobs, tasks, strict=True):
-            try:
-                yield job, task.result()
-            except BrokenExecutor as error:
-                raise SsvidError(
-                    "a process was ended from outside, as happens where memory runs out; the same command goes on, with fewer at once, as "
-                    "--engine local:1"
-                ) from error
+            yield job, task.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ssvid.engine import executor, local_processes
-from ssvid.errors import DataError, SsvidError, VideoError
+from ssvid.errors import DataError, VideoError
 from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.finetuning import Recipe
@@ -140,14 +140,8 @@ def run_jobs(
     units = [list(places) for _, places in alike]
     with executor(engine) as pool:
         waiting = {pool.submit(_unit, runner, [jobs[place] for place in unit]): unit for unit in units}
-        try:
-            for done in as_completed(waiting):
-                yield from zip(waiting[done], done.result(), strict=True)
-        except BrokenExecutor as error:
-            raise SsvidError(
-                "a process was ended from outside, as happens where memory runs out; the same command goes on, with fewer at once, as "
-                "--engine local:1"
-            ) from error
+        for done in as_completed(waiting):
+            yield from zip(waiting[done], done.result(), strict=True)
 
 
 def confusion_counts(scores: Sequence[Mapping[str, Any]], classes: int) -> np.ndarray:
