@@ -90,27 +90,25 @@ def transfer(
 
     Example:  ssvid transfer runs/speednet-s3dg_tiny-s* --data ut_interaction:videos/set1 --data world.sqlite -o results/transfer
     """
-    from ssvid.evaluation.tables.request import TableRequest
-    from ssvid.evaluation.tables.transfer import transfer as make_table
+    from ssvid import transfer as make_table
 
-    request = TableRequest(
-        models,
-        data,
-        protocols=protocol or (),
-        options=option or (),
-        view={"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool},
-        seeds=seeds,
-        supervised=supervised,
-        published=published,
-        out=out,
-        save_heads=save_head,
-        engine=engine,
-        workers=workers,
-        device=device,
-        command=shlex.join(["ssvid", *sys.argv[1:]]),
-    )
     with console.counting() as progress:
-        made = make_table(request, progress, console.log)
-    if out is not None:
-        made.write(out)
+        made = make_table(
+            models,
+            data,
+            protocols=protocol or (),
+            options=option or (),
+            view={"clips": clips, "frames": frames, "stride": stride, "size": size, "fps": fps, "pool": pool},
+            seeds=seeds,
+            supervised=supervised,
+            published=published,
+            out=out,
+            save_heads=save_head,
+            engine=engine,
+            workers=workers,
+            device=device,
+            command=shlex.join(["ssvid", *sys.argv[1:]]),
+            progress=progress,
+            log=console.log,
+        )
     show(made.table, as_json)
