@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from ssvid.data.masks import write_mask
 from ssvid.errors import ConfigError, DataError
-from ssvid.evaluation.metrics.tubes import box_overlap, most_moving, stretch_overlap, tube_of_masks, tube_overlap
-from ssvid.tracking.class_maps import class_maps, load_classifier
+from ssvid.evaluation.metrics.tubes import (
+    box_overlap,
+    moving_objects,
+    stretch_overlap,
+    tube_of_masks,
+    tube_overlap,
+    tubes_of_action,
+)
+from ssvid.evaluation.saved_head import SavedHead, load_head
+from ssvid.tracking.class_maps import class_maps
 from ssvid.tracking.localise import localise
 from ssvid.tracking.tubes import TubeOptions, active_stretches, boxes_of, find_tubes, smoothed
 from ssvid.video.reader import Video
@@ -62,7 +69,7 @@ def square(tmp_path_factory):
         write_mask(folder / "masks" / f"{t:05d}.png", mask)
     (folder / "colours.py").write_text(COLOURS)
     weight = torch.tensor([[8.0, -4, -4], [-4, -4, 8]])
-    save_file({"weight": weight, "bias": torch.zeros(2)}, folder / "red.safetensors", {"classes": '["red", "blue"]'})
+    SavedHead(weight, torch.zeros(2), ("red", "blue")).save(folder / "red.safetensors")
     return folder
 
 
@@ -78,10 +85,22 @@ def test_overlaps_are_intersections_over_unions():
 
 def test_the_object_that_moves_is_the_one_that_is_looked_for(square):
     masks = np.stack([np.array(Image.open(path)) for path in sorted((square / "masks").glob("*.png"))])
-    assert most_moving(masks) == 2
-    tube = tube_of_masks(masks, 2)
+    assert moving_objects(masks) == [2]
+    (tube,) = tubes_of_action(masks)
     assert np.flatnonzero(~np.isnan(tube[:, 0])).tolist() == list(SHOWN)
     assert tube[SHOWN.start].tolist() == [2, 16, 2 + SQUARE, 16 + SQUARE]
+
+
+def test_an_action_of_several_objects_is_each_of_them_or_all():
+    masks = np.zeros((4, 20, 20), np.uint8)
+    masks[:, 0:3, 0:3] = 9  # at rest
+    for t in range(4):
+        masks[t, 5:8, 2 + t : 5 + t], masks[t, 15:18, 10 - t : 13 - t] = 1, 2
+    assert moving_objects(masks) == [1, 2]
+    first, second, both = tubes_of_action(masks)
+    np.testing.assert_array_equal(first, tube_of_masks(masks, [1]))
+    assert second[1].tolist() == [9, 15, 12, 18]
+    assert both[0].tolist() == [2, 5, 13, 18]
 
 
 def blob(places: list[tuple[int, int]], height: int = 6, width: int = 8) -> np.ndarray:
@@ -120,16 +139,18 @@ def test_the_action_is_where_the_strength_is():
     assert active_stretches(np.ones(5), TubeOptions()) == [(0, 5)]
 
 
-def test_the_mean_of_a_class_map_is_the_score_of_the_class(square):
+@pytest.mark.parametrize("normalise", [False, True])
+def test_the_mean_of_a_class_map_is_the_score_of_the_class(square, normalise):
     backbone = create_model("resnet18_tiny").eval()
-    classifier = load_classifier(square / "red.safetensors")
     weight = torch.randn(2, backbone.info.dim, generator=torch.Generator().manual_seed(0))
+    head = SavedHead(weight, torch.zeros(2), ("red", "blue"), normalise)
     source = Video(square / "square.mp4")
     view = {"frames": FRAMES, "stride": 1, "size": 32}
-    found = class_maps(source, backbone, classifier._replace(weight=weight), "blue", view, lambda *told: None)
+    found = class_maps(source, backbone, head, "blue", view, lambda *told: None)
     clip = torch.from_numpy(source.frames(range(FRAMES), 32)).permute(3, 0, 1, 2)[None].float() / 255
     with torch.inference_mode():
-        expected = clip_vector(backbone(clip)) @ weight[1]
+        vector = clip_vector(backbone(clip))
+        expected = (vector / vector.norm() if normalise else vector) @ weight[1]
     assert found.maps.mean() == pytest.approx(float(expected), abs=1e-4)
     assert found.maps.shape == (FRAMES, 4, 4)
 
@@ -146,6 +167,7 @@ def test_the_square_is_found_where_and_when_it_is(square, tmp_path):
     )
     assert found["class"] == "red"
     assert found["tube_iou"] > 0.5
+    assert found["whole_frame_iou"] == pytest.approx(len(SHOWN) * SQUARE**2 / (FRAMES * SIDE**2))
     (stretch,) = found["stretches"]
     true = (SHOWN.start / FPS, SHOWN.stop / FPS)
     assert stretch_overlap((stretch["start"], stretch["end"]), true) > 0.7
@@ -170,16 +192,14 @@ def test_what_cannot_tell_where_is_refused(square, tmp_path):
     video, red = square / "square.mp4", square / "red.safetensors"
     with pytest.raises(ConfigError, match="no attention to show"):
         localise(video, "resnet18_tiny+lstm", tmp_path, size=32)
-    with pytest.raises(ConfigError, match="takes vectors of 3 numbers"):
+    with pytest.raises(DataError, match="takes vectors of 3 numbers"):
         localise(video, "resnet18_tiny", tmp_path, classifier=red, size=32)
-    save_file(
-        {"weight": torch.zeros(1, 64), "bias": torch.zeros(1)}, tmp_path / "one.safetensors", {"classes": '["a"]'}
-    )
+    SavedHead(torch.zeros(1, 64), torch.zeros(1), ("a",)).save(tmp_path / "one.safetensors")
     with pytest.raises(ConfigError, match="one cell a frame"):
         localise(video, "resnet18_tiny+lstm", tmp_path, classifier=tmp_path / "one.safetensors", size=32)
     with pytest.raises(ConfigError, match="no class 'green'"):
         localise(video, f"{square / 'colours.py'}:colours", tmp_path, classifier=red, label="green", size=32)
-    with pytest.raises(DataError, match="is no classifier"):
-        load_classifier(video)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_head(video)
     with pytest.raises(DataError, match="holds 0 masks"):
         localise(video, f"{square / 'colours.py'}:colours", tmp_path, classifier=red, size=64, masks=tmp_path)

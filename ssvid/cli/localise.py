@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +22,7 @@ def localise(
     classifier: Annotated[
         Path | None,
         typer.Option(
-            help="Linear classifier, safetensors; default: the attention of the model's head (alstm, conv_alstm, videolstm)."
+            help="Classifier that `ssvid transfer --save-head` kept; default: the attention of the model's head (alstm, conv_alstm, videolstm)."
         ),
     ] = None,
     label: Annotated[str, typer.Option("--class", help="Class of the classifier; default: the likeliest.")] = "",
@@ -56,7 +56,15 @@ def localise(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
+    _say(found)
+    console.log(f"done: {out / 'overlay.mp4'} and {out / 'localised.json'}")
+
+
+def _say(found: dict[str, Any]) -> None:
+    """When the action is, and how well its boxes fit where that is known."""
     for stretch in found["stretches"]:
         console.say(f"{found['class'] or 'attention'}: {stretch['start']:.2f} to {stretch['end']:.2f} s")
-    console.say(f"{len(found['tubes'])} tubes" + (f", IoU {found['tube_iou']:.2f}" if "tube_iou" in found else ""))
-    console.log(f"done: {out / 'overlay.mp4'} and {out / 'localised.json'}")
+    fit = (
+        f", IoU {found['tube_iou']:.2f}; of whole frames {found['whole_frame_iou']:.2f}" if "tube_iou" in found else ""
+    )
+    console.say(f"{len(found['tubes'])} tubes{fit}")

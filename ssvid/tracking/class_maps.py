@@ -7,33 +7,19 @@ exactly which cells spoke for the class.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ssvid.errors import ConfigError, DataError
+from ssvid.errors import ConfigError
+from ssvid.evaluation.saved_head import SavedHead
 from ssvid.progress import Progress
 from ssvid.video.reader import Video
 from ssvid.zoo.backbone import Backbone, WithHead
-
-NETWORK = "backbone."  # of the tensors of a network that was trained with its classifier
-
-
-class LinearClassifier(NamedTuple):
-    """weight (K,D), bias (K,), and the K classes. network: tensors of a backbone that was trained with it, often none."""
-
-    weight: Tensor
-    bias: Tensor
-    classes: tuple[str, ...]
-    network: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -47,29 +33,6 @@ class VideoMaps:
     strength: np.ndarray
     label: str = ""
     score: float | None = None
-
-
-def load_classifier(path: str | os.PathLike[str]) -> LinearClassifier:
-    """A linear layer in a safetensors file: tensors weight (K,D) and bias (K,), and the names of the classes as JSON in the metadata.
-
-    Raises DataError for a file that is missing or is none.
-    """
-    remedy = "it is a safetensors file of weight (K,D) and bias (K,) with a JSON list `classes` in its metadata"
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file; name a classifier: {remedy}")
-    try:
-        with safe_open(os.fspath(path), "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
-            classes = tuple(map(str, json.loads((file.metadata() or {})["classes"])))
-            weight, bias = tensors["weight"], tensors["bias"]
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is no classifier ({error}); {remedy}") from error
-    if weight.dim() != 2 or bias.shape != weight.shape[:1] or len(classes) != len(weight):
-        raise DataError(
-            f"{path}: {tuple(weight.shape)} weights and {tuple(bias.shape)} biases for {len(classes)} classes; {remedy}"
-        )
-    network = {name.removeprefix(NETWORK): one for name, one in tensors.items() if name.startswith(NETWORK)}
-    return LinearClassifier(weight.float(), bias.float(), classes, network)
 
 
 def attention_maps(video: Video, backbone: Backbone, view: Mapping[str, Any], progress: Progress) -> VideoMaps:
@@ -94,30 +57,21 @@ def attention_maps(video: Video, backbone: Backbone, view: Mapping[str, Any], pr
 
 
 def class_maps(
-    video: Video,
-    backbone: Backbone,
-    classifier: LinearClassifier,
-    label: str,
-    view: Mapping[str, Any],
-    progress: Progress,
+    video: Video, backbone: Backbone, head: SavedHead, label: str, view: Mapping[str, Any], progress: Progress
 ) -> VideoMaps:
     """The class activation map of every frame, of a class by name, or where `label` is empty of the one with the best score.
 
-    Raises ConfigError for an unknown class, a classifier of another network, and a network with one cell a frame.
+    Raises ConfigError for an unknown class and a network with one cell a frame, DataError for the head of another network.
     """
-    weight, bias, classes, network = classifier
-    if label and label not in classes:
-        raise ConfigError(f"the classifier has no class {label!r}; it has {', '.join(classes)}")
-    if weight.shape[1] != backbone.info.dim:
-        raise ConfigError(
-            f"the classifier takes vectors of {weight.shape[1]} numbers and {backbone.info.name} gives {backbone.info.dim}; it was "
-            "trained on another model, or on other features than the mean"
-        )
-    if network:
-        backbone.load_state_dict(dict(network))
+    if label and label not in head.classes:
+        raise ConfigError(f"the classifier has no class {label!r}; it has {', '.join(head.classes)}")
+    head.fit_network(backbone)
 
     def evidence(clip: Tensor) -> Tensor:
-        return torch.einsum("kd,dthw->kthw", weight, backbone(clip)[0]) + bias[:, None, None, None]
+        features = backbone(clip)[0]  # (D,t,h,w)
+        if head.normalise:  # their mean is scaled to length one, and so the mean of the map stays the score
+            features = features / features.mean((1, 2, 3)).norm().clamp_min(1e-12)
+        return torch.einsum("kd,dthw->kthw", head.weight, features) + head.bias[:, None, None, None]
 
     maps = _over_windows(video, backbone, view, evidence, progress)
     if maps.shape[2:] == (1, 1):
@@ -126,8 +80,8 @@ def class_maps(
             "r3d_18 or resnet18+convlstm, or a larger --size"
         )
     shares = torch.from_numpy(maps.mean((2, 3))).softmax(0).numpy()  # (K,T)
-    number = classes.index(label) if label else int(shares.mean(1).argmax())
-    return VideoMaps(maps[number], shares[number], classes[number], float(shares[number].mean()))
+    number = head.classes.index(label) if label else int(shares.mean(1).argmax())
+    return VideoMaps(maps[number], shares[number], head.classes[number], float(shares[number].mean()))
 
 
 def _over_windows(

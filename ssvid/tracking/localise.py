@@ -13,10 +13,11 @@ from PIL import Image, ImageDraw
 
 from ssvid.data.masks import read_mask
 from ssvid.errors import DataError
-from ssvid.evaluation.metrics.tubes import most_moving, tube_of_masks, tube_overlap
+from ssvid.evaluation.metrics.tubes import tube_overlap, tubes_of_action
+from ssvid.evaluation.saved_head import load_head
 from ssvid.files import write_json
 from ssvid.progress import Progress, silent
-from ssvid.tracking.class_maps import VideoMaps, attention_maps, class_maps, load_classifier
+from ssvid.tracking.class_maps import VideoMaps, attention_maps, class_maps
 from ssvid.tracking.rendering import colours, overlay
 from ssvid.tracking.tubes import LocatedTube, TubeOptions, active_stretches, find_tubes, smoothed
 from ssvid.training.models import open_model
@@ -50,9 +51,9 @@ def localise(
 ) -> dict[str, Any]:
     """Write OUT/localised.json and OUT/overlay.mp4, and return what the JSON says.
 
-    model: a run folder or a name. classifier: a file as `load_classifier` reads it; None: the attention of the model's head. label: a class
-    of the classifier, "" for the likeliest. size: short side at which frames are shown, px; None: as in training. masks: folder of palette
-    PNGs of the frames, as `ssvid make-world --masks` writes; the tubes are compared with the object that moves most.
+    model: a run folder or a name. classifier: a file that `ssvid transfer --save-head` wrote; None: the attention of the model's head.
+    label: a class of the classifier, "" for the likeliest. size: short side at which frames are shown, px; None: as in training. masks:
+    folder of palette PNGs of the frames, as `ssvid make-world --masks` writes; the strongest tube is compared with what moves.
     Raises ConfigError for a model that cannot tell where, DataError for files that are missing or do not fit.
     """
     loaded, source = open_model(model), Video(video)
@@ -60,7 +61,7 @@ def localise(
     found = (
         attention_maps(source, loaded.backbone, view, progress)
         if classifier is None
-        else class_maps(source, loaded.backbone, load_classifier(classifier), label, view, progress)
+        else class_maps(source, loaded.backbone, load_head(classifier), label, view, progress)
     )
     chosen = options or TubeOptions()
     place = localised(found, (source.info.height, source.info.width), source.info.fps, chosen)
@@ -68,7 +69,7 @@ def localise(
         place, source
     )
     if masks is not None:
-        facts["tube_iou"] = overlap_with_masks(place.tubes, read_masks(masks, source))
+        facts |= overlaps_with_masks(place.tubes, read_masks(masks, source))
     out.mkdir(parents=True, exist_ok=True)
     timing = {"times": source.info.times} if source.info.variable else {"fps": source.info.fps}
     write_video(out / "overlay.mp4", drawn(source, place, progress), **timing)
@@ -122,10 +123,14 @@ def read_masks(folder: Path, source: Video) -> np.ndarray:
     return masks
 
 
-def overlap_with_masks(tubes: Sequence[LocatedTube], masks: np.ndarray) -> float:
-    """Overlap of the strongest tube with the object that moves most, 0 without a tube."""
-    truth = tube_of_masks(masks, most_moving(masks))
-    return tube_overlap(tubes[0].boxes, truth) if tubes else 0.0
+def overlaps_with_masks(tubes: Sequence[LocatedTube], masks: np.ndarray) -> dict[str, float]:
+    """tube_iou: overlap of the strongest tube with what moves, an object or all that do, whichever fits better; 0 without a tube.
+    whole_frame_iou: that of a box around every whole frame, which an answer that means something has to beat."""
+    truths = tubes_of_action(masks)
+    T, height, width = masks.shape
+    whole = np.tile([0.0, 0.0, width, height], (T, 1))
+    best = max((tube_overlap(tubes[0].boxes, truth) for truth in truths), default=0.0) if tubes else 0.0
+    return {"tube_iou": best, "whole_frame_iou": max(tube_overlap(whole, truth) for truth in truths)}
 
 
 def drawn(source: Video, place: Localisation, progress: Progress) -> Iterator[np.ndarray]:

@@ -6,6 +6,8 @@ tubes is the mean overlap of their boxes over all frames in which either is (Jai
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -32,18 +34,19 @@ def stretch_overlap(one: tuple[float, float], other: tuple[float, float]) -> flo
     return common / union if union > 0 else 0.0
 
 
-def tube_of_masks(masks: np.ndarray, number: int) -> np.ndarray:
-    """The tube (T,4) around the pixels of one object in masks of ids (T,H,W)."""
+def tube_of_masks(masks: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+    """The tube (T,4) around all pixels of some objects in masks of ids (T,H,W)."""
     tube = np.full((len(masks), 4), np.nan)
-    for t, mask in enumerate(masks == number):
+    for t, mask in enumerate(np.isin(masks, numbers)):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if len(rows):
             tube[t] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
     return tube
 
 
-def most_moving(masks: np.ndarray) -> int:
-    """The object of masks of ids (T,H,W) whose pixels change most from frame to frame, for its size. Raises ValueError without objects."""
+def moving_objects(masks: np.ndarray, share: float = 0.25) -> list[int]:
+    """Objects of masks of ids (T,H,W) whose pixels change, for their size, at least `share` times as much as those of the one that moves
+    most. Raises ValueError without objects."""
     numbers = [int(number) for number in np.unique(masks) if number]
     if not numbers:
         raise ValueError("no object in the masks")
@@ -51,7 +54,17 @@ def most_moving(masks: np.ndarray) -> int:
     for number in numbers:
         seen = masks == number
         changes[number] = float((seen[1:] != seen[:-1]).sum() / max(seen.sum(), 1))
-    return max(numbers, key=lambda number: changes[number])
+    return [number for number in numbers if changes[number] >= share * max(changes.values())]
+
+
+def tubes_of_action(masks: np.ndarray) -> list[np.ndarray]:
+    """What a tube around an action may be, in masks of ids (T,H,W): around each object that moves, or around all of them together.
+
+    An action is one thing that turns as well as a heap that is scattered, and a label for a whole video does not say which.
+    """
+    numbers = moving_objects(masks)
+    groups = [[number] for number in numbers] + ([numbers] if len(numbers) > 1 else [])
+    return [tube_of_masks(masks, group) for group in groups]
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:
