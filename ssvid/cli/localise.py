@@ -22,7 +22,7 @@ def localise(
     classifier: Annotated[
         Path | None,
         typer.Option(
-            help="Classifier that `ssvid transfer --save-head` kept; default: the attention of the model's head (alstm, conv_alstm, videolstm)."
+            help="Classifier that `ssvid transfer --save-head` kept; default: attention of the head (alstm, conv_alstm, videolstm)."
         ),
     ] = None,
     label: Annotated[str, typer.Option("--class", help="Class of the classifier; default: the likeliest.")] = "",

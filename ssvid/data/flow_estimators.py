@@ -37,7 +37,7 @@ def dis_flow(clips: Tensor) -> Tensor:
         return _nothing(clips)
     frames = _enlarged(clips, DIS_LEAST, 1)
     grey = torch.einsum("bcthw,c->bthw", frames, frames.new_tensor(LUMA)).mul(255).round().byte().cpu().numpy()
-    matcher: Any = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    matcher: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = [[matcher.calc(first, second, None) for first, second in pairwise(clip)] for clip in grey]
     return _back(torch.from_numpy(np.array(flow)).movedim(-1, 1).to(clips.device), clips)
 
