@@ -171,7 +171,8 @@ def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], o
 
     Raises ConfigError naming the closest option for an unknown one and the type for a wrong value.
     """
-    hints = typing.get_type_hints(constructor)
+    function = constructor.__init__ if isinstance(constructor, type) else constructor  # type: ignore[misc]
+    hints = typing.get_type_hints(function)
     return check_values({name: hints.get(name, Any) for name in option_schema(constructor)}, options, owner)
 
 
@@ -194,6 +195,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             if type(value) in (type(one), str) and str(value) == str(one):
                 return one
         raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, allowed))}")
+    if typing.get_origin(hint) is tuple and isinstance(value, str) and "," in value:
+        value = [
+            part.strip() for part in value.strip("([ ])").split(",") if part.strip()
+        ]  # 32,48 or (32, 48), as lists show it
     open_ended = typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
     if open_ended and not isinstance(value, list | tuple):
         value = [value]

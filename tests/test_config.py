@@ -12,6 +12,7 @@ import pytest
 from ssvid.config import PretrainConfig, check_options, default_out, load_config, to_yaml
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.features import View
+from ssvid.plugins import load_task
 from ssvid.training.build import build_task, make_fabric
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs" / "pretrain").glob("*.yaml"))
@@ -70,6 +71,14 @@ def test_options_take_the_type_of_the_annotation():
     checked = check_options(maker, {"frames": "16", "size": [32, 48], "fps": 15}, "task")
     assert checked == {"frames": 16, "size": (32, 48), "fps": 15.0}
     assert check_options(maker, {"fps": None}, "task") == {"fps": None}
+    for text in ("32,48", "(32, 48)", "[32, 48]"):  # as a command line has it, and as `ssvid list` shows it
+        assert check_options(maker, {"size": text}, "task") == {"size": (32, 48)}
+    assert check_options(load_task("speednet"), {"size": "32,48", "fps": "15"}, "speednet") == {
+        "size": (32, 48),
+        "fps": 15.0,
+    }
+    with pytest.raises(ConfigError, match="not int"):
+        check_options(load_task("speednet"), {"frames": "many"}, "speednet")
 
 
 @pytest.mark.parametrize(

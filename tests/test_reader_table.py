@@ -1,4 +1,4 @@
-"""README's table of what the reader can do: every line of it is tried on files of its kind, and no line stands there untried."""
+"""The table of docs/frames.md, what the reader can do: every line of it is tried on files of its kind, and no line stands there untried."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from tests.videos import (
     write_sound,
 )
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "frames.md"
 HEAD = "| kind of file | how it is read |"
 COUNT = 40
 FAST = {"cpu-used": "8", "deadline": "realtime"}
@@ -292,7 +292,7 @@ LINES: dict[str, Callable[[Tried], None]] = {
 
 def table() -> list[str]:
     """The first cells of the table."""
-    lines = README.read_text().split(HEAD, 1)[1].splitlines()[2:]
+    lines = PAGE.read_text().split(HEAD, 1)[1].splitlines()[2:]
     return [line.split("|")[1].strip() for line in lines[: lines.index("")]]
 
 

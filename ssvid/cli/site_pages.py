@@ -1,0 +1,273 @@
+"""Pages of the documentation site that are made from the sources: a page a task and a family of backbones, protocols, layouts, commands.
+
+They are made anew with every build of the site, so they cannot go stale. What is a number comes from results/ and the zoo's facts.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from ssvid.cli.catalogue import catalogue, cell_text
+from ssvid.cli.site_commands import commands_page
+from ssvid.plugins import list_tasks
+from ssvid.zoo import BackboneInfo, known_info, list_models
+from ssvid.zoo.registry import ENCODERS, HEADS
+from ssvid.zoo.registry import catalogue as registered
+
+ROOT = Path(__file__).parents[2]
+NEEDS = {
+    "time": "features that depend on the order of frames",
+    "any_length": "a step for every frame, or one that can be had with `temporal_stride=False`",
+    "frames": "frames that can be encoded alone",
+    "cells": "a map of several cells a frame",
+}
+
+
+def site_pages() -> dict[str, str]:
+    """Markdown by its path within docs/."""
+    pages = {f"tasks/{name}.md": task_page(name, path) for name, path in list_tasks().items()}
+    pages["tasks/index.md"] = _tasks_index()
+    families = _by_family()
+    pages |= {f"families/{family}.md": family_page(family, names) for family, names in families.items()}
+    pages["families/heads.md"] = heads_page()
+    pages["families/index.md"] = _families_index(families)
+    pages["protocols.md"] = protocols_page()
+    pages["own/layouts.md"] = layouts_page()
+    pages["commands.md"] = commands_page()
+    return pages
+
+
+def task_page(name: str, path: Path) -> str:
+    """What a task asks, of whom, what the audit looks for, what it reached, and how to run it."""
+    (facts,) = catalogue("tasks", name)["tasks"]
+    about, described = _docstrings(path)
+    title, _, rest = about.partition("\n")
+    parts = [f"# {name}", f"*{title}*", rest.strip(), f"    ssvid pretrain {name} --data videos.sqlite", _picture(name)]
+    described, meanings = split_options(described, facts["options"])
+    parts += ["## How it is made", _as_text(described), "## Options", _options(facts["options"], meanings)]
+    parts += ["## What it needs of a backbone", _needs(facts["needs"], name), "## Audit", _audit(path)]
+    parts += ["## What it reached here", _reached(name)]
+    configs = sorted(one.name for one in (ROOT / "configs" / "pretrain").glob(f"{name}_*.yaml"))
+    parts += (
+        ["## Settings that were run", "\n".join(f"- `configs/pretrain/{one}`" for one in configs)] if configs else []
+    )
+    return _joined(parts)
+
+
+def family_page(family: str, names: Sequence[str]) -> str:
+    """What a family of encoders is, and the numbers of each."""
+    entry = next(one for one in registered(ENCODERS).values() if one.path.stem == family)
+    title, rest = _headline(entry.path)
+    rows = [_model_row(name) for name in names]
+    header = [
+        "name",
+        "clip",
+        "parameters, M",
+        "multiply-adds, G",
+        "channels",
+        "a step every",
+        "a cell every",
+        "sees",
+        "order",
+        "weights",
+    ]
+    note = "Numbers are measured; `ssvid show NAME` tells all of one. Parameters and multiply-adds: [all backbones](../results/zoo.md)."
+    return _joined([f"# {title}", rest, f"{len(names)} names.", _table(header, rows), note])
+
+
+def heads_page() -> str:
+    """The temporal heads, what each is, and where it is from."""
+    parts = ["# Temporal heads", "A head stands behind any encoder: `ENCODER+HEAD`. [Which to take](../backbones.md)."]
+    for path in sorted({entry.path for entry in registered(HEADS).values()}):
+        title, rest = _headline(path)
+        names = [name for name, entry in registered(HEADS).items() if entry.path == path]
+        parts += [f"## {title}", " ".join(f"`+{name}`" for name in names), rest]
+    return _joined(parts)
+
+
+def protocols_page() -> str:
+    """What the numbers of a transfer table mean, and how they differ from published ones."""
+    parts = [
+        "# Protocols",
+        "A table takes any of these with `--protocol NAME`, and their options with `--option NAME.OPTION=VALUE`. What each differs in from "
+        "the papers that it is after is said here and below every table: scores are to be compared within a table, not with a paper.",
+    ]
+    for row in catalogue("protocols")["protocols"]:
+        after, differs = (
+            row[key] and f"**{word}:** {row[key]}." for key, word in (("after", "After"), ("differs", "Differs"))
+        )
+        parts += [f"## {row['name']}", f"{row['summary']}.", after, differs, _options(row["options"])]
+    return _joined(parts)
+
+
+def layouts_page() -> str:
+    """Data sets whose folders and lists are known by name."""
+    rows = [
+        [f"`{row['name']}:`", row["description"], _names(row["options"])] for row in catalogue("layouts")["layouts"]
+    ]
+    words = "Named before a folder, as `ucf101:FOLDER`, with options after a question mark or an `@` where the description says so."
+    return _joined(["# Layouts", words, _table(["layout", "what it is", "options"], rows)])
+
+
+def _tasks_index() -> str:
+    rows = [
+        [f"[{row['name']}]({row['name']}.md)", row["description"], cell_text(row["needs"]), cell_text(row["chance"])]
+        for row in catalogue("tasks")["tasks"]
+    ]
+    return _joined(["# Pretext tasks", _table(["task", "question", "needs", "chance"], rows)])
+
+
+def _families_index(families: Mapping[str, Sequence[str]]) -> str:
+    rows = [
+        [
+            f"[{family}]({family}.md)",
+            _headline(registered(ENCODERS)[names[0]].path)[0],
+            " ".join(f"`{name}`" for name in names),
+        ]
+        for family, names in families.items()
+    ]
+    words = "[Which backbone for which task](../backbones.md) says where to begin; [temporal heads](heads.md) go on any of them."
+    return _joined(["# Backbones", words, _table(["family", "what it is", "names"], rows)])
+
+
+def _by_family() -> dict[str, list[str]]:
+    families: dict[str, list[str]] = {}
+    known = registered(ENCODERS)
+    for name in list_models("*"):
+        if name in known:
+            families.setdefault(known[name].path.stem, []).append(name)
+    return dict(sorted(families.items()))
+
+
+def _model_row(name: str) -> list[str]:
+    info = known_info(name)
+    assert isinstance(info, BackboneInfo)  # every name of ours is measured, which a test holds
+    cost = _costs().get(name, {})
+    weights = " ".join(f"`@{tag}`" for tag in registered(ENCODERS)[name].fields.get("weights", {}))
+    return [
+        f"`{name}`", f"{info.frames} x {info.size} px", cost.get("parameters, M", ""), cost.get("multiply-adds, G", ""), str(info.dim),
+        f"{cell_text(info.temporal_stride)} frames", f"{cell_text(info.spatial_stride)} px",
+        f"{info.temporal_rf} frames" if info.temporal_rf else "all", info.order, weights,
+    ]  # fmt: skip
+
+
+def _costs() -> dict[str, dict[str, str]]:
+    """Rows of results/zoo by the name of the backbone; none where that was not made."""
+    path = ROOT / "results" / "zoo.cells.jsonl"
+    if not path.is_file():
+        return {}
+    cells = [json.loads(line) for line in path.read_text().splitlines()]
+    return {cell["row"]["name"]: cell["row"] for cell in cells}
+
+
+def _audit(path: Path) -> str:
+    stated = _class_constants(path)
+    own, exempt = stated.get("controls", ()), stated.get("exempt_controls", {})
+    lines = [
+        "It must be at chance on every control that all tasks get: a video without its answer, as pans of a still, fades and noise."
+    ]
+    lines += [f"Besides: {' '.join(f'`{name}`' for name in own)}."] if own else []
+    lines += [f"It may solve `{name}`: {reason}." for name, reason in exempt.items()]
+    return "\n\n".join([*lines, "[How to read an audit](../guides/audit.md)."])
+
+
+def _class_constants(path: Path) -> dict[str, Any]:
+    """The constants of the task class that are literals, and `dict.fromkeys` of them."""
+    found: dict[str, Any] = {}
+    for statement in _task_class(path).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            value = statement.value
+            if isinstance(value, ast.Call) and ast.unparse(value.func) == "dict.fromkeys":
+                found[statement.targets[0].id] = dict.fromkeys(*map(ast.literal_eval, value.args))
+            elif isinstance(value, ast.Tuple | ast.Dict | ast.Constant):
+                found[statement.targets[0].id] = ast.literal_eval(value)
+    return found
+
+
+def _task_class(path: Path) -> ast.ClassDef:
+    classes = [one for one in ast.parse(path.read_text()).body if isinstance(one, ast.ClassDef)]
+    return next(one for one in classes if any(ast.unparse(base) == "PretextTask" for base in one.bases))
+
+
+def _docstrings(path: Path) -> tuple[str, str]:
+    """Of the module and of its task."""
+    return ast.get_docstring(ast.parse(path.read_text())) or "", ast.get_docstring(_task_class(path)) or ""
+
+
+def _headline(path: Path) -> tuple[str, str]:
+    """The first line of a module's docstring, without its full stop, and the rest."""
+    title, _, rest = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")
+    return title.rstrip(".:"), _as_text(rest)
+
+
+def _as_text(docstring: str) -> str:
+    """A docstring as Markdown: lines `name: what it is` that begin a paragraph of arguments stay apart from each other."""
+    return docstring.strip().replace("<", "&lt;")
+
+
+def split_options(docstring: str, names: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """A docstring without what it says of options, as "name: meaning.", and the meanings by name."""
+    starts = rf"(?:^|(?<=[.;?)] ))({'|'.join(map(re.escape, names))}): "
+    words, *pairs = re.split(starts, docstring, flags=re.MULTILINE)
+    told = {name: " ".join(text.split()).rstrip(";") for name, text in zip(pairs[::2], pairs[1::2], strict=True)}
+    return words, told
+
+
+def _options(options: Mapping[str, Mapping[str, Any]], meanings: Mapping[str, str] | None = None) -> str:
+    if not options:
+        return "No options."
+    rows = [
+        [f"`{name}`", f"`{one['type']}`", f"`{one.get('default', 'must be given')}`", (meanings or {}).get(name, "")]
+        for name, one in options.items()
+    ]
+    return _table(["option", "type", "default", "what it is"], rows)
+
+
+def _names(options: Mapping[str, Any]) -> str:
+    return " ".join(f"`{name}`" for name in options)
+
+
+def _needs(needs: Iterable[str], name: str) -> str:
+    listed = "".join(f"- `{need}`: {NEEDS[need]}\n" for need in needs) or "Nothing in particular.\n"
+    return f"{listed}\n`ssvid list models '*' --needs {name}` lists those that offer it."
+
+
+def _picture(name: str) -> str:
+    path = ROOT / "docs" / "pictures" / f"{name}.webp"
+    return (
+        f"![What {name} was asked of a batch, and what it answered](../pictures/{name}.webp)" if path.is_file() else ""
+    )
+
+
+def _reached(name: str) -> str:
+    """The rows of results/pretext of this task."""
+    table = json.loads((ROOT / "results" / "pretext.json").read_text())
+    rows = [
+        [row["name"], row["facts"]["backbone"], row["facts"]["steps"], row["facts"]["seconds"], row["facts"]["chance"]]
+        + [_spread(row["scores"][column]) for column in ("pretext accuracy", "linear", "random linear")]
+        + [row["facts"]["audit"]]
+        for row in table["rows"]
+        if row["name"].split()[0] == name
+    ]
+    header = ["run", "backbone", "steps", "seconds", "chance", "accuracy", "linear probe", "of random weights", "audit"]
+    words = "Small networks on the motion world, minutes on a CPU, three seeds; in percent: [results/pretext](../results/pretext.md)."
+    return f"{words}\n\n{_table(header, rows)}" if rows else "No row in results/pretext."
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -1,0 +1,93 @@
+"""The site builds without a warning, fetches nothing from elsewhere, reads without JavaScript, and speaks of every public name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ssvid
+from ssvid.cli.site_pages import site_pages, split_options
+from ssvid.plugins import list_tasks
+from ssvid.training import task as task_contract
+from ssvid.zoo.registry import ENCODERS, HEADS
+from ssvid.zoo.registry import catalogue as registered
+
+pytest.importorskip("mkdocs", reason="the site is built with ssvid[docs]")
+
+ROOT = Path(__file__).parents[1]
+OWN_FILES = re.compile(r"""(?:src|href)=["'](https?://[^"']+)|url\(["']?(https?://[^"')]+)""")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site. `--strict` makes a broken link, a missing anchor or an unknown name in the reference an error."""
+    folder = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+def test_nothing_is_fetched_from_elsewhere(site):
+    fetched = set()
+    for path in (*site.rglob("*.html"), *site.rglob("*.css")):
+        for tag in re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*>|url\([^)]*\)", path.read_text()):
+            fetched |= {path.name + ": " + tag for found in OWN_FILES.findall(tag) if any(found)}
+    assert fetched == set()
+
+
+def test_pages_are_whole_without_javascript(site):
+    for page, words in {
+        "index.html": "Start in five minutes",
+        "tasks/speednet.html": "skips few frames",
+        "families/s3d.html": "s3dg_tiny",
+        "commands.html": "ssvid make-world",
+        "results/transfer.html": "random init",
+        "reference/tasks.html": "PretextTask",
+    }.items():
+        text = re.sub(
+            r"<[^>]+>", "", re.sub(r"<(script|style)\b.*?</\1>", "", (site / page).read_text(), flags=re.DOTALL)
+        )
+        assert words in re.sub(r"\s+", " ", text), page
+
+
+def test_every_public_name_is_in_the_reference(site):
+    shown = "".join(path.read_text() for path in (site / "reference").glob("*.html"))
+    names = [
+        *ssvid.__all__,
+        *(name for name in task_contract.__all__ if hasattr(getattr(task_contract, name), "__module__")),
+    ]
+    ours = [
+        name
+        for name in names
+        if str(getattr(getattr(ssvid, name, None) or getattr(task_contract, name), "__module__", "ssvid")).startswith(
+            "ssvid"
+        )
+    ]
+    assert [name for name in ours if not re.search(rf'id="[\w.]*\b{name}"', shown)] == []
+
+
+def test_every_task_family_head_and_protocol_has_its_place():
+    pages = site_pages()
+    assert {f"tasks/{name}.md" for name in list_tasks()} <= pages.keys()
+    families = {entry.path.stem for entry in registered(ENCODERS).values()}
+    assert {f"families/{family}.md" for family in families} <= pages.keys()
+    assert [name for name in registered(HEADS) if f"`+{name}`" not in pages["families/heads.md"]] == []
+    for name, path in list_tasks().items():
+        page = pages[f"tasks/{name}.md"]
+        assert path.read_text().split('"""')[1].partition("\n")[0] in page
+    assert "| speednet | s3dg_tiny |" in pages["tasks/speednet.md"]  # the row of results/pretext
+
+
+def test_meanings_of_options_are_taken_from_the_docstring():
+    words, told = split_options(
+        "One logit.\n\nframes: T of it. size: (least, most) side\n    in px; fps: rate.\n", ["frames", "size", "fps"]
+    )
+    assert words.strip() == "One logit."
+    assert told == {"frames": "T of it.", "size": "(least, most) side in px", "fps": "rate."}
