@@ -17,7 +17,7 @@ from ssvid.cli.catalogue import catalogue, cell_text
 from ssvid.cli.site_commands import commands_page
 from ssvid.plugins import list_tasks
 from ssvid.zoo import BackboneInfo, known_info, list_models
-from ssvid.zoo.registry import ENCODERS, HEADS
+from ssvid.zoo.registry import ENCODERS, HEADS, prefixes
 from ssvid.zoo.registry import catalogue as registered
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def site_pages() -> dict[str, str]:
     pages = {f"tasks/{name}.md": task_page(name, path) for name, path in list_tasks().items()}
     pages["tasks/index.md"] = _tasks_index()
     families = _by_family()
-    pages |= {f"families/{family}.md": family_page(family, names) for family, names in families.items()}
+    pages |= {f"families/{path.stem}.md": family_page(path, names) for path, names in families.items()}
     pages["families/heads.md"] = heads_page()
     pages["families/index.md"] = _families_index(families)
     pages["protocols.md"] = protocols_page()
@@ -60,11 +60,10 @@ def task_page(name: str, path: Path) -> str:
     return _joined(parts)
 
 
-def family_page(family: str, names: Sequence[str]) -> str:
+def family_page(path: Path, names: Sequence[str]) -> str:
     """What a family of encoders is, and the numbers of each."""
-    entry = next(one for one in registered(ENCODERS).values() if one.path.stem == family)
-    title, rest = _headline(entry.path)
-    rows = [_model_row(name) for name in names]
+    title, about = _headline(path)
+    served = [f"`{prefix}NAME`" for prefix, home in prefixes(ENCODERS).items() if home == path]
     header = [
         "name",
         "clip",
@@ -77,8 +76,9 @@ def family_page(family: str, names: Sequence[str]) -> str:
         "order",
         "weights",
     ]
-    note = "Numbers are measured; `ssvid show NAME` tells all of one. Parameters and multiply-adds: [all backbones](../results/zoo.md)."
-    return _joined([f"# {title}", rest, f"{len(names)} names.", _table(header, rows), note])
+    table = _table(header, [_model_row(name) for name in names]) if names else ""
+    note = "Numbers are measured; `ssvid show NAME` tells all of one. [All beside each other](../results/zoo.md)."
+    return _joined([f"# {title}", f"Written {' '.join(served)}." if served else "", about, table, note])
 
 
 def heads_page() -> str:
@@ -123,25 +123,23 @@ def _tasks_index() -> str:
     return _joined(["# Pretext tasks", _table(["task", "question", "needs", "chance"], rows)])
 
 
-def _families_index(families: Mapping[str, Sequence[str]]) -> str:
+def _families_index(families: Mapping[Path, Sequence[str]]) -> str:
+    known = {path: f"{prefix}NAME" for prefix, path in prefixes(ENCODERS).items()}
     rows = [
-        [
-            f"[{family}]({family}.md)",
-            _headline(registered(ENCODERS)[names[0]].path)[0],
-            " ".join(f"`{name}`" for name in names),
-        ]
-        for family, names in families.items()
+        [f"[{path.stem}]({path.stem}.md)", _headline(path)[0], " ".join(f"`{name}`" for name in names or [known[path]])]
+        for path, names in families.items()
     ]
     words = "[Which backbone for which task](../backbones.md) says where to begin; [temporal heads](heads.md) go on any of them."
     return _joined(["# Backbones", words, _table(["family", "what it is", "names"], rows)])
 
 
-def _by_family() -> dict[str, list[str]]:
-    families: dict[str, list[str]] = {}
+def _by_family() -> dict[Path, list[str]]:
+    """Names by the file of their family, those that serve names of a library included."""
     known = registered(ENCODERS)
+    families: dict[Path, list[str]] = {path: [] for path in prefixes(ENCODERS).values()}
     for name in list_models("*"):
         if name in known:
-            families.setdefault(known[name].path.stem, []).append(name)
+            families.setdefault(known[name].path, []).append(name)
     return dict(sorted(families.items()))
 
 
@@ -201,9 +199,9 @@ def _docstrings(path: Path) -> tuple[str, str]:
 
 
 def _headline(path: Path) -> tuple[str, str]:
-    """The first line of a module's docstring, without its full stop, and the rest."""
-    title, _, rest = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")
-    return title.rstrip(".:"), _as_text(rest)
+    """A short title, from the first words of a module's docstring, and the whole docstring."""
+    text = _as_text(ast.get_docstring(ast.parse(path.read_text())) or "")
+    return re.split(r"[(:,.]", text, maxsplit=1)[0].strip(), text
 
 
 def _as_text(docstring: str) -> str:
@@ -240,9 +238,9 @@ def _needs(needs: Iterable[str], name: str) -> str:
 
 def _picture(name: str) -> str:
     path = ROOT / "docs" / "pictures" / f"{name}.webp"
-    return (
-        f"![What {name} was asked of a batch, and what it answered](../pictures/{name}.webp)" if path.is_file() else ""
-    )
+    config = f"`configs/pretrain/{name}_world.yaml`"
+    words = f"*What it was asked of a batch, and what it answered: from the pictures/ of a run of {config}, after 150 steps.*"
+    return f"![A batch of {name}, with answers](../pictures/{name}.webp)\n\n{words}" if path.is_file() else ""
 
 
 def _reached(name: str) -> str:
@@ -266,7 +264,12 @@ def _spread(values: Sequence[float]) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """A pipe would end the cell, but for one in code."""
+    return text if text.startswith("`") else text.replace("|", "\\|")
 
 
 def _joined(parts: Iterable[str]) -> str:
