@@ -156,3 +156,12 @@ def test_meanings_of_options_are_taken_from_the_docstring():
     )
     assert words.strip() == "One logit."
     assert told == {"frames": "T of it.", "size": "(least, most) side in px", "fps": "rate."}
+
+
+def test_troubleshooting_quotes_what_ssvid_prints():
+    sources = " ".join(path.read_text() for path in (ROOT / "ssvid").rglob("*.py"))
+    said = re.sub(r'"\s*\n\s*f?"', "", sources)  # strings that go on in the next line
+    rows = re.findall(r"^\| (.+?) \|", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    quoted = [quote for row in rows for quote in re.findall(r"`([^`]+)`", row)]
+    assert len(quoted) > 20
+    assert [quote for quote in quoted if quote not in said] == []
