@@ -15,12 +15,14 @@ from typing import Any
 
 from ssvid.cli.catalogue import catalogue, cell_text
 from ssvid.cli.site_commands import commands_page
-from ssvid.plugins import list_tasks
+from ssvid.plugins import list_tasks, load_task
 from ssvid.zoo import BackboneInfo, known_info, list_models
+from ssvid.zoo.info import POOLED
 from ssvid.zoo.registry import ENCODERS, HEADS, prefixes
 from ssvid.zoo.registry import catalogue as registered
 
 ROOT = Path(__file__).parents[2]
+_AUDIT_GUIDE = "[How to read an audit](../guides/audit.md)."
 NEEDS = {
     "time": "features that depend on the order of frames",
     "any_length": "a step for every frame, or one that can be had with `temporal_stride=False`",
@@ -51,7 +53,7 @@ def task_page(name: str, path: Path) -> str:
     parts = [f"# {name}", f"*{title}*", rest.strip(), f"    ssvid pretrain {name} --data videos.sqlite", _picture(name)]
     described, meanings = split_options(described, facts["options"])
     parts += ["## How it is made", _as_text(described), "## Options", _options(facts["options"], meanings)]
-    parts += ["## What it needs of a backbone", _needs(facts["needs"], name), "## Audit", _audit(path)]
+    parts += ["## What it needs of a backbone", _needs(facts["needs"], name), "## Audit", _audit(name)]
     parts += ["## What it reached here", _reached(name)]
     configs = sorted(one.name for one in (ROOT / "configs" / "pretrain").glob(f"{name}_*.yaml"))
     parts += (
@@ -76,7 +78,7 @@ def family_page(path: Path, names: Sequence[str]) -> str:
         "order",
         "weights",
     ]
-    table = _table(header, [_model_row(name) for name in names]) if names else ""
+    table = _table(*_without_empty(header, [_model_row(name) for name in names])) if names else ""
     note = "Numbers are measured; `ssvid show NAME` tells all of one. [All beside each other](../results/zoo.md)."
     return _joined([f"# {title}", f"Written {' '.join(served)}." if served else "", about, table, note])
 
@@ -150,9 +152,20 @@ def _model_row(name: str) -> list[str]:
     weights = " ".join(f"`@{tag}`" for tag in registered(ENCODERS)[name].fields.get("weights", {}))
     return [
         f"`{name}`", f"{info.frames} x {info.size} px", cost.get("parameters, M", ""), cost.get("multiply-adds, G", ""), str(info.dim),
-        f"{cell_text(info.temporal_stride)} frames", f"{cell_text(info.spatial_stride)} px",
-        f"{info.temporal_rf} frames" if info.temporal_rf else "all", info.order, weights,
+        "whole clip" if info.temporal_stride == POOLED else _frames(info.temporal_stride),
+        "whole frame" if info.spatial_stride == POOLED else f"{info.spatial_stride} px",
+        _frames(info.temporal_rf) if info.temporal_rf else "whole clip", info.order, weights,
     ]  # fmt: skip
+
+
+def _frames(number: int) -> str:
+    return f"{number} frame{'s' * (number > 1)}"
+
+
+def _without_empty(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns that say nothing of any row."""
+    kept = [place for place in range(len(header)) if any(row[place] for row in rows)]
+    return [header[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _costs() -> dict[str, dict[str, str]]:
@@ -164,28 +177,19 @@ def _costs() -> dict[str, dict[str, str]]:
     return {cell["row"]["name"]: cell["row"] for cell in cells}
 
 
-def _audit(path: Path) -> str:
-    stated = _class_constants(path)
-    own, exempt = stated.get("controls", ()), stated.get("exempt_controls", {})
-    lines = [
-        "It must be at chance on every control that all tasks get: a video without its answer, as pans of a still, fades and noise."
-    ]
-    lines += [f"Besides: {' '.join(f'`{name}`' for name in own)}."] if own else []
-    lines += [f"It may solve `{name}`: {reason}." for name, reason in exempt.items()]
-    return "\n\n".join([*lines, "[How to read an audit](../guides/audit.md)."])
+def _audit(name: str) -> str:
+    """Every check of the audit of this task, from its class: how its source spells them does not matter."""
+    from ssvid.audit.audit import select_checks  # brings torch, which a list of names does not need
+    from ssvid.audit.auditor import PADDING, description
+    from ssvid.audit.reencodings import REENCODINGS
 
-
-def _class_constants(path: Path) -> dict[str, Any]:
-    """The constants of the task class that are literals, and `dict.fromkeys` of them."""
-    found: dict[str, Any] = {}
-    for statement in _task_class(path).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            value = statement.value
-            if isinstance(value, ast.Call) and ast.unparse(value.func) == "dict.fromkeys":
-                found[statement.targets[0].id] = dict.fromkeys(*map(ast.literal_eval, value.args))
-            elif isinstance(value, ast.Tuple | ast.Dict | ast.Constant):
-                found[statement.targets[0].id] = ast.literal_eval(value)
-    return found
+    checks, exempt = select_checks(load_task(name))
+    asked = dict.fromkeys(REENCODINGS, "as right as before") | {PADDING: "at chance where a clip is padded"}
+    asked |= {one: f"may be above chance: {reason}" for one, reason in exempt.items()}
+    rows = [[f"`{one}`", description(one), asked.get(one, "at chance")] for one in (*checks, *exempt)]
+    words = "`ssvid audit RUN` looks whether the trained task uses a shortcut: on videos that hold no answer, and on held-out videos that "
+    words += "were written again."
+    return _joined([words, _table(["check", "what it shows", "what the task has to be"], rows), _AUDIT_GUIDE])
 
 
 def _task_class(path: Path) -> ast.ClassDef:
@@ -201,7 +205,7 @@ def _docstrings(path: Path) -> tuple[str, str]:
 def _headline(path: Path) -> tuple[str, str]:
     """A short title, from the first words of a module's docstring, and the whole docstring."""
     text = _as_text(ast.get_docstring(ast.parse(path.read_text())) or "")
-    return re.split(r"[(:,.]", text, maxsplit=1)[0].strip(), text
+    return re.split(r" \(|[:.](?:\s|$)|, (?=[a-z])", text, maxsplit=1)[0].strip(), text
 
 
 def _as_text(docstring: str) -> str:
