@@ -28,6 +28,7 @@ CACHE_KINDS = {  # sub-folders of the cache folder; `ssvid cache clear` touches 
     "controls": "videos made for the controls of an audit",
     "reencodings": "re-encoded videos for an audit",
     "geometry": "what was measured of networks from files outside the package",
+    "remote": "videos fetched from other places or taken out of tars, up to a bound",
     "copies": "cropped and re-scaled videos to search for near duplicates",
 }
 

@@ -26,7 +26,7 @@ def cache(context: typer.Context, as_json: Json = False) -> None:
 
     Example:  ssvid cache
 
-    The folder is $SSVID_CACHE where that is set, else the user's cache folder.
+    The folder is $SSVID_CACHE where that is set, else the user's cache folder. The kind "remote" is kept below $SSVID_REMOTE_GB (50).
     """
     if context.invoked_subcommand is not None:
         return
@@ -51,15 +51,17 @@ def clear(
 
 def _report(use: Mapping[str, CacheUse], what: str, as_json: bool) -> None:
     from ssvid.files import CACHE_KINDS, cache_folder
+    from ssvid.video.fetched import SETTING, limit
 
     total = sum(one.bytes for one in use.values())
     if as_json:
         kinds = {kind: asdict(one) for kind, one in use.items()}
-        typer.echo(json.dumps({"folder": str(cache_folder()), "bytes": total, "kinds": kinds}, indent=2))
+        facts = {"folder": str(cache_folder()), "bytes": total, "remote_limit": limit(), "kinds": kinds}
+        typer.echo(json.dumps(facts, indent=2))
         return
     rows = [[kind, str(one.files), megabytes(one.bytes), CACHE_KINDS[kind]] for kind, one in use.items()]
     console.show_table(str(cache_folder()), ("kind", "files", "size", "holds"), rows)
-    console.log(f"{megabytes(total)} {what}: {cache_folder()}")
+    console.log(f"{megabytes(total)} {what}: {cache_folder()}; remote holds up to {megabytes(limit())} ({SETTING})")
 
 
 def megabytes(size: int) -> str:

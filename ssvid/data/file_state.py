@@ -6,9 +6,18 @@ import errno
 import os
 from pathlib import Path
 
+from ssvid.errors import VideoError
+from ssvid.video.location import file_state_of, is_file_path
 
-def file_state(path: Path) -> tuple[str | None, int | None, int | None]:
-    """Why a file cannot even be looked at, or None; its size; when it was changed."""
+
+def file_state(path: Path | str) -> tuple[str | None, int | None, int | None]:
+    """Why a file cannot even be looked at, or None; its size; when it was changed, or what stands for that (see `ssvid.video.location`)."""
+    if not is_file_path(path):
+        try:
+            return None, *file_state_of(path)
+        except VideoError as error:
+            return error.reason, None, None
+    path = Path(path)
     try:
         found = os.stat(path)
     except OSError as error:

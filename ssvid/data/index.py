@@ -30,6 +30,7 @@ from ssvid.data.layouts.entries import SPLITS, known_split
 from ssvid.errors import DataError
 from ssvid.files import cache_remedy, printable
 from ssvid.video.info import VideoInfo
+from ssvid.video.location import as_path
 from ssvid.video.shots import Shots
 
 VERSION = 3
@@ -219,10 +220,13 @@ class Index:
             frame_table.keep(database, id, info, shots)
             database.execute("UPDATE videos SET status = 'ok', reason = NULL, info = ?, shots = ? WHERE id = ?", row)
 
-    def set_bad(self, id: int, reason: str) -> None:
-        """Enter why a file cannot be used."""
+    def set_bad(self, id: int, reason: str, again: bool = False) -> None:
+        """Enter why a file cannot be used. again: it is scanned again when its source is entered next, though it is the same."""
+        forgotten = ", bytes = NULL, modified = NULL" if again else ""
         with self.database() as database:
-            database.execute("UPDATE videos SET status = 'bad', reason = ? WHERE id = ?", (printable(reason), id))
+            database.execute(
+                f"UPDATE videos SET status = 'bad', reason = ?{forgotten} WHERE id = ?", (printable(reason), id)
+            )
 
     def set_copy(self, id: int, info: VideoInfo) -> None:
         """Enter the training copy of a video."""
@@ -242,7 +246,7 @@ class Index:
             if paths is None:
                 return _records(self.path, database.execute(query + " ORDER BY id", terms))
             # one row is read for a path, not all of them
-            one, names = query + " AND path = CAST(? AS TEXT)", {os.fsencode(Path(path)) for path in paths}
+            one, names = query + " AND path = CAST(? AS TEXT)", {os.fsencode(as_path(path)) for path in paths}
             rows = sorted(row for name in names for row in database.execute(one, (*terms, name)))  # by their ids
             return _records(self.path, iter(rows))
 
@@ -341,13 +345,20 @@ def _add(database: sqlite3.Connection, entries: Iterable[Entry], place: str) -> 
         if entry.named is not None:  # missing there before, found elsewhere now
             query = "DELETE FROM videos WHERE path = CAST(? AS TEXT) AND status = 'bad' AND bytes IS NULL"
             database.execute(query, (os.fsencode(entry.named),))
-        reason, size, modified = (entry.missing, None, None) if entry.missing else file_state(entry.path)
+        reason, size, modified = _state(entry)
         # what a table shows and a file name is made of is text; only a path has to be found again
         names = (entry.label, known_split(entry.split), entry.group)
         told = (None if text is None else printable(text) for text in names)
         status, path = "bad" if reason else "todo", os.fsencode(entry.path)
         database.execute(_ENTER, (path, *told, status, reason and printable(reason), size, modified))
         membership.note(database, place, path)
+
+
+def _state(entry: Entry) -> tuple[str | None, int | None, int | None]:
+    """Why a video is not to be scanned, or None; its size; when it was changed."""
+    if entry.missing:
+        return entry.missing, None, None
+    return (None, *entry.state) if entry.state else file_state(entry.path)
 
 
 def _records(index: Path, rows: Iterator[tuple[Any, ...]]) -> list[VideoRecord]:

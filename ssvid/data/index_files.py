@@ -14,6 +14,8 @@ from ssvid.errors import ConfigError, DataError, VideoError
 from ssvid.files import printable
 from ssvid.progress import Progress
 from ssvid.video.identity import check_unchanged, contents, identify
+from ssvid.video.location import exists
+from ssvid.video.remote import RemoteError
 
 SAME = "the same content as"  # begins the reason why a copy is left out
 
@@ -38,14 +40,16 @@ def check_files(index: Index, progress: Progress | None = None) -> Changes:
     changed, gone = [], {}
     rows = _identified(index)
     for done, (path, identity) in enumerate(rows, 1):
-        if not os.path.exists(path):
+        if not exists(path):
             gone[contents(identity)] = path
         elif not _is_same(path, identity):
             changed.append(path)
         if progress:
             progress("checking", done, len(rows))
     moved = [
-        (gone.pop(same), str(path)) for path, same in _new_files(index, {path for path, _ in rows}) if same in gone
+        (gone.pop(same), str(path))
+        for path, same in (_new_files(index, {path for path, _ in rows}) if gone else ())
+        if same in gone
     ]
     return Changes(changed, list(gone.values()), moved)
 
@@ -80,7 +84,7 @@ def move_index(index: Index, old: str | os.PathLike[str], new: str | os.PathLike
         leaving = [path for path in there if there[path] != path]
         if not leaving:
             raise ConfigError(f"no path of {index.path} is below {before}; the first is {next(iter(there), 'none')}")
-        if not os.path.exists(there[leaving[0]]):
+        if not exists(there[leaving[0]]):
             raise DataError(
                 f"{there[leaving[0]]} is not there; copy the videos first, or name the folder that holds them"
             )
@@ -105,12 +109,14 @@ def _identified(index: Index, *columns: str) -> list[Any]:
 def _is_same(path: str, identity: str) -> bool:
     try:
         check_unchanged(path, identity)
+    except RemoteError:
+        raise
     except (VideoError, OSError):
         return False
     return True
 
 
-def _new_files(index: Index, known: Iterable[str]) -> Iterator[tuple[Path, str]]:
+def _new_files(index: Index, known: Iterable[str]) -> Iterator[tuple[Path | str, str]]:
     """Files that the sources of the index name and it does not, with their content."""
     with index.database() as database:
         sources = [row[0] for row in database.execute("SELECT DISTINCT place FROM members WHERE place != ''")]

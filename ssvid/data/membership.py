@@ -12,6 +12,7 @@ import sqlite3
 from ssvid.data.layouts import UNUSED
 from ssvid.data.layouts.official import some
 from ssvid.files import printable
+from ssvid.video.location import is_file_path
 
 NO_PLACE = ""  # of videos that were entered without a source: they stay until they are removed
 _SCHEMA = (
@@ -59,7 +60,7 @@ def leave_out_gone(database: sqlite3.Connection) -> None:
     database.execute(f"UPDATE videos SET status = 'gone' WHERE status != 'gone' AND NOT {named}")
     query = f"SELECT id, path, status FROM videos WHERE status IN ('ok', 'gone') AND {named}"
     for id, path, before in database.execute(query).fetchall():
-        there = os.path.exists(path)
+        there = not is_file_path(path) or os.path.exists(path)  # what is no file was asked for when it was entered
         if there == (before == "gone"):
             status = STATUS if there else "'gone'"
             database.execute(f"UPDATE videos SET status = {status} WHERE id = ?", (id,))

@@ -27,7 +27,9 @@ from ssvid.progress import Progress
 from ssvid.video.guard import Guard
 from ssvid.video.info import VideoInfo
 from ssvid.video.info import short_side as short_side_of
+from ssvid.video.location import local_file
 from ssvid.video.raw import keep_raw
+from ssvid.video.remote import RemoteError
 from ssvid.video.scan import STALL, scan
 from ssvid.video.transcode import transcode
 
@@ -188,7 +190,7 @@ def _scan_todo(index: Index, engine: str, limit: float, progress: Progress | Non
     todo = index.todo()
     for id, _, result in _guarded(_scan_one, todo, engine, limit, "scanning", progress):
         if isinstance(result, VideoError):
-            index.set_bad(id, result.reason)
+            index.set_bad(id, result.reason, again=isinstance(result, RemoteError))
         else:
             index.set_scanned(id, *result)
     return Summary(len(index), len(index.bad()), len(todo))
@@ -200,13 +202,15 @@ def _scan_one(guard: Guard, job: ScanJob, limit: float) -> Any:
 
 def _copy_one(guard: Guard, job: ScanJob, limit: float) -> Any:
     _, path, target, info, short_side = job
-    guard.run(transcode, path, target, info, short_side, limit=limit, stall=STALL)
+    with local_file(path, info.identity) as file:
+        guard.run(transcode, file, target, info, short_side, limit=limit, stall=STALL)
     return scan(target, limit, guard=guard)[0]
 
 
 def _keep_one(guard: Guard, job: ScanJob, limit: float) -> Any:
     _, path, target, info, short_side = job
-    return guard.run(keep_raw, path, target, info, short_side, limit=limit, stall=STALL)
+    with local_file(path, info.identity) as file:
+        return guard.run(keep_raw, file, target, info, short_side, limit=limit, stall=STALL)
 
 
 def _guarded(

@@ -20,6 +20,7 @@ from ssvid.errors import DataError
 from ssvid.evaluation.inner_folds import Fold, unvalidated
 from ssvid.progress import Progress
 from ssvid.video.identity import check_unchanged
+from ssvid.video.location import at_hand, is_file_path
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,11 @@ def _check_unchanged(videos: Sequence[VideoRecord]) -> None:
     """Raise VideoError for a file that is not the one that was indexed, since results that are kept are known by that; where there is a
     training copy, which is read in its place, it may be gone."""
     for video in videos:
-        if video.info.identity and (video.copy is None or os.path.exists(video.path)):
-            check_unchanged(video.path, video.info.identity)
+        identity = video.info.identity
+        if not identity or at_hand(video.path, identity):
+            continue
+        if video.copy is None or (is_file_path(video.path) and os.path.exists(video.path)):
+            check_unchanged(video.path, identity)
 
 
 def _is_index(source: str) -> bool:

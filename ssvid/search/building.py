@@ -32,6 +32,7 @@ from ssvid.search.segment_table import SegmentTable
 from ssvid.search.shards import SHARD, Encoded, encode_in_shards
 from ssvid.search.store import Vectors
 from ssvid.search.whitening import LONGEST, Whitening, checked_space
+from ssvid.video.location import as_path
 
 FEW = 16  # rows under which their mean and their directions say nothing, so that they are compared as they come
 GROWN = 1.5  # times the rows that the space was fitted on, from which it is fitted anew
@@ -150,7 +151,7 @@ def _enter(index: Index, source: Index) -> None:
     videos = source.videos()
     for first in range(0, len(videos), ENTERED):
         some = videos[first : first + ENTERED]
-        index.add(Entry(Path(video.path), video.label, video.split, video.group) for video in some)
+        index.add(Entry(as_path(video.path), video.label, video.split, video.group) for video in some)
         index.adopt(source.path)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ssvid.errors import VideoError
 from ssvid.video.boxes import is_encrypted, top_boxes
+from ssvid.video.location import local_file
 from ssvid.video.orientation import Orientation
 from ssvid.video.times import demux
 
@@ -46,7 +47,11 @@ def open_video(path: str) -> tuple[av.container.InputContainer, av.VideoStream]:
     Raises:
         VideoError: not a video, no video stream, cover art only, encrypted, absurd dimensions, no decoder.
     """
-    check_file(path)
+    with local_file(path) as file:  # once it is open, it may lose its name
+        return _opened(check_file(file))
+
+
+def _opened(path: str) -> tuple[av.container.InputContainer, av.VideoStream]:
     try:
         # an absolute path, because FFmpeg reads `a:b.mp4` as protocol a
         container = av.open(os.path.abspath(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")

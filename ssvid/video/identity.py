@@ -1,4 +1,7 @@
-"""Whether a file is still the one that was looked at: its size and time, and where only the time differs, its two ends."""
+"""Whether a file is still the one that was looked at: its size and time, and where only the time differs, its two ends.
+
+Of a video behind an address, what its server tells stands in place of the time.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ import hashlib
 import os
 
 from ssvid.errors import VideoError
+from ssvid.video.location import file_state_of, local_file
+from ssvid.video.remote import MissingError, RemoteError
 
 ENDS = 1 << 16  # bytes of the head and of the tail that are compared
 
 
 def identify(path: str | os.PathLike[str]) -> str:
     """Size, time of the last change in nanoseconds, and a hash of both ends, as one word."""
-    stat = os.stat(path)
-    return f"{stat.st_size}-{stat.st_mtime_ns}-{_ends(path, stat.st_size)}"
+    state = file_state_of(path)
+    return f"{state.size}-{state.version}-{_ends(path, state.size)}"
 
 
 def contents(identity: str) -> str:
@@ -25,21 +30,23 @@ def contents(identity: str) -> str:
 def check_unchanged(path: str | os.PathLike[str], identity: str) -> None:
     """Raise VideoError unless the file is the one that was identified; one that was only copied or touched is."""
     try:
-        stat = os.stat(path)
-    except OSError:
+        state = file_state_of(path)
+    except (OSError, VideoError) as error:
+        if isinstance(error, RemoteError) and not isinstance(error, MissingError):
+            raise
         raise VideoError(
             path, "no such file; it was moved or deleted since it was indexed: index it again (ssvid index)"
         ) from None
     size, modified, ends = identity.split("-")
-    if f"{stat.st_size}-{stat.st_mtime_ns}" == f"{size}-{modified}":
+    if f"{state.size}-{state.version}" == f"{size}-{modified}":
         return
-    if str(stat.st_size) != size or _ends(path, stat.st_size) != ends:
+    if str(state.size) != size or _ends(path, state.size) != ends:
         raise VideoError(path, "has changed since it was indexed; index it again (ssvid index)")
 
 
 def _ends(path: str | os.PathLike[str], size: int) -> str:
     hashed = hashlib.blake2b(digest_size=8)
-    with open(path, "rb") as file:
+    with local_file(path) as local, open(local, "rb") as file:
         hashed.update(file.read(ENDS))
         file.seek(max(0, size - ENDS))
         hashed.update(file.read(ENDS))

@@ -28,6 +28,7 @@ from ssvid.video.decode import Scaler, check_file, decode_in_order, is_whole, op
 from ssvid.video.guard import Guard, heartbeat
 from ssvid.video.identity import identify
 from ssvid.video.info import VideoInfo, short_side
+from ssvid.video.location import local_file
 from ssvid.video.orientation import Orientation
 from ssvid.video.seek import InOrder, PacketTable, fingerprint, seeks_right
 from ssvid.video.shots import ShotDetector, Shots
@@ -73,17 +74,18 @@ def scan(path: str | os.PathLike[str], limit: float = LIMIT, *, guard: Guard | N
     Raises:
         VideoError: the file is missing, empty, no video, damaged, encrypted, of absurd size, or its decoder hangs or crashes.
     """
-    path = check_file(path)
-    identity = identify(path)
+    name = os.fspath(path)
     with contextlib.ExitStack() as stack:
+        path = check_file(stack.enter_context(local_file(name)))
+        identity = identify(name)
         guard = guard or stack.enter_context(Guard())
         seen: _Pass = guard.run(_decode, path, limit=limit, stall=STALL)
         if seen.remark:
-            logger.warning("%s: %s", path, seen.remark)
+            logger.warning("%s: %s", name, seen.remark)
         shown = timing(seen.in_order.stamps, seen.tick, seen.rate, seen.stays)
         seek = seeks_right(guard, path, seen.in_order, shown.times, shown.fps, seen.container, seen.codec)
     info = VideoInfo(
-        path=path,
+        path=name,
         frames=len(shown.times),
         fps=shown.fps,
         duration=shown.duration,

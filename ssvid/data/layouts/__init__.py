@@ -1,8 +1,9 @@
 """How data sets lie on disk: from what a user names to a listing of entries (path, label, split, group).
 
 A folder (one sub-folder a class, train/val/test above them if there are any), a `path label` list, a CSV with a header, a single
-file, or LAYOUT:FOLDER for a data set with a rule of its own. Options of a layout stand between its name and the colon:
-ucf101@2:FOLDER or, by name, ucf101@split=2,lists=LISTS:FOLDER. `LAYOUTS` names the rules; the keyword arguments are the options.
+file, the address of a folder or file (s3://bucket/videos), or LAYOUT:FOLDER for a data set with a rule of its own. Options of a layout
+stand between its name and the colon: ucf101@2:FOLDER or, by name, ucf101@split=2,lists=LISTS:FOLDER. `LAYOUTS` names the rules; the
+keyword arguments are the options.
 
 Data sets for label propagation are sequences with masks, joints or parts in place of a label: `SEQUENCE_LAYOUTS` names their rules and
 `read_sequences` reads them, by the same words (davis@2016:FOLDER).
@@ -27,14 +28,17 @@ from ssvid.data.layouts.kinetics import kinetics400, kinetics600, kinetics700, m
 from ssvid.data.layouts.lists import SUFFIXES, list_file, split_lists
 from ssvid.data.layouts.motion_world import motion_world
 from ssvid.data.layouts.plain import folder_per_class
+from ssvid.data.layouts.remote import remote_videos
 from ssvid.data.layouts.same_files import shared_files
 from ssvid.data.layouts.sequences import LabelledSequence, SequenceListing
 from ssvid.data.layouts.ssv2 import ssv2
 from ssvid.data.layouts.ucf101 import ucf101
 from ssvid.data.layouts.ut_interaction import ut_interaction
 from ssvid.data.layouts.vip import vip
+from ssvid.data.layouts.webdataset import webdataset
 from ssvid.data.layouts.world import world
 from ssvid.errors import ConfigError, DataError
+from ssvid.video.remote import is_address
 
 __all__ = [
     "LAYOUTS",
@@ -62,7 +66,9 @@ LAYOUTS: dict[str, Callable[..., Listing]] = {
     "ssv2": ssv2,
     "ut_interaction": ut_interaction,
     "motion_world": motion_world,
+    "webdataset": webdataset,
 }
+NOT_ONLY_FOLDERS = ("webdataset",)  # layouts that also take a file, a pattern or an address, as it was written
 SEQUENCE_LAYOUTS: dict[str, Callable[..., SequenceListing]] = {
     "davis": davis,
     "jhmdb": jhmdb,
@@ -75,7 +81,7 @@ SEQUENCE_LAYOUTS: dict[str, Callable[..., SequenceListing]] = {
 def read_layout(source: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Listing:
     """The videos of one source, sorted by path or in the order of its list.
 
-    source: a folder, a video, a .txt list, a .csv, or LAYOUT:FOLDER or LAYOUT@OPTIONS:FOLDER.
+    source: a folder, a video, a .txt list, a .csv, an address of a folder or a video, or LAYOUT:FOLDER or LAYOUT@OPTIONS:FOLDER.
     root: the folder that paths in a list or CSV start from (default: the list's own folder); they may not leave it.
     Raises ConfigError for an unknown layout or option, DataError for a source that is missing or holds no video.
     """
@@ -83,6 +89,8 @@ def read_layout(source: str | os.PathLike[str], root: str | os.PathLike[str] | N
     name, options, folder = _parse(text)
     if name in LAYOUTS:
         return _required(_apply(LAYOUTS[name], name, options, folder), text)
+    if is_address(text):
+        return _required(remote_videos(text), text)
     path = Path(source)
     if name in SEQUENCE_LAYOUTS:
         raise ConfigError(f"{text}: {name} holds sequences for label propagation, not videos with labels; give videos")
@@ -122,7 +130,9 @@ def place_of(source: str | os.PathLike[str]) -> tuple[str, str]:
     """
     name, options, folder = _parse(os.fspath(source))
     if name in LAYOUTS or name in SEQUENCE_LAYOUTS:
-        return f"{name}:{os.path.realpath(folder)}", options
+        return f"{name}:{folder if is_address(folder) else os.path.realpath(folder)}", options
+    if is_address(folder):
+        return folder.rstrip("/"), ""
     path = Path(source)
     return os.path.realpath(path) if path.is_dir() else os.path.join(os.path.realpath(path.parent), path.name), ""
 
@@ -132,6 +142,8 @@ def _parse(source: str) -> tuple[str, str, str]:
 
     A path may hold a colon, as 12:30.mp4 does: what is there under that name is meant, unless FOLDER is there too.
     """
+    if is_address(source):
+        return "", "", source
     parts = re.fullmatch(r"(\w+)(?:@([^:]*))?:(.+)", source, re.DOTALL)
     if parts is None or (
         os.path.lexists(source) and not (parts[1] in (*LAYOUTS, *SEQUENCE_LAYOUTS) and os.path.isdir(parts[3]))
@@ -142,6 +154,8 @@ def _parse(source: str) -> tuple[str, str, str]:
 
 def _apply(layout: Callable[..., Any], name: str, options: str, folder: str) -> Any:
     given = _options(layout, name, options)
+    if name in NOT_ONLY_FOLDERS:
+        return layout(folder, **given)
     if not Path(folder).is_dir():
         raise DataError(f"{folder} is not a folder; name the folder that holds the data set: {name}:FOLDER")
     return layout(Path(folder), **given)

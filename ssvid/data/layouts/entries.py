@@ -37,19 +37,21 @@ def known_split(name: str | None) -> str | None:
 class Entry:
     """One video as a data set names it.
 
-    path: absolute; a link keeps its own name, since two class folders may link to one file.
+    path: absolute; a link keeps its own name, since two class folders may link to one file. Of a video behind an address, that, as a str.
     group: what must not be divided between train and test.
     missing: why the video cannot be used, where a list names a file that is not there, or a folder may not be read; `path` is then what is
     looked for.
     named: where the list would have it, where it was found elsewhere.
+    state: size and version, where the listing told them already (see `ssvid.video.location`).
     """
 
-    path: Path
+    path: Path | str
     label: str | None = None
     split: str | None = None
     group: str | None = None
     missing: str | None = None
     named: Path | None = None
+    state: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ssvid.data.layouts.entries import (
 )
 from ssvid.data.layouts.list_rows import ListRow, read_rows
 from ssvid.errors import DataError
+from ssvid.video.remote import is_address
 
 SUFFIXES = (".txt", ".csv", ".tsv")
 
@@ -44,7 +45,7 @@ def list_file(path: Path, root: str | os.PathLike[str] | None = None) -> Listing
 
 def _listing(rows: Sequence[tuple[Path, ListRow]], root: str | os.PathLike[str] | None) -> Listing:
     places = {path: Below(path, root) for path, _ in rows}
-    entries: dict[Path, Entry] = {}
+    entries: dict[Path | str, Entry] = {}
     twice: list[str] = []
     for path, row in rows:
         entry = places[path].entry(row)
@@ -78,7 +79,9 @@ class Below:
         self._by_name: dict[str, list[Path]] | None = None
 
     def entry(self, row: ListRow) -> Entry:
-        """The entry of the video that a line names, found or missing."""
+        """The entry of the video that a line names, found or missing; of an address it is not asked whether it is there."""
+        if is_address(row.path):
+            return Entry(row.path, row.label, row.split, row.group)
         path = self.find(row.path, row.line)
         reason = None if os.path.lexists(path) else missing_because(self.list, self.root)
         return Entry(path, row.label, row.split, row.group, reason)

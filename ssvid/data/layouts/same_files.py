@@ -30,7 +30,7 @@ def shared_files(entries: Iterable[Entry]) -> list[str]:
     ]
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)
     except OSError:
@@ -39,5 +39,5 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _names(group: list[Entry]) -> str:
-    folder = os.path.commonpath([entry.path.parent for entry in group])
+    folder = os.path.commonpath([os.path.dirname(entry.path) for entry in group])
     return " = ".join(os.path.relpath(entry.path, folder) for entry in group[:2])
