@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check docs package clean
 
 demo: $(READY)
 	$(VENV)/bin/ssvid demo
@@ -25,5 +25,12 @@ $(READY): pyproject.toml constraints.txt
 docs: $(READY)
 	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
+# wheel and source archive in dist/, checked, with the licences of everything that is installed with them
+package: $(READY)
+	rm -rf dist build
+	$(VENV)/bin/python -m build
+	$(VENV)/bin/twine check --strict dist/*
+	$(VENV)/bin/pip-licenses --format=markdown --with-urls --output-file=dist/LICENCES.md
+
 clean:
-	rm -rf $(VENV) ssvid-demo site
+	rm -rf $(VENV) ssvid-demo site dist build

@@ -16,7 +16,8 @@ SECTIONS = {"Tasks": "tasks/", "Backbones": "families/"}  # of the navigation, f
 
 def on_config(config: Any) -> Any:
     """List the pages that are made below their sections of the navigation."""
-    made = sorted(site_pages())
+    pages = site_pages()
+    made = sorted(pages, key=lambda page: pages[page].partition("\n")[0].lower())  # by title
     for entry in config.nav:
         for title, folder in SECTIONS.items():
             if title in entry:

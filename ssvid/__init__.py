@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ssvid.video.reader import Video
     from ssvid.zoo import create_model, list_models, model_info
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Collection",
     "Video",

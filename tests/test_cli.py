@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -220,3 +221,19 @@ def test_a_setting_that_is_written_as_an_option_is_told(monkeypatch, capsys):
             == f"error: there is no option {words.replace('=', ' ').split()[0]}; settings are written without dashes: {told}\n"
         )
     assert called(monkeypatch, capsys, "pretrain", "arrow_of_time", "--data", "nowhere", "-o", "x", "--dry-run")[0] == 0
+
+
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10[0-7])[;m]")
+
+
+@pytest.mark.parametrize("words", [["-h"], ["pretrain", "-h"], ["list", "tasks"], ["pretrain", "nothing"]])
+def test_no_color_takes_all_colours_off(words):
+    def shown(**environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "ssvid", *words], capture_output=True, text=True, env={**os.environ, **environment}
+        )
+        return done.stdout + done.stderr
+
+    assert not COLOUR.search(shown(NO_COLOR="1", FORCE_COLOR="1"))
+    if words == ["-h"]:
+        assert COLOUR.search(shown(FORCE_COLOR="1"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -11,8 +12,11 @@ from pathlib import Path
 import pytest
 
 import ssvid
+import ssvid.audit.audit
+import ssvid.speedup.pipeline
+from ssvid.audit.audit import select_checks
 from ssvid.cli.site_pages import site_pages, split_options
-from ssvid.plugins import list_tasks
+from ssvid.plugins import list_tasks, load_task
 from ssvid.training import task as task_contract
 from ssvid.zoo.registry import ENCODERS, HEADS
 from ssvid.zoo.registry import catalogue as registered
@@ -21,6 +25,20 @@ pytest.importorskip("mkdocs", reason="the site is built with ssvid[docs]")
 
 ROOT = Path(__file__).parents[1]
 OWN_FILES = re.compile(r"""(?:src|href)=["'](https?://[^"']+)|url\(["']?(https?://[^"')]+)""")
+
+CALLS = (  # whose answers a user takes in hand
+    ssvid.audit.audit.audit,
+    ssvid.build_collection,
+    ssvid.load,
+    ssvid.open_index,
+    ssvid.pretrain,
+    ssvid.retrieve,
+    ssvid.speedup.pipeline.speedup,
+    ssvid.stream,
+    ssvid.track,
+    ssvid.track_video,
+    ssvid.transfer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +103,65 @@ def test_every_task_family_head_and_protocol_has_its_place():
     assert "| speednet | s3dg_tiny |" in pages["tasks/speednet.md"]  # the row of results/pretext
 
 
+def test_a_task_page_tells_of_every_check_of_its_audit():
+    pages = site_pages()
+    for name in list_tasks():
+        checks, exempt = select_checks(load_task(name))
+        rows = [line for line in pages[f"tasks/{name}.md"].splitlines() if line.startswith("| `")]
+        for check in checks:
+            assert [row for row in rows if row.startswith(f"| `{check}` ") and "may be above" not in row], (name, check)
+        for check, reason in exempt.items():
+            assert [row for row in rows if row.startswith(f"| `{check}` ") and reason in row], (name, check)
+
+
+def test_no_column_of_a_family_is_empty():
+    for page, text in site_pages().items():
+        rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+        if page.startswith("families/") and len(rows) > 2 and page not in ("families/index.md", "families/heads.md"):
+            head, _, *body = rows
+            empty = [title for title, *column in zip(head, *body, strict=True) if not any(map(str.strip, column))]
+            assert empty == [], page
+
+
+def test_titles_of_families_are_whole():
+    pages = site_pages()
+    assert pages["families/video_resnet.md"].startswith("# R3D, MC3 and R(2+1)D\n")
+    assert pages["families/alexnet.md"].startswith("# AlexNet\n")
+    assert pages["families/x3d.md"].startswith("# X3D\n")
+
+
+def test_what_public_calls_return_is_in_the_reference(site):
+    shown = "".join(path.read_text() for path in (site / "reference").glob("*.html"))
+    returned = {
+        word for call in CALLS for word in re.findall(r"[A-Z]\w+", str(inspect.signature(call).return_annotation))
+    }
+    assert {"Run", "Audit", "Transfer", "Hit", "SpeedPlan", "StreamAnswer", "TrackResult"} <= returned
+    assert [name for name in returned - {"Iterator"} if not re.search(rf'id="ssvid[\w.]*\.{name}"', shown)] == []
+
+
+def test_every_table_of_results_is_told_of():
+    page = (ROOT / "docs" / "results.md").read_text()
+    assert [one.name for one in (ROOT / "results").glob("*.md") if f"](../results/{one.name})" not in page] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_of_pages_outside_the_site_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_meanings_of_options_are_taken_from_the_docstring():
     words, told = split_options(
         "One logit.\n\nframes: T of it. size: (least, most) side\n    in px; fps: rate.\n", ["frames", "size", "fps"]
     )
     assert words.strip() == "One logit."
     assert told == {"frames": "T of it.", "size": "(least, most) side in px", "fps": "rate."}
+
+
+def test_troubleshooting_quotes_what_ssvid_prints():
+    sources = " ".join(path.read_text() for path in (ROOT / "ssvid").rglob("*.py"))
+    said = re.sub(r'"\s*\n\s*f?"', "", sources)  # strings that go on in the next line
+    rows = re.findall(r"^\| (.+?) \|", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    quoted = [quote for row in rows for quote in re.findall(r"`([^`]+)`", row)]
+    assert len(quoted) > 20
+    assert [quote for quote in quoted if quote not in said] == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -157,3 +158,10 @@ def test_a_variable_rate_announces_its_mean(tmp_path):
     write_video(tmp_path / "a.mkv", numbers(40), times=times)
     with av.open(str(tmp_path / "a.mkv")) as container:
         assert float(container.streams.video[0].average_rate) == pytest.approx(39 / times[-1], rel=0.05)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system tells no policy")
+def test_av1_leaves_the_process_scheduled_as_it_was(tmp_path):
+    before = os.sched_getscheduler(0)
+    write_video(tmp_path / "a.mkv", np.zeros((8, 64, 64, 3), np.uint8), codec="libsvtav1", options={"preset": "12"})
+    assert os.sched_getscheduler(0) == before

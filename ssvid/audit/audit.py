@@ -109,7 +109,7 @@ def audit(
     )
 
 
-def select_checks(task: PretextTask) -> tuple[list[str], dict[str, str]]:
+def select_checks(task: PretextTask | type[PretextTask]) -> tuple[list[str], dict[str, str]]:
     """Names of the checks a task gets, and the controls it may legitimately solve, each with the reason.
 
     Raises ConfigError where the task names a check that does not exist.
@@ -117,7 +117,9 @@ def select_checks(task: PretextTask) -> tuple[list[str], dict[str, str]]:
     known = [*CONTROLS, *REENCODINGS, PADDING]
     for name in (*task.controls, *task.exempt_controls):
         if name not in known:
-            raise ConfigError(f"{type(task).__name__} names the control {name!r}; there are: {', '.join(known)}")
+            raise ConfigError(
+                f"{(task if isinstance(task, type) else type(task)).__name__} names the control {name!r}; there are: {', '.join(known)}"
+            )
     general = [
         name for name in known if name == PADDING or (CONTROLS | REENCODINGS)[name].general or name in task.controls
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,10 +12,13 @@ import numpy as np
 import torch
 
 
-def rates(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Rates of every side, in turns; the first round warms up and does not count."""
+def rates(sides: dict[str, Callable[[], float]], rounds: int, seconds: float = math.inf) -> dict[str, list[float]]:
+    """Rates of every side, in turns; the first round warms up and does not count. No round begins after so many seconds once two count."""
     found: dict[str, list[float]] = {name: [] for name in sides}
+    began = time.perf_counter()
     for number in range(rounds + 1):
+        if number > 2 and time.perf_counter() - began > seconds:
+            break
         for name, side in sides.items():
             rate = side()
             if number:

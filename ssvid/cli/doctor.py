@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ssvid.cli.installation import PACKAGES, look, notes, problems
+from ssvid.environment import package_version
 from ssvid.errors import SsvidError
-from ssvid.files import cache_folder
 from ssvid.video.reader import Video
 from ssvid.video.writer import write_video
+
+os.environ.setdefault("SVT_LOG", "1")  # errors only: the AV1 encoder else tells its whole configuration
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "H.264 mp4": ("a.mp4", {}),
@@ -26,30 +29,27 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def check_installation() -> dict[str, Any]:
-    """Findings by name; "problems" lists what does not work and is empty when everything does."""
-    import torch
+def check_installation(index: Path | None = None) -> dict[str, Any]:
+    """Findings by name. "problems" lists what does not work, with the remedy, and is empty when all does; "notes" what could be better.
 
-    from ssvid.environment import package_version
-
-    problems: list[str] = []
-    packages = ("torch", "torchvision", "pytorchvideo", "lightly", "decord2", "av", "faiss-cpu", "scikit-learn")
+    index: an index file to look at as well.
+    """
+    found = look(index)
     report: dict[str, Any] = {"ssvid": package_version("ssvid"), "python": platform.python_version()}
-    report |= {name: package_version(name) for name in packages}
-    problems += [f"{name} is not installed; install ssvid again with pip" for name in packages if report[name] == "?"]
-    if package_version("decord") != "?":
-        problems.append(
-            "decord and decord2 are both installed and share one import name: pip uninstall decord decord2, then install ssvid"
-        )
-    report["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    report["cores"] = os.cpu_count()
-    report["cache"] = str(cache_folder())
+    report |= {name: found.versions[name] for name in PACKAGES}
+    report |= {"platform": platform.platform(), "device": _device(), "cores": os.cpu_count(), "cache": str(found.cache)}
+    told = problems(found)
     for kind, (name, options) in KINDS.items():
         report[kind] = _round_trip(name, options)
         if report[kind].startswith("failed"):
-            problems.append(f"{kind}: {report[kind]}")
-    report["problems"] = problems
-    return report
+            told.append(f"{kind}: {report[kind]}")
+    return report | {"notes": notes(found), "problems": told}
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
 def _round_trip(name: str, options: dict[str, Any]) -> str:

@@ -55,18 +55,26 @@ def show(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """Check this installation: versions, devices, and a decoding test of every kind of video.
+def doctor(
+    index: Annotated[Path | None, typer.Argument(help="An index to look at as well.")] = None, as_json: Json = False
+) -> None:
+    """Check this installation: versions, what gets in each other's way, devices, and a decoding test of every kind of video.
+
+    Exits with 1 where something does not work. With --json, one object to put into a report of a fault.
 
     Example:  ssvid doctor --json
     """
     from ssvid.cli.doctor import check_installation
 
-    report = check_installation()
+    report = check_installation(index)
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:
-        console.show_table("ssvid doctor", ["what", "found"], [[key, str(value)] for key, value in report.items()])
+        facts = {key: value for key, value in report.items() if key not in ("notes", "problems")}
+        console.show_table("ssvid doctor", ["what", "found"], [[key, str(value)] for key, value in facts.items()])
+        for word in ("notes", "problems"):
+            for line in report[word]:
+                console.say(f"{word[:-1]}: {line}")
     if report["problems"]:
         raise typer.Exit(SsvidError.exit_code)
 

@@ -16,7 +16,7 @@ def command_tree(command: Any, name: str = "ssvid") -> Iterator[tuple[str, Any]]
         yield name, command
         return
     for part, below in parts.items():
-        yield from command_tree(below, f"{name} {part}")
+        yield from command_tree(below, name if part == getattr(command, "unnamed", None) else f"{name} {part}")
 
 
 def examples(command: Any) -> list[str]:

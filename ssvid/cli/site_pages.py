@@ -15,12 +15,14 @@ from typing import Any
 
 from ssvid.cli.catalogue import catalogue, cell_text
 from ssvid.cli.site_commands import commands_page
-from ssvid.plugins import list_tasks
+from ssvid.plugins import list_tasks, load_task
 from ssvid.zoo import BackboneInfo, known_info, list_models
-from ssvid.zoo.registry import ENCODERS, HEADS
+from ssvid.zoo.info import POOLED
+from ssvid.zoo.registry import ENCODERS, HEADS, prefixes
 from ssvid.zoo.registry import catalogue as registered
 
 ROOT = Path(__file__).parents[2]
+_AUDIT_GUIDE = "[How to read an audit](../guides/audit.md)."
 NEEDS = {
     "time": "features that depend on the order of frames",
     "any_length": "a step for every frame, or one that can be had with `temporal_stride=False`",
@@ -34,7 +36,7 @@ def site_pages() -> dict[str, str]:
     pages = {f"tasks/{name}.md": task_page(name, path) for name, path in list_tasks().items()}
     pages["tasks/index.md"] = _tasks_index()
     families = _by_family()
-    pages |= {f"families/{family}.md": family_page(family, names) for family, names in families.items()}
+    pages |= {f"families/{path.stem}.md": family_page(path, names) for path, names in families.items()}
     pages["families/heads.md"] = heads_page()
     pages["families/index.md"] = _families_index(families)
     pages["protocols.md"] = protocols_page()
@@ -51,7 +53,7 @@ def task_page(name: str, path: Path) -> str:
     parts = [f"# {name}", f"*{title}*", rest.strip(), f"    ssvid pretrain {name} --data videos.sqlite", _picture(name)]
     described, meanings = split_options(described, facts["options"])
     parts += ["## How it is made", _as_text(described), "## Options", _options(facts["options"], meanings)]
-    parts += ["## What it needs of a backbone", _needs(facts["needs"], name), "## Audit", _audit(path)]
+    parts += ["## What it needs of a backbone", _needs(facts["needs"], name), "## Audit", _audit(name)]
     parts += ["## What it reached here", _reached(name)]
     configs = sorted(one.name for one in (ROOT / "configs" / "pretrain").glob(f"{name}_*.yaml"))
     parts += (
@@ -60,11 +62,10 @@ def task_page(name: str, path: Path) -> str:
     return _joined(parts)
 
 
-def family_page(family: str, names: Sequence[str]) -> str:
+def family_page(path: Path, names: Sequence[str]) -> str:
     """What a family of encoders is, and the numbers of each."""
-    entry = next(one for one in registered(ENCODERS).values() if one.path.stem == family)
-    title, rest = _headline(entry.path)
-    rows = [_model_row(name) for name in names]
+    title, about = _headline(path)
+    served = [f"`{prefix}NAME`" for prefix, home in prefixes(ENCODERS).items() if home == path]
     header = [
         "name",
         "clip",
@@ -77,8 +78,9 @@ def family_page(family: str, names: Sequence[str]) -> str:
         "order",
         "weights",
     ]
-    note = "Numbers are measured; `ssvid show NAME` tells all of one. Parameters and multiply-adds: [all backbones](../results/zoo.md)."
-    return _joined([f"# {title}", rest, f"{len(names)} names.", _table(header, rows), note])
+    table = _table(*_without_empty(header, [_model_row(name) for name in names])) if names else ""
+    note = "Numbers are measured; `ssvid show NAME` tells all of one. [All beside each other](../results/zoo.md)."
+    return _joined([f"# {title}", f"Written {' '.join(served)}." if served else "", about, table, note])
 
 
 def heads_page() -> str:
@@ -123,25 +125,23 @@ def _tasks_index() -> str:
     return _joined(["# Pretext tasks", _table(["task", "question", "needs", "chance"], rows)])
 
 
-def _families_index(families: Mapping[str, Sequence[str]]) -> str:
+def _families_index(families: Mapping[Path, Sequence[str]]) -> str:
+    known = {path: f"{prefix}NAME" for prefix, path in prefixes(ENCODERS).items()}
     rows = [
-        [
-            f"[{family}]({family}.md)",
-            _headline(registered(ENCODERS)[names[0]].path)[0],
-            " ".join(f"`{name}`" for name in names),
-        ]
-        for family, names in families.items()
+        [f"[{path.stem}]({path.stem}.md)", _headline(path)[0], " ".join(f"`{name}`" for name in names or [known[path]])]
+        for path, names in families.items()
     ]
     words = "[Which backbone for which task](../backbones.md) says where to begin; [temporal heads](heads.md) go on any of them."
     return _joined(["# Backbones", words, _table(["family", "what it is", "names"], rows)])
 
 
-def _by_family() -> dict[str, list[str]]:
-    families: dict[str, list[str]] = {}
+def _by_family() -> dict[Path, list[str]]:
+    """Names by the file of their family, those that serve names of a library included."""
     known = registered(ENCODERS)
+    families: dict[Path, list[str]] = {path: [] for path in prefixes(ENCODERS).values()}
     for name in list_models("*"):
         if name in known:
-            families.setdefault(known[name].path.stem, []).append(name)
+            families.setdefault(known[name].path, []).append(name)
     return dict(sorted(families.items()))
 
 
@@ -152,9 +152,20 @@ def _model_row(name: str) -> list[str]:
     weights = " ".join(f"`@{tag}`" for tag in registered(ENCODERS)[name].fields.get("weights", {}))
     return [
         f"`{name}`", f"{info.frames} x {info.size} px", cost.get("parameters, M", ""), cost.get("multiply-adds, G", ""), str(info.dim),
-        f"{cell_text(info.temporal_stride)} frames", f"{cell_text(info.spatial_stride)} px",
-        f"{info.temporal_rf} frames" if info.temporal_rf else "all", info.order, weights,
+        "whole clip" if info.temporal_stride == POOLED else _frames(info.temporal_stride),
+        "whole frame" if info.spatial_stride == POOLED else f"{info.spatial_stride} px",
+        _frames(info.temporal_rf) if info.temporal_rf else "whole clip", info.order, weights,
     ]  # fmt: skip
+
+
+def _frames(number: int) -> str:
+    return f"{number} frame{'s' * (number > 1)}"
+
+
+def _without_empty(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns that say nothing of any row."""
+    kept = [place for place in range(len(header)) if any(row[place] for row in rows)]
+    return [header[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _costs() -> dict[str, dict[str, str]]:
@@ -166,28 +177,19 @@ def _costs() -> dict[str, dict[str, str]]:
     return {cell["row"]["name"]: cell["row"] for cell in cells}
 
 
-def _audit(path: Path) -> str:
-    stated = _class_constants(path)
-    own, exempt = stated.get("controls", ()), stated.get("exempt_controls", {})
-    lines = [
-        "It must be at chance on every control that all tasks get: a video without its answer, as pans of a still, fades and noise."
-    ]
-    lines += [f"Besides: {' '.join(f'`{name}`' for name in own)}."] if own else []
-    lines += [f"It may solve `{name}`: {reason}." for name, reason in exempt.items()]
-    return "\n\n".join([*lines, "[How to read an audit](../guides/audit.md)."])
+def _audit(name: str) -> str:
+    """Every check of the audit of this task, from its class: how its source spells them does not matter."""
+    from ssvid.audit.audit import select_checks  # brings torch, which a list of names does not need
+    from ssvid.audit.auditor import PADDING, description
+    from ssvid.audit.reencodings import REENCODINGS
 
-
-def _class_constants(path: Path) -> dict[str, Any]:
-    """The constants of the task class that are literals, and `dict.fromkeys` of them."""
-    found: dict[str, Any] = {}
-    for statement in _task_class(path).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            value = statement.value
-            if isinstance(value, ast.Call) and ast.unparse(value.func) == "dict.fromkeys":
-                found[statement.targets[0].id] = dict.fromkeys(*map(ast.literal_eval, value.args))
-            elif isinstance(value, ast.Tuple | ast.Dict | ast.Constant):
-                found[statement.targets[0].id] = ast.literal_eval(value)
-    return found
+    checks, exempt = select_checks(load_task(name))
+    asked = dict.fromkeys(REENCODINGS, "as right as before") | {PADDING: "at chance where a clip is padded"}
+    asked |= {one: f"may be above chance: {reason}" for one, reason in exempt.items()}
+    rows = [[f"`{one}`", description(one), asked.get(one, "at chance")] for one in (*checks, *exempt)]
+    words = "`ssvid audit RUN` looks whether the trained task uses a shortcut: on videos that hold no answer, and on held-out videos that "
+    words += "were written again."
+    return _joined([words, _table(["check", "what it shows", "what the task has to be"], rows), _AUDIT_GUIDE])
 
 
 def _task_class(path: Path) -> ast.ClassDef:
@@ -201,9 +203,9 @@ def _docstrings(path: Path) -> tuple[str, str]:
 
 
 def _headline(path: Path) -> tuple[str, str]:
-    """The first line of a module's docstring, without its full stop, and the rest."""
-    title, _, rest = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")
-    return title.rstrip(".:"), _as_text(rest)
+    """A short title, from the first words of a module's docstring, and the whole docstring."""
+    text = _as_text(ast.get_docstring(ast.parse(path.read_text())) or "")
+    return re.split(r" \(|[:.](?:\s|$)|, (?=[a-z])", text, maxsplit=1)[0].strip(), text
 
 
 def _as_text(docstring: str) -> str:
@@ -240,9 +242,9 @@ def _needs(needs: Iterable[str], name: str) -> str:
 
 def _picture(name: str) -> str:
     path = ROOT / "docs" / "pictures" / f"{name}.webp"
-    return (
-        f"![What {name} was asked of a batch, and what it answered](../pictures/{name}.webp)" if path.is_file() else ""
-    )
+    config = f"`configs/pretrain/{name}_world.yaml`"
+    words = f"*What it was asked of a batch, and what it answered: from the pictures/ of a run of {config}, after 150 steps.*"
+    return f"![A batch of {name}, with answers](../pictures/{name}.webp)\n\n{words}" if path.is_file() else ""
 
 
 def _reached(name: str) -> str:
@@ -266,7 +268,12 @@ def _spread(values: Sequence[float]) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """A pipe would end the cell, but for one in code."""
+    return text if text.startswith("`") else text.replace("|", "\\|")
 
 
 def _joined(parts: Iterable[str]) -> str:

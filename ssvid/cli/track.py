@@ -17,12 +17,13 @@ from ssvid.errors import ConfigError
 class VideoOrEvaluate(TyperGroup):
     """`ssvid track CLIP ...` without the name of a subcommand, beside `ssvid track evaluate`."""
 
+    unnamed = "video"  # the subcommand whose name is left out
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer keeps the type of this context to itself
         """Put in the name that is left out."""
-        return super().parse_args(ctx, args if args[:1] == [track_table.EVALUATE] else [VIDEO, *args])
+        return super().parse_args(ctx, args if args[:1] == [track_table.EVALUATE] else [self.unnamed, *args])
 
 
-VIDEO = "video"
 app = typer.Typer()
 track_app = typer.Typer(cls=VideoOrEvaluate)
 app.add_typer(
@@ -51,7 +52,7 @@ Html = Annotated[Path | None, typer.Option(help="Also write a page.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew where OUT holds another track.")]
 
 
-@track_app.command(VIDEO)
+@track_app.command(VideoOrEvaluate.unnamed)
 def track(
     video: Video,
     model: Model,

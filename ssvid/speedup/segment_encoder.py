@@ -16,6 +16,7 @@ from ssvid.files import atomic, write_text
 from ssvid.speedup.frame_format import FrameFormat
 from ssvid.speedup.schedule import Schedule
 from ssvid.video.decode import decode_in_order, open_video
+from ssvid.video.encoders import start_encoding
 
 PART = 20.0  # seconds of a part: little is lost when one is broken off, and little to key frames between them
 QUALITY = {
@@ -127,6 +128,7 @@ class SegmentEncoder:
                 for place, (look, frame) in enumerate(frames, start=first):
                     if place == first:
                         look.put_on(context)
+                        start_encoding(out)
                     picture = look.apply(frame)
                     picture.pts, picture.time_base = int(ticks[place] - ticks[first]), tick
                     picture.duration = int(ticks[place + 1] - ticks[place])

@@ -15,6 +15,7 @@ import numpy as np
 
 from ssvid.errors import ConfigError, DataError
 from ssvid.files import atomic
+from ssvid.video.encoders import start_encoding
 
 # Variable-rate times are rounded to this tick. It divides the common rates (24, 25, 30, 60 and their 1000/1001 kin)
 # and is below the 65535 that MPEG-4 allows.
@@ -173,6 +174,7 @@ def _encode(
     pictures: Iterable[np.ndarray],
     ticks: list[tuple[int, int]] | None,
 ) -> None:
+    start_encoding(container)
     number = 0
     for number, picture in enumerate(pictures, start=1):
         if ticks is not None and number > len(ticks):
