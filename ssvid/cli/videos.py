@@ -32,6 +32,9 @@ def index(
         bool,
         typer.Option(help="Store decoded frames instead of small videos: nothing left to decode, but much disk space."),
     ] = False,
+    shard: Annotated[
+        int, typer.Option(min=0, help="Videos whose training copies share a file, a tar; 0: a file each.")
+    ] = 0,
     limit: Annotated[float, typer.Option(help="Seconds one file may take.")] = 600.0,
     engine: Engine = "local",
     prune: Annotated[
@@ -48,27 +51,35 @@ def index(
     Example:  ssvid index videos/ -o videos.sqlite --transcode copies/
     """
     from ssvid.data.index import Index
-    from ssvid.data.index_files import leave_out_copies
     from ssvid.data.scanning import scan_videos, write_training_copies
 
-    if raw and transcode is None:
-        raise ConfigError("--raw changes what --transcode DIR writes; name a folder with --transcode")
+    if (raw or shard) and transcode is None:
+        raise ConfigError(
+            f"{'--raw' if raw else '--shard'} changes what --transcode DIR writes; name a folder with --transcode"
+        )
     opened = Index(out, create=True)
     with console.counting() as progress:
         found = scan_videos(paths, opened, root=root, engine=engine, limit=limit, progress=progress)
         counts = {"usable": found.usable, "scanned": found.scanned, "copies": 0}
         if transcode is not None:
             counts["copies"] = write_training_copies(
-                opened, transcode, short_side=short_side, raw=raw, engine=engine, progress=progress
+                opened, transcode, short_side=short_side, raw=raw, shard=shard, engine=engine, progress=progress
             )
-    if prune:
-        counts["pruned"] = opened.prune()
-    if dedupe:
-        counts["duplicates"] = leave_out_copies(opened)
-        counts["usable"] = len(opened)
+    counts |= _left_out(opened, prune, dedupe)
     _show_index(opened, counts, as_json)
     if strict and opened.bad():
         raise typer.Exit(DataError.exit_code)
+
+
+def _left_out(index: Index, prune: bool, dedupe: bool) -> dict[str, int]:
+    """Take out what is gone and what is there twice, as asked; how many."""
+    from ssvid.data.index_files import leave_out_copies
+
+    counts = {"pruned": index.prune()} if prune else {}
+    if dedupe:
+        counts["duplicates"] = leave_out_copies(index)
+        counts["usable"] = len(index)
+    return counts
 
 
 def _show_index(index: Index, counts: dict[str, int], as_json: bool) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -228,10 +228,11 @@ class Index:
                 f"UPDATE videos SET status = 'bad', reason = ?{forgotten} WHERE id = ?", (printable(reason), id)
             )
 
-    def set_copy(self, id: int, info: VideoInfo) -> None:
-        """Enter the training copy of a video."""
+    def set_copies(self, copies: Mapping[int, VideoInfo]) -> None:
+        """Enter the training copies of videos, by their ids."""
+        rows = [(_info_to_json(info), id) for id, info in copies.items()]
         with self.database() as database:
-            database.execute("UPDATE videos SET copy = ? WHERE id = ?", (_info_to_json(info), id))
+            database.executemany("UPDATE videos SET copy = ? WHERE id = ?", rows)
 
     def videos(self, split: str | None = None, paths: Iterable[str] | None = None) -> list[VideoRecord]:
         """The usable videos in the order they were entered, of one split or all, and only `paths` when given."""

@@ -14,10 +14,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from ssvid.data.copy_shards import shard_jobs, write_copies
 from ssvid.data.index import VERSION, Index, VideoRecord
 from ssvid.data.layouts import place_of, read_layout
 from ssvid.engine import check_engine, executor, local_processes
@@ -27,7 +29,7 @@ from ssvid.progress import Progress
 from ssvid.video.guard import Guard
 from ssvid.video.info import VideoInfo
 from ssvid.video.info import short_side as short_side_of
-from ssvid.video.location import local_file
+from ssvid.video.location import exists, local_file
 from ssvid.video.raw import keep_raw
 from ssvid.video.remote import RemoteError
 from ssvid.video.scan import STALL, scan
@@ -78,13 +80,15 @@ def write_training_copies(
     *,
     short_side: int = 160,
     raw: bool = False,
+    shard: int = 0,
     engine: str = "local",
     limit: float = 3600.0,
     progress: Progress | None = None,
 ) -> int:
     """Write a small, quick-to-seek training copy of every usable video that has none of this kind and size; returns how many were written.
 
-    raw: keep decoded frames instead of H.264, for small collections: 3 bytes a pixel and frame.
+    raw: keep decoded frames instead of H.264, for small collections: 3 bytes a pixel and frame. shard: videos whose copies share a file, a
+    tar (see `ssvid.data.copy_shards`); 0: a file each.
     A copy holds the same frames at the same times. Where one does not, or cannot be written, a warning says so and the original stays in
     use. Raises DataError where the folder cannot be written or its disk is full.
     """
@@ -100,21 +104,43 @@ def write_training_copies(
         if not _has_copy(record, suffix, short_side)
     ]
     written = 0
-    for id, path, result in _guarded(_keep_one if raw else _copy_one, jobs, engine, limit, "copying", progress):
+    for made in _copies(_keep_one if raw else _copy_one, jobs, shard, engine, limit, progress):
         if shutil.disk_usage(folder).free < LEAST_ROOM:
             raise DataError(f"the disk of {folder} is full; make room there, and the same command goes on")
-        if fault := _fault(result, records[id].info):
-            logger.warning("%s: has no training copy and is read itself: %s", printable(path), printable(fault))
-            continue
-        index.set_copy(id, result)
-        written += 1
+        good = {}
+        for id, path, result in made:
+            if fault := _fault(result, records[id].info):
+                logger.warning("%s: has no training copy and is read itself: %s", printable(path), printable(fault))
+            else:
+                good[id] = result
+        index.set_copies(good)
+        written += len(good)
     return written
+
+
+def _copies(
+    make: Work, jobs: Sequence[ScanJob], shard: int, engine: str, limit: float, progress: Progress | None
+) -> Iterator[list[tuple[int, str, Any]]]:
+    """(id, path, copy or VideoError) of the copies as they are made: one by one, or those of a shard."""
+    if not shard:
+        yield from ([made] for made in _guarded(make, jobs, engine, limit, "copying", progress))
+        return
+    work = partial(_copy_shard, make)
+    for _, tar, made in _guarded(work, shard_jobs(jobs, shard), engine, limit, "copying", progress):
+        if isinstance(made, VideoError):
+            raise DataError(f"{tar} cannot be written: {made.reason}; see to that disk, and the same command goes on")
+        yield made
+
+
+def _copy_shard(make: Work, guard: Guard, job: ScanJob, limit: float) -> Any:
+    _, tar, jobs = job
+    return write_copies(make, guard, tar, jobs, limit)
 
 
 def _has_copy(record: VideoRecord, suffix: str, size: int) -> bool:
     """Whether a video has a training copy of this kind and size, and it is still there."""
     copy, info = record.copy, record.info
-    if copy is None or Path(copy.path).suffix != suffix or not os.path.isfile(copy.path):
+    if copy is None or Path(copy.path).suffix != suffix or not exists(copy.path):
         return False
     height, width = short_side_of(info.height, info.width, min(size, info.height, info.width))
     return 0 <= copy.height - height <= 1 and 0 <= copy.width - width <= 1  # H.264 wants even sides

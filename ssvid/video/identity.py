@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import ExitStack
 
 from ssvid.errors import VideoError
-from ssvid.video.location import file_state_of, local_file
+from ssvid.video.location import file_state_of, local_file, local_range
 from ssvid.video.remote import MissingError, RemoteError
 
 ENDS = 1 << 16  # bytes of the head and of the tail that are compared
@@ -46,8 +47,11 @@ def check_unchanged(path: str | os.PathLike[str], identity: str) -> None:
 
 def _ends(path: str | os.PathLike[str], size: int) -> str:
     hashed = hashlib.blake2b(digest_size=8)
-    with local_file(path) as local, open(local, "rb") as file:
-        hashed.update(file.read(ENDS))
-        file.seek(max(0, size - ENDS))
-        hashed.update(file.read(ENDS))
+    place = local_range(os.fspath(path))
+    start, length = place[1:] if place else (0, size)
+    with ExitStack() as stack:
+        file = stack.enter_context(open(place.file if place else stack.enter_context(local_file(path)), "rb"))
+        for at in (start, start + max(0, length - ENDS)):
+            file.seek(at)
+            hashed.update(file.read(min(ENDS, length)))
     return hashed.hexdigest()

@@ -1,7 +1,8 @@
 """The one place that turns what an index calls a video's path into a file that decoders can open.
 
 A path is a file on a disk; an address behind which a file is fetched (`ssvid.video.remote`); or a member of a tar, here or behind an
-address (`ssvid.video.tars`). What is no file of its own is copied to the cache when it is read (`ssvid.video.fetched`).
+address (`ssvid.video.tars`). What is no file of its own is copied to the cache when it is read (`ssvid.video.fetched`); frames at random
+from a tar on a disk need no copy (`local_range`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,20 @@ from pathlib import Path
 from ssvid.errors import VideoError
 from ssvid.video import fetched, remote, tars
 from ssvid.video.remote import FileState, MissingError, RemoteError, is_address
+from ssvid.video.tars import Range, local_range
 
-__all__ = ["FileState", "as_path", "at_hand", "exists", "file_state_of", "is_address", "is_file_path", "local_file"]
+__all__ = [
+    "FileState",
+    "Range",
+    "as_path",
+    "at_hand",
+    "exists",
+    "file_state_of",
+    "is_address",
+    "is_file_path",
+    "local_file",
+    "local_range",
+]
 
 
 def as_path(path: str | os.PathLike[str]) -> str:
@@ -63,8 +76,8 @@ def exists(path: str | os.PathLike[str]) -> bool:
 
 
 def at_hand(path: str, identity: str) -> bool:
-    """Whether a copy of what was identified is in the cache, so that its place need not be asked. Of a file: no."""
-    return not is_file_path(path) and (fetched.folder() / _copy_name(path, _stated(identity))).exists()
+    """Whether a copy of what was identified is in the cache, so that its place need not be asked. Only for what is behind an address."""
+    return is_address(path) and (fetched.folder() / _copy_name(path, _stated(identity))).exists()
 
 
 @contextmanager

@@ -9,13 +9,14 @@ import numpy as np
 
 from ssvid.errors import VideoError
 from ssvid.video.info import VideoInfo
+from ssvid.video.location import local_range
 
 
 def at_random(path: str, indices: Sequence[int], height: int, width: int, info: VideoInfo) -> np.ndarray:
     """Frames of a fresh reader, uint8 (T,H,W,C).
 
     Args:
-        path: the file.
+        path: the file, or TAR/NAME of one in a tar on a disk.
         indices: frames, sorted and unique, so that the reader only goes forward.
         height: pixels as shown.
         width: pixels as shown.
@@ -54,7 +55,7 @@ class DecordFile:
         self._errors = (decord.DECORDError, RuntimeError, IndexError, ValueError, StopIteration)
         self._path, self._size = path, (height, width)
         try:
-            self._reader = decord.VideoReader(os.path.abspath(path), num_threads=1, height=height, width=width)
+            self._reader = decord.VideoReader(_name(path), num_threads=1, height=height, width=width)
         except self._errors as error:
             raise VideoError(path, f"cannot be opened by decord ({_first_line(error)})") from None
 
@@ -91,6 +92,14 @@ class DecordFile:
                     self._path, f"frame {number} cannot be decoded by decord ({_first_line(error)})"
                 ) from None
             yield rows[:, : 3 * width].reshape(height, width, 3)
+
+
+def _name(path: str) -> str:
+    """What FFmpeg opens: a file, or the bytes of a member of a tar, which FFmpeg takes for a file by its protocol `subfile`."""
+    place = local_range(path)
+    if place is None:
+        return os.path.abspath(path)
+    return f"subfile,,start,{place.start},end,{place.start + place.length},,:{os.path.abspath(place.file)}"
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from ssvid.errors import VideoError
 from ssvid.files import atomic
 from ssvid.video.info import VideoInfo, short_side
+from ssvid.video.location import Range, local_range
 from ssvid.video.transcode import upright_frames
 
 CODEC = "raw"  # as `VideoInfo.codec` names such a copy
@@ -46,9 +47,10 @@ def keep_raw(path: str | os.PathLike[str], target: str | os.PathLike[str], info:
 
 
 def read_raw(path: str, indices: Sequence[int], height: int, width: int) -> np.ndarray:
-    """Frames of a raw copy, uint8 (T,H,W,3). Raises VideoError where it is gone or is not one."""
+    """Frames of a raw copy, a file or a member of a tar, uint8 (T,H,W,3). Raises VideoError where it is gone or is not one."""
+    place = local_range(path)
     try:
-        kept = np.load(path, mmap_mode="r", allow_pickle=False)
+        kept = np.load(path, mmap_mode="r", allow_pickle=False) if place is None else _mapped(place)
         frames = kept[np.asarray(indices)]
     except (OSError, ValueError, IndexError):
         raise VideoError(path, "is not the raw copy that the index knows; make the index anew") from None
@@ -60,3 +62,12 @@ def read_raw(path: str, indices: Sequence[int], height: int, width: int) -> np.n
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)  # FFmpeg's scaler takes one frame at a time: 50 times as long
     scaled = torch.nn.functional.interpolate(pixels, (height, width), mode="bicubic", antialias=True)
     return scaled.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _mapped(place: Range) -> np.ndarray:
+    """An array within a file, which numpy maps only where it begins the file. Raises ValueError where it is none."""
+    with open(place.file, "rb") as file:
+        file.seek(place.start)
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return np.memmap(file, dtype, "r", file.tell(), shape)

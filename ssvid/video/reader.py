@@ -14,7 +14,7 @@ from ssvid.video.decode import Scaler, check_file, decode_in_order, open_video
 from ssvid.video.guard import Guard
 from ssvid.video.identity import check_unchanged
 from ssvid.video.info import VideoInfo, short_side
-from ssvid.video.location import at_hand, local_file
+from ssvid.video.location import at_hand, local_file, local_range
 from ssvid.video.random_access import at_random
 from ssvid.video.raw import CODEC, read_raw
 from ssvid.video.scan import LIMIT, scan
@@ -97,25 +97,28 @@ class Video:
         identity = self.info.identity
         if identity and not at_hand(self.path, identity):
             check_unchanged(self.path, identity)
-        with local_file(self.path, identity) as file:
-            decoded = self._decoded(file, unique.tolist(), height, width)
+        decoded = self._decoded(unique.tolist(), height, width)
         return decoded if np.array_equal(unique, wanted) else decoded[back]
 
-    def _decoded(self, file: str, wanted: list[int], height: int, width: int) -> np.ndarray:
-        """Frames that are sorted and unique, read from `file` in the quickest way that is right for it."""
+    def _decoded(self, wanted: list[int], height: int, width: int) -> np.ndarray:
+        """Frames that are sorted and unique, read in the quickest way that is right for the file."""
         if self.info.codec == CODEC:
-            return read_raw(file, wanted, height, width)
+            return read_raw(self.path, wanted, height, width)
         if self.info.seek:
             # decord's wheel brings a libnvblas that takes over the BLAS of a torch imported after it, which then crashes
             import torch  # noqa: F401
 
             try:
-                return at_random(check_file(file), wanted, height, width, self.info)
+                if local_range(self.path) is not None:
+                    return at_random(self.path, wanted, height, width, self.info)
+                with local_file(self.path, self.info.identity) as file:
+                    return at_random(check_file(file), wanted, height, width, self.info)
             except VideoError as error:
                 if self.path not in _told:
                     _told.add(self.path)
                     logger.warning("%s: %s; it is read in order instead, which is slower", self.path, error.reason)
-        return _read_in_order(file, wanted, Scaler(height, width, self.info.orientation))
+        with local_file(self.path, self.info.identity) as file:
+            return _read_in_order(file, wanted, Scaler(height, width, self.info.orientation))
 
     def at(self, seconds: float | Sequence[float] | np.ndarray, size: Size = None) -> np.ndarray:
         """Return the frames on screen at some times, uint8 (T,H,W,C); see `index_at` and `frames`."""

@@ -13,7 +13,7 @@ import tarfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from ssvid.errors import VideoError
 from ssvid.files import write_text
@@ -38,6 +38,21 @@ class TarTable:
     places: dict[str, tuple[int, int]]
     texts: dict[str, str]
     ranges: bool
+
+
+class Range(NamedTuple):
+    """Bytes of a file on a disk that are a file of their own."""
+
+    file: str
+    start: int
+    length: int
+
+
+def local_range(path: str) -> Range | None:
+    """Where the bytes of a member of a tar on a disk lie; None for any other path. Raises VideoError for what is not in its tar."""
+    if is_address(path) or (inside := split_member(path)) is None:
+        return None
+    return Range(inside[0], *member_place(*inside))
 
 
 def split_member(path: str) -> tuple[str, str] | None:
@@ -83,7 +98,7 @@ def copy_member(tar: str, member: str, target: Path) -> None:
             _copy_bytes(file, start, length, target)
 
 
-@lru_cache(64)
+@lru_cache(1024)
 def _table(tar: str, state: FileState) -> TarTable:
     with fetched.held(
         fetched.copy_name(f"table of {tar}", *state, ".json"), lambda target: _write_table(tar, state, target)
