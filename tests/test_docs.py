@@ -150,6 +150,10 @@ def test_every_table_of_results_is_told_of():
     assert [one.name for one in (ROOT / "results").glob("*.md") if f"](../results/{one.name})" not in page] == []
 
 
+def test_the_version_to_cite_is_this_one():
+    assert f"version = {{{ssvid.__version__}}}" in (ROOT / "docs" / "cite.md").read_text()
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_links_of_pages_outside_the_site_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
