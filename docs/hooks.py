@@ -36,6 +36,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **about: Any) -> str:
-    """Links to results/, which are right from where a page lies on a disk, lead to the site's own pages."""
+    """Links to results/, which are right from where a page lies on a disk, lead to the site's own pages; a spread stays beside its mean."""
     depth = len(PurePosixPath(page.file.src_uri).parts) - 1
+    markdown = markdown.replace(" ± ", "\u00a0±\u00a0")
     return re.sub(rf"\]\((?:\.\./){{{depth + 1}}}results/", f"]({'../' * depth}results/", markdown)

@@ -75,6 +75,12 @@ def test_pages_are_whole_without_javascript(site):
         assert words in re.sub(r"\s+", " ", text), page
 
 
+def test_a_spread_is_not_broken_off_its_mean(site):
+    table = (site / "results" / "transfer.html").read_text()
+    assert "\u00a0±\u00a0" in table
+    assert " ± " not in table
+
+
 def test_every_public_name_is_in_the_reference(site):
     shown = "".join(path.read_text() for path in (site / "reference").glob("*.html"))
     names = [

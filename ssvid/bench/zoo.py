@@ -21,7 +21,7 @@ from ssvid.zoo.backbone import PerFrame, to_device
 from ssvid.zoo.registry import ENCODERS, find
 
 SECONDS = 0.2  # a measurement takes at least so long
-LONG = 20.0  # seconds: networks that take longer are measured in fewer rounds, whose ratios vary less
+LONG = 40.0  # seconds: networks that take longer are measured in fewer rounds, whose ratios vary less
 Call = Callable[[Tensor], Tensor]
 
 
@@ -29,7 +29,7 @@ def bench_zoo(folder: Path, rounds: int, models: str = "*_tiny", kept: Path | No
     """A row for every backbone that matches a shell pattern: parameters, multiply-adds, its map, and clips a second of its own length and
     size, one clip at a time, in eval mode and with gradients. "bare" is the same network called without us on what it takes.
 
-    The ratios of the best rounds, ours to bare, say what the wrapping costs; 0.97 is the target for both. kept: a file of rows, to which
+    The ratios, ours to bare, say what the wrapping costs; 0.97 is the target for both. kept: a file of rows, to which
     each is added as it is timed; those of as many rounds on such a machine are not timed again, since all names take an hour. Raises
     ConfigError where nothing matches.
     """
@@ -110,5 +110,4 @@ def _rate(call: Call, taken: Tensor) -> float:
 
 
 def _ratio(timed: dict[str, list[float]]) -> float:
-    """Ours to bare in the best round of each: what else runs on a machine makes a round slower, and never quicker."""
-    return round(max(timed["ours"]) / max(timed["bare"]), 3)
+    return round(median(ours / bare for bare, ours in zip(timed["bare"], timed["ours"], strict=True)), 3)

@@ -72,9 +72,9 @@ def family_page(path: Path, names: Sequence[str]) -> str:
         "parameters, M",
         "multiply-adds, G",
         "channels",
-        "a step every",
-        "a cell every",
-        "sees",
+        "frames a step",
+        "px a cell",
+        "frames seen",
         "order",
         "weights",
     ]
@@ -151,15 +151,14 @@ def _model_row(name: str) -> list[str]:
     cost = _costs().get(name, {})
     weights = " ".join(f"`@{tag}`" for tag in registered(ENCODERS)[name].fields.get("weights", {}))
     return [
-        f"`{name}`", f"{info.frames} x {info.size} px", cost.get("parameters, M", ""), cost.get("multiply-adds, G", ""), str(info.dim),
-        "whole clip" if info.temporal_stride == POOLED else _frames(info.temporal_stride),
-        "whole frame" if info.spatial_stride == POOLED else f"{info.spatial_stride} px",
-        _frames(info.temporal_rf) if info.temporal_rf else "whole clip", info.order, weights,
+        f"`{name}`", f"{info.frames} x {info.size} px".replace(" ", "&nbsp;"), cost.get("parameters, M", ""),
+        cost.get("multiply-adds, G", ""), str(info.dim), _or_all(info.temporal_stride), _or_all(info.spatial_stride),
+        _or_all(info.temporal_rf), info.order, weights,
     ]  # fmt: skip
 
 
-def _frames(number: int) -> str:
-    return f"{number} frame{'s' * (number > 1)}"
+def _or_all(number: int | None) -> str:
+    return "all" if number in (None, POOLED) else str(number)
 
 
 def _without_empty(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,12 @@ def draw(task: PretextTask, batch: Batch, path: Path) -> None:
 def sheet(rows: list[CaptionedFrames]) -> Image.Image:
     """Rows of captioned frames, (C,T,H,W) on 0..1 each, one under the other; long rows are thinned evenly."""
     strips = [(caption, _strip(frames)) for caption, frames in rows]
-    width = max((strip.shape[1] for _, strip in strips), default=SIDE) + 2 * MARGIN
+    font = ImageFont.load_default(12)
+    wide = [max(strip.shape[1], math.ceil(font.getlength(caption))) for caption, strip in strips]
+    width = max(wide, default=SIDE) + 2 * MARGIN
     height = sum(strip.shape[0] + LINE + MARGIN for _, strip in strips) + MARGIN
     picture = Image.new("RGB", (width, height), "white")
-    pen, font, top = ImageDraw.Draw(picture), ImageFont.load_default(12), MARGIN
+    pen, top = ImageDraw.Draw(picture), MARGIN
     for caption, strip in strips:
         pen.text((MARGIN, top), caption, fill="black", font=font)
         picture.paste(Image.fromarray(strip), (MARGIN, top + LINE))
