@@ -13,12 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from ssvid.cli import app
+from ssvid.config import PretrainConfig
 from ssvid.data.index import Index
 from ssvid.data.index_files import check_files
 from ssvid.data.layouts import read_layout
 from ssvid.data.loader import SamplePlan, load
 from ssvid.data.scanning import open_data, scan_videos, write_training_copies
 from ssvid.errors import ConfigError, DataError, VideoError
+from ssvid.evaluation.splits import name_of
+from ssvid.training.run_paths import absolute
 from ssvid.video import fetched
 from ssvid.video.location import local_file
 from ssvid.video.reader import Video
@@ -251,3 +254,24 @@ def test_the_command_shows_the_bound(monkeypatch):
     shown = json.loads(CliRunner().invoke(app, ["cache", "--json"]).output)
     assert shown["remote_limit"] == 2_000_000_000
     assert "remote" in shown["kinds"]
+
+
+def test_a_collection_is_asked_with_an_address(kept, tmp_path):
+    base, collection = f"file://{kept}", str(tmp_path / "collection")
+    view = ["--frames", "4", "--size", "32", "--clips", "1"]
+    made = CliRunner().invoke(
+        app, ["retrieve", "index", base, "--model", "baseline_histogram", "-o", collection, *view]
+    )
+    assert made.exit_code == 0, made.output
+    asked = CliRunner().invoke(app, ["retrieve", "query", collection, f"{base}/train/run/a.mp4", "--json"])
+    assert f"{base}/test/run/d.mp4" in asked.stdout
+    left = CliRunner().invoke(app, ["retrieve", "remove", collection, f"{base}/test/run/d.mp4", "--json"])
+    assert left.exit_code == 0
+    asked = CliRunner().invoke(app, ["retrieve", "query", collection, f"{base}/train/run/a.mp4", "--json"])
+    assert f"{base}/test/run/d.mp4" not in asked.stdout
+
+
+def test_a_run_and_a_table_name_it_by_its_address():
+    config = absolute(PretrainConfig(data=["s3://bucket/videos", "webdataset:gs://bucket/a.tar"]))
+    assert config.data == ["s3://bucket/videos", "webdataset:gs://bucket/a.tar"]
+    assert name_of("s3://bucket/videos/") == "videos"

@@ -106,7 +106,7 @@ def add(
 @retrieve.command()
 def remove(
     folder: Folder,
-    videos: Annotated[list[Path], typer.Argument(help="Files that are in the collection.")],
+    videos: Annotated[list[str], typer.Argument(help="Files that are in the collection.")],
     as_json: Json = False,
 ) -> None:
     """Take videos out of a collection.
@@ -122,7 +122,7 @@ def remove(
 @retrieve.command()
 def query(
     folder: Folder,
-    clip: Annotated[Path, typer.Argument(help="The video to ask with; it need not be in the collection.")],
+    clip: Annotated[str, typer.Argument(help="The video to ask with; it need not be in the collection.")],
     at: Annotated[str | None, typer.Option(help="Seconds of it, as 00:12-00:15, or a moment, as 12.5.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Answers.")] = 10,
     page: Annotated[

@@ -20,7 +20,7 @@ from ssvid.errors import DataError
 from ssvid.evaluation.inner_folds import Fold, unvalidated
 from ssvid.progress import Progress
 from ssvid.video.identity import check_unchanged
-from ssvid.video.location import at_hand, is_file_path
+from ssvid.video.location import at_hand, is_address, is_file_path
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,8 @@ def _is_index(source: str) -> bool:
 
 def name_of(source: str) -> str:
     """A data set's name in a table: its layout with the options, else the file or folder; of paths only the last part."""
+    if is_address(source):
+        return source.rstrip("/").rpartition("/")[2]
     place, options = place_of(source)
     layout, colon, _ = place.partition(":")
     if colon and "/" not in layout:

@@ -33,6 +33,7 @@ from ssvid.search.encode import WHOLE, Encoder, Span, open_encoder, resolve_span
 from ssvid.search.segment_table import Segment, SegmentTable
 from ssvid.search.store import Vectors, unit
 from ssvid.search.whitening import Whitening
+from ssvid.video.location import is_address
 
 VERSION = 2
 NEAR = 0.5  # seconds between the middles of two hits in one video, at least
@@ -310,7 +311,12 @@ class Collection:
 
 
 def names_of(path: str | os.PathLike[str]) -> list[str]:
-    """Absolute names under which a file may have been entered: its links as they are, its folder resolved, all of them resolved."""
+    """Absolute names under which a file may have been entered: its links as they are, its folder resolved, all of them resolved.
+
+    Of an address only that.
+    """
+    if isinstance(path, str) and is_address(path):
+        return [path]
     folder, name = os.path.split(os.path.abspath(path))
     names = (os.path.join(folder, name), os.path.join(os.path.realpath(folder), name), os.path.realpath(path))
     return list(dict.fromkeys(names))

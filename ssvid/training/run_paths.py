@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ssvid.config import PretrainConfig
 from ssvid.data.layouts import place_of
+from ssvid.video.location import is_address
 from ssvid.zoo.names import ModelName
 
 Change = Callable[[str], str]
@@ -82,6 +83,8 @@ def _in_part(part: str, change: Change) -> str:
 
 def _in_source(source: str, change: Change) -> str:
     """A source of videos; of LAYOUT@OPTIONS:FOLDER the folder and those options that are paths."""
+    if is_address(source):
+        return source
     place, options = place_of(source)
     layout = place.partition(":")[0] if not os.path.isabs(place) else ""
     if not layout:
