@@ -237,3 +237,12 @@ def test_no_color_takes_all_colours_off(words):
     assert not COLOUR.search(shown(NO_COLOR="1", FORCE_COLOR="1"))
     if words == ["-h"]:
         assert COLOUR.search(shown(FORCE_COLOR="1"))
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "told"), [("pretrain", 3, "no data given"), ("survey", 2, "Missing argument")]
+)
+def test_a_command_without_arguments_says_what_it_wants(monkeypatch, capsys, command, code, told):
+    stopped, _, error = called(monkeypatch, capsys, command)
+    assert stopped == code
+    assert told in error

@@ -37,7 +37,7 @@ RUN = "runs/pace-r3d_18_tiny-s0"
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What pages presuppose."""
     folder = tmp_path_factory.mktemp("home")
-    world = make_world(folder / "world", per_class=6, frames=40, size=48, test_share=0.5, classes=CLASSES[:3])
+    world = make_world(folder / "world", per_class=6, frames=56, size=48, test_share=0.5, classes=CLASSES[:3])
     scan_videos([world], Index(folder / "world.sqlite", create=True), engine="local:1")
     shutil.copytree(folder / "world" / "videos", folder / "VIDEOS")
     shutil.copy(next((folder / "VIDEOS").rglob("*.mp4")), folder / "CLIP.mp4")

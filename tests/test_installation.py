@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 
 from ssvid.cli import app
 from ssvid.cli.installation import PACKAGES, Installation, look, notes, problems
+from ssvid.data.index import Index
+from ssvid.data.scanning import scan_videos
 
 SOUND = Installation(
     dict.fromkeys(PACKAGES, "2.0") | {"decord": "?"},
@@ -73,3 +76,12 @@ def test_an_old_index_is_a_problem_of_the_report(tmp_path):
     assert result.exit_code == 1
     (problem,) = json.loads(result.stdout)["problems"]
     assert "another version" in problem
+
+
+def test_videos_of_an_index_that_are_gone_are_a_problem(world_index, tmp_path):
+    assert look(world_index.path).index_fault == ""
+    gone = Index(tmp_path / "gone.sqlite", create=True)
+    video = shutil.copy(world_index.videos()[0].path, tmp_path / "a.mp4")
+    scan_videos([video], gone, engine="local:1")
+    Path(video).unlink()
+    assert "1 of 1 videos are not there" in look(gone.path).index_fault

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ssvid import __version__
 from ssvid.cli.installation import PACKAGES, look, notes, problems
-from ssvid.environment import package_version
 from ssvid.errors import SsvidError
 from ssvid.video.reader import Video
 from ssvid.video.writer import write_video
@@ -35,7 +35,7 @@ def check_installation(index: Path | None = None) -> dict[str, Any]:
     index: an index file to look at as well.
     """
     found = look(index)
-    report: dict[str, Any] = {"ssvid": package_version("ssvid"), "python": platform.python_version()}
+    report: dict[str, Any] = {"ssvid": __version__, "python": platform.python_version()}
     report |= {name: found.versions[name] for name in PACKAGES}
     report |= {"platform": platform.platform(), "device": _device(), "cores": os.cpu_count(), "cache": str(found.cache)}
     told = problems(found)

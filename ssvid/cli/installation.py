@@ -30,7 +30,7 @@ class Installation:
     torch_wanted: what torchvision asks of torch, "" where it says nothing. torchvision_fault: why it cannot be imported.
     openmp: prefixes and files of the OpenMP runtimes of this process. cache: the cache folder. cache_writable: whether files can be
     written there. shared_memory: free bytes of /dev/shm, None where there is none. cuda_build: the CUDA that torch was built for, "" for
-    none. cuda: whether a device answers. nvidia: whether the machine has one. index_fault: why an index cannot be opened.
+    none. cuda: whether a device answers. nvidia: whether the machine has one. index_fault: what is wrong with an index.
     """
 
     versions: dict[str, str]
@@ -154,9 +154,11 @@ def _index_fault(path: Path | None) -> str:
     if path is None:
         return ""
     from ssvid.data.index import Index
+    from ssvid.video.location import is_file_path
 
     try:
-        Index(path)
+        named = [video.path for video in Index(path).videos() if is_file_path(video.path)]
     except DataError as error:
         return str(error)
-    return ""
+    gone = sum(not os.path.exists(name) for name in named)
+    return f"{path}: {gone} of {len(named)} videos are not there; see: ssvid check-index {path}" if gone else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,7 +44,7 @@ class WithSettings(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer keeps the type of this context to itself
         """Raise ConfigError for an option that the command does not have."""
         known = {name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)}
-        for word, after in zip(args, [*args[1:], ""], strict=True):
+        for word, after in zip_longest(args, args[1:], fillvalue=""):
             name, equals, value = word.partition("=")
             if name.startswith("--") and name not in {"--", *known, *ctx.help_option_names}:
                 setting = f"{name[2:].replace('-', '_')}={value if equals or after.startswith('-') else after}"
