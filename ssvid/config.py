@@ -200,8 +200,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             part.strip() for part in value.strip("([ ])").split(",") if part.strip()
         ]  # 32,48 or (32, 48), as lists show it
     open_ended = typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
-    if open_ended and not isinstance(value, list | tuple):
-        value = [value]
+    if typing.get_origin(hint) is tuple and not isinstance(value, list | tuple):
+        value = [value] * (1 if open_ended else len(typing.get_args(hint)))
     maker = dataclasses.make_dataclass("Option", [("value", hint)])
     try:
         result = OmegaConf.to_object(OmegaConf.structured(maker(value=value)))
