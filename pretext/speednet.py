@@ -57,7 +57,7 @@ class SpeedNet(PretextTask):
         *,
         frames: int = 16,
         test_frames: int | None = None,
-        size: tuple[int, int] = (64, 112),
+        size: int | tuple[int, int] = (64, 112),
         segment: float = 3.0,
         drift: float = 0.5,
         fps: float | None = None,

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import inspect
+import operator
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -195,13 +198,18 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             if type(value) in (type(one), str) and str(value) == str(one):
                 return one
         raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, allowed))}")
+    either = [kind for kind in typing.get_args(hint) if typing.get_origin(kind) is tuple]
+    if either and typing.get_origin(hint) is types.UnionType:  # OmegaConf knows no union with a tuple
+        several = isinstance(value, list | tuple) or (isinstance(value, str) and "," in value)
+        others = functools.reduce(operator.or_, (kind for kind in typing.get_args(hint) if kind not in either))
+        return _convert(value, either[0] if several else others, where)
     if typing.get_origin(hint) is tuple and isinstance(value, str) and "," in value:
         value = [
             part.strip() for part in value.strip("([ ])").split(",") if part.strip()
         ]  # 32,48 or (32, 48), as lists show it
     open_ended = typing.get_origin(hint) is tuple and Ellipsis in typing.get_args(hint)
-    if typing.get_origin(hint) is tuple and not isinstance(value, list | tuple):
-        value = [value] * (1 if open_ended else len(typing.get_args(hint)))
+    if open_ended and not isinstance(value, list | tuple):
+        value = [value]
     maker = dataclasses.make_dataclass("Option", [("value", hint)])
     try:
         result = OmegaConf.to_object(OmegaConf.structured(maker(value=value)))

@@ -73,7 +73,7 @@ def test_options_take_the_type_of_the_annotation():
     assert check_options(maker, {"fps": None}, "task") == {"fps": None}
     for text in ("32,48", "(32, 48)", "[32, 48]"):  # as a command line has it, and as `ssvid list` shows it
         assert check_options(maker, {"size": text}, "task") == {"size": (32, 48)}
-    assert check_options(load_task("speednet"), {"size": 24}, "speednet") == {"size": (24, 24)}
+    assert check_options(load_task("speednet"), {"size": 24}, "speednet") == {"size": 24}
     assert check_options(load_task("speednet"), {"size": "32,48", "fps": "15"}, "speednet") == {
         "size": (32, 48),
         "fps": 15.0,
