@@ -1,7 +1,8 @@
 """Video pace: at which of four paces does the clip play?
 
-Wang, Jiao and Liu, Self-supervised Video Representation Learning by Pace Prediction, ECCV 2020 (arXiv 2008.05861), its classification
-part: a clip takes every s-th frame, s = 1..4, and the network names s.
+Wang, Jiao and Liu, Self-supervised Video Representation Learning by Pace Prediction, ECCV 2020 (arXiv 2008.05861): a clip takes every
+s-th frame, s = 1..4, and the network names s. With `contrast` it is the paper's whole method: besides, clips of one video at different
+paces are to be alike, and unlike those of other videos.
 
 The official code runs on at the video's first frame where a clip is longer than the video, which shows as a cut and happens the more
 often the larger s is. Here a video must have room for the largest stride, whichever is asked. The paper draws one pace a clip; here all
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch.nn.functional as F
+from lightly.loss import NTXentLoss
 from torch import Tensor, nn
 
 from ssvid.training.task import (
@@ -22,6 +24,7 @@ from ssvid.training.task import (
     CaptionedFrames,
     Clips,
     ClipView,
+    ConfigError,
     PretextTask,
     VideoRecord,
     Window,
@@ -29,6 +32,7 @@ from ssvid.training.task import (
 )
 
 STRIDES = (1, 2, 3, 4)
+WIDTH = 128  # of the vectors that are compared
 
 
 class Pace(PretextTask):
@@ -39,6 +43,7 @@ class Pace(PretextTask):
     drift: how far each clip's box wanders on its own, see Augment, so that a pan's speed says nothing; not the paper's.
     fps: clock in frames a second; None counts the video's own frames.
     min_motion: least mean motion of a window, 0..255; a still window has no pace.
+    contrast: weight of the contrastive loss beside the other's 1, the paper 0.1; 0 leaves it out. temperature: of its softmax.
     """
 
     needs = ("time",)
@@ -54,13 +59,22 @@ class Pace(PretextTask):
         drift: float = 0.5,
         fps: float | None = None,
         min_motion: float = 0.1,
+        contrast: float = 0.0,
+        temperature: float = 0.1,
     ) -> None:
+        if contrast and not together:
+            raise ConfigError("contrast compares clips of one video at several paces; leave together=true, or contrast=0")
         # colours change from frame to frame as in the official code, against traces of the codec
         augment = Augment(size, area=(0.5, 1.0), jitter=0.2, crop_scope="clip", color_scope="frame", drift=drift)
         longest = (frames - 1) * max(STRIDES) + 1
         super().__init__(backbone, augment, Window(longest, fps=fps, min_motion=min_motion))
         self.frames, self.together = frames, together
         self.head = nn.Linear(backbone.info.dim, len(STRIDES))
+        self.contrast, self.whole_batch = contrast, contrast > 0
+        if contrast:
+            dim = backbone.info.dim
+            self.project = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, WIDTH))
+            self.alike = NTXentLoss(temperature)
 
     @property
     def view(self) -> ClipView:
@@ -74,14 +88,30 @@ class Pace(PretextTask):
         return Clips(np.stack([window[centred(len(window), self.frames, STRIDES[pace])] for pace in paces]), paces)
 
     def forward(self, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """clips (B,V,C,T,H,W), target (B,V) -> loss and accuracy."""
-        logits = self.logits(clips)
+        """clips (B,V,C,T,H,W), target (B,V) -> loss and accuracy; with `contrast`, both losses that make it up."""
+        vectors = self.vectors(clips)
+        logits = self.head(vectors)
         loss = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten())
-        return {"loss": loss, "accuracy": (logits.argmax(2) == target).float().mean(1)}
+        values = {"loss": loss, "accuracy": (logits.argmax(2) == target).float().mean(1)}
+        if self.contrast:
+            alike = self.contrastive_loss(vectors)
+            values |= {"loss": loss + self.contrast * alike, "pace_loss": loss, "contrastive_loss": alike}
+        return values
+
+    def vectors(self, clips: Tensor) -> Tensor:
+        """Feature of every clip: (B,V,C,T,H,W) -> (B,V,D)."""
+        return clip_vector(self.backbone(clips.flatten(0, 1))).unflatten(0, clips.shape[:2])
+
+    def contrastive_loss(self, vectors: Tensor) -> Tensor:
+        """NT-Xent of each clip and the next one of its video, against those of the other videos: (B,V,D) -> one number."""
+        compared = self.project(vectors).float()
+        pairs = zip(compared.unbind(1), compared.roll(-1, 1).unbind(1), strict=True)
+        losses = [self.alike(clip, other) for clip, other in pairs]
+        return sum(losses[1:], losses[0]) / len(losses)
 
     def logits(self, clips: Tensor) -> Tensor:
         """How much each clip looks like each pace: (B,V,C,T,H,W) -> (B,V,4)."""
-        result: Tensor = self.head(clip_vector(self.backbone(clips.flatten(0, 1)))).unflatten(0, clips.shape[:2])
+        result: Tensor = self.head(self.vectors(clips))
         return result
 
     def visualize(self, clips: Tensor, target: Tensor) -> Iterator[CaptionedFrames]:

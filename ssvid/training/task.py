@@ -90,10 +90,10 @@ class PretextTask(nn.Module, ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     backbone_options: ClassVar[dict[str, Any]] = {}
     pairs: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
     controls: ClassVar[tuple[str, ...]] = ()
     exempt_controls: ClassVar[dict[str, str]] = {}
     chance: float = 0.0
+    whole_batch: bool = False
     first_share: bool = True
 
     def __init__(

@@ -54,6 +54,10 @@ MODELS = {
         "published": [["Kinetics-400", "supervised, 10 clips of 16x112", "top-1", 68.5, "VMZ"]],
     },
     "r2plus1d_34": {"description": "R(2+1)D-34: space and time convolved one after the other"},
+    "r3d_18_small": {
+        "description": "R3D of half the width, one block in each of three stages: cells of 16 px, a million weights",
+        "size": 96,
+    },
     "r3d_18_tiny": {
         "description": "Small R3D, for tests and laptops",
         "size": 48,
@@ -70,7 +74,8 @@ MODELS = {
 
 DEPTHS = {"10": (1, 1, 1, 1), "18": (2, 2, 2, 2), "34": (3, 4, 6, 3)}  # blocks of each stage
 Conv = type[Conv3DSimple] | type[Conv3DNoTemporal] | type[Conv2Plus1D]
-TINY: dict[str, tuple[Conv, ...]] = {
+SMALL: dict[str, tuple[Conv, ...]] = {
+    "r3d_18_small": (Conv3DSimple, Conv3DSimple, Conv3DSimple),
     "r3d_18_tiny": (Conv3DSimple, Conv3DSimple, Conv3DSimple),
     "mc3_18_tiny": (Conv3DSimple, Conv3DNoTemporal, Conv3DNoTemporal),
     "r2plus1d_18_tiny": (Conv2Plus1D, Conv2Plus1D, Conv2Plus1D),
@@ -92,7 +97,10 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
         name: a key of `MODELS`.
         temporal_stride: False keeps every frame (t == T).
     """
-    trunk = _tiny(TINY[name]) if name in TINY else _full(name)
+    if name in SMALL:
+        trunk = _small(SMALL[name], (16, 32, 64) if name.endswith("_tiny") else (32, 64, 128))
+    else:
+        trunk = _full(name)
     if not temporal_stride:
         remove_temporal_stride(trunk)
     return trunk
@@ -110,7 +118,7 @@ def _full(name: str) -> nn.Sequential:
     return nn.Sequential(OrderedDict(list(net.named_children())[:-2]))
 
 
-def _tiny(convs: tuple[Conv, ...], planes: tuple[int, ...] = (16, 32, 64)) -> nn.Sequential:
+def _small(convs: tuple[Conv, ...], planes: tuple[int, ...]) -> nn.Sequential:
     """Stem of spatial stride 4, then one block a stage at strides 1, 2, 2; torchvision fixes its widths, hence not its class."""
     stages: list[nn.Module] = [
         _stem(planes[0], separable=convs[0] is Conv2Plus1D),
