@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from lightly.loss import NTXentLoss
 from torch import Tensor, nn
@@ -63,7 +64,9 @@ class Pace(PretextTask):
         temperature: float = 0.1,
     ) -> None:
         if contrast and not together:
-            raise ConfigError("contrast compares clips of one video at several paces; leave together=true, or contrast=0")
+            raise ConfigError(
+                "contrast compares clips of one video at several paces; leave together=true, or contrast=0"
+            )
         # colours change from frame to frame as in the official code, against traces of the codec
         augment = Augment(size, area=(0.5, 1.0), jitter=0.2, crop_scope="clip", color_scope="frame", drift=drift)
         longest = (frames - 1) * max(STRIDES) + 1
@@ -100,14 +103,14 @@ class Pace(PretextTask):
 
     def vectors(self, clips: Tensor) -> Tensor:
         """Feature of every clip: (B,V,C,T,H,W) -> (B,V,D)."""
-        return clip_vector(self.backbone(clips.flatten(0, 1))).unflatten(0, clips.shape[:2])
+        result: Tensor = clip_vector(self.backbone(clips.flatten(0, 1))).unflatten(0, clips.shape[:2])
+        return result
 
     def contrastive_loss(self, vectors: Tensor) -> Tensor:
         """NT-Xent of each clip and the next one of its video, against those of the other videos: (B,V,D) -> one number."""
         compared = self.project(vectors).float()
         pairs = zip(compared.unbind(1), compared.roll(-1, 1).unbind(1), strict=True)
-        losses = [self.alike(clip, other) for clip, other in pairs]
-        return sum(losses[1:], losses[0]) / len(losses)
+        return torch.stack([self.alike(clip, other) for clip, other in pairs]).mean()
 
     def logits(self, clips: Tensor) -> Tensor:
         """How much each clip looks like each pace: (B,V,C,T,H,W) -> (B,V,4)."""

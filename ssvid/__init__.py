@@ -151,7 +151,7 @@ def transfer(
 def build_collection(
     folder: str | os.PathLike[str],
     data: Sequence[str | os.PathLike[str]],
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None = None,
     *,
     unit: Unit = "video",
     kind: str = "auto",
@@ -162,15 +162,17 @@ def build_collection(
 ) -> Collection:
     """Make a collection of videos to search, or bring one up to date, as `ssvid retrieve index` does.
 
-    model: a run folder, a name or NAME@WEIGHTS. unit: what gets a vector: video, concat, clip or frame. kind, space: see
-    `ssvid.search.building.build`. Raises ConfigError or DataError with what is wrong and what to do.
+    model: a run folder, a name or NAME@WEIGHTS; None for the motion network that comes with the package. unit: what gets a vector:
+    video, concat, clip or frame. kind, space: see `ssvid.search.building.build`.
+    Raises ConfigError or DataError with what is wrong and what to do.
     """
     import os
 
     from ssvid.search.building import build
     from ssvid.search.encode import open_encoder
+    from ssvid.zoo.cards import MOTION
 
-    encoder = open_encoder(os.fspath(model), unit, device=device, workers=workers)
+    encoder = open_encoder(os.fspath(model or MOTION), unit, device=device, workers=workers)
     return build(folder, data, encoder, kind=kind, space=space, progress=progress)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pretext.pace import STRIDES, Pace, centred
+from ssvid.errors import ConfigError
 from ssvid.zoo import create_model, model_info
 
 
@@ -99,3 +100,26 @@ def test_each_clip_has_a_crop_of_its_own_and_each_frame_colours_of_its_own():
     assert len(np.unique(boxes[:, 0, 0])) == len(STRIDES)
     np.testing.assert_allclose(np.diff(boxes, 2, axis=1), 0, atol=1e-6)  # a crop drifts evenly
     assert len(np.unique(colors[..., 0])) == len(STRIDES) * 6
+
+
+def test_the_contrastive_loss_is_that_of_clips_of_one_video_among_those_of_others():
+    torch.manual_seed(0)
+    task = Pace(create_model("r3d_18_tiny"), frames=8, size=32, contrast=0.3, temperature=0.5).eval()
+    clips, target = torch.rand(3, 4, 3, 8, 32, 32), torch.arange(4).expand(3, 4)
+    with torch.no_grad():
+        values, compared = task(clips, target), task.project(task.vectors(clips))
+    unit = torch.nn.functional.normalize(compared, dim=-1)
+    losses = []
+    for clip in range(4):  # each with the next of its video, the last with the first; both ways
+        pair = torch.cat([unit[:, clip], unit[:, (clip + 1) % 4]])  # (6,D): video 0, 1, 2, and again
+        alike = (pair @ pair.T / 0.5).masked_fill(torch.eye(6, dtype=torch.bool), -torch.inf)
+        losses.append(torch.nn.functional.cross_entropy(alike, torch.tensor([3, 4, 5, 0, 1, 2])))
+    assert values["contrastive_loss"].item() == pytest.approx(torch.stack(losses).mean().item(), abs=1e-5)
+    assert values["loss"].item() == pytest.approx(values["pace_loss"].item() + 0.3 * values["contrastive_loss"].item())
+
+
+def test_with_contrast_a_batch_is_compared_as_a_whole_and_clips_stand_together():
+    assert Pace(create_model("r3d_18_tiny"), frames=8, size=32, contrast=0.1).whole_batch
+    assert not Pace(create_model("r3d_18_tiny"), frames=8, size=32).whole_batch
+    with pytest.raises(ConfigError, match="contrast compares clips of one video at several paces"):
+        Pace(create_model("r3d_18_tiny"), frames=8, size=32, contrast=0.1, together=False)

@@ -15,6 +15,7 @@ import typer
 from ssvid.cli import console
 from ssvid.cli.shared import CellWorkers, Clips, Device, Engine, Fps, Frames, Json, Pool, Size, Stride, show
 from ssvid.errors import ConfigError
+from ssvid.zoo.cards import MOTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,22 +25,26 @@ if TYPE_CHECKING:
 
 retrieve = typer.Typer(
     no_args_is_help=True,
-    help="Search in video by example.\n\nExample:  ssvid retrieve index videos/ --model RUN -o collection",
+    help="Search in video by example.\n\nExample:  ssvid retrieve index videos/ -o collection",
 )
 app = typer.Typer()
 app.add_typer(retrieve, name="retrieve")
 
 Moved = Annotated[str | None, typer.Option("--model", help="The run, where it has been moved.")]
+Model = Annotated[
+    str,
+    typer.Option(help="A run folder, NAME or NAME@WEIGHTS; the default comes with the package and sees motion alone."),
+]
 Folder = Annotated[Path, typer.Argument(help="A collection, made by ssvid retrieve index.")]
 
 
 @retrieve.command("index")
 def index_(
     videos: Annotated[list[str], typer.Argument(help="Videos, folders, lists, LAYOUT:FOLDER, or an index.")],
-    model: Annotated[str, typer.Option(help="A run folder, or the name of a backbone.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder of the collection; an unfinished one is gone on with.")
     ],
+    model: Model = MOTION,
     unit: Annotated[
         str,
         typer.Option(

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from ssvid.cli import console, track_table
 from ssvid.cli.shared import Device, Json
 from ssvid.errors import ConfigError
+from ssvid.zoo.cards import CORRESPONDENCE
 
 
 class VideoOrEvaluate(TyperGroup):
@@ -34,7 +35,7 @@ INTERRUPTED = 130
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO|FRAMES_FOLDER", help="A video, or a folder of its frames.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the result.")]
-Model = Annotated[str, typer.Option(help="Run folder, NAME or NAME@WEIGHTS.")]
+Model = Annotated[str, typer.Option(help="Run folder, NAME or NAME@WEIGHTS; the default comes with the package.")]
 Mask = Annotated[
     list[Path] | None,
     typer.Option(help="PNG of object ids, 0 for none. Again, with its own --at, for objects that appear later."),
@@ -55,8 +56,8 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew where O
 @track_app.command(VideoOrEvaluate.unnamed)
 def track(
     video: Video,
-    model: Model,
     out: Out,
+    model: Model = CORRESPONDENCE,
     mask: Mask = None,
     box: BoxText = None,
     points: Points = None,
@@ -72,7 +73,7 @@ def track(
 ) -> None:
     """Follow objects or points through a video: masks, points, an overlay video and a page.
 
-    Example:  ssvid track CLIP.mp4 --model RUN --box 40,30,120,90 -o OUT --html OUT/index.html
+    Example:  ssvid track CLIP.mp4 --box 40,30,120,90 -o OUT --html OUT/index.html
 
     Models are compared by it with: ssvid track evaluate -h
 

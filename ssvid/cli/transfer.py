@@ -11,12 +11,16 @@ import typer
 
 from ssvid.cli import console
 from ssvid.cli.shared import CellWorkers, Clips, Device, Engine, Fps, Frames, Json, Pool, Size, Stride, show
+from ssvid.zoo.cards import MOTION
 
 app = typer.Typer()
 
 Models = Annotated[
-    list[str],
-    typer.Argument(help="Run folders, or names of backbones. Runs of one task that differ in the seed make one row."),
+    list[str] | None,
+    typer.Argument(
+        help="Run folders, NAME or NAME@WEIGHTS. Runs of one task that differ in the seed make one row. Default: the motion network "
+        "that comes with the package."
+    ),
 ]
 Data = Annotated[
     list[str],
@@ -64,8 +68,8 @@ SaveHead = Annotated[
 
 @app.command()
 def transfer(
-    models: Models,
     data: Data,
+    models: Models = None,
     protocol: Protocols = None,
     option: Options = None,
     out: Out = None,
@@ -94,7 +98,7 @@ def transfer(
 
     with console.counting() as progress:
         made = make_table(
-            models,
+            models or [MOTION],
             data,
             protocols=protocol or (),
             options=option or (),

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ssvid.errors import DataError
-from ssvid.files import atomic, writing
+from ssvid.files import atomic
 from ssvid.zoo.backbone import Backbone
 
 KIND = "ssvid classifier"
@@ -84,11 +84,12 @@ class SavedHead:
             NETWORK + name: one for name, one in self.network.items()
         }
         facts = {"kind": KIND, "classes": list(self.classes), "normalise": self.normalise, **self.about}
-        with writing(path, SafetensorError), atomic(path) as temporary:
-            save_file(
-                {name: one.detach().cpu().contiguous() for name, one in tensors.items()},
-                temporary,
-                metadata={name: json.dumps(fact) for name, fact in facts.items()},
+        with atomic(path) as temporary:
+            temporary.write_bytes(  # save_file makes files that nobody but their owner can read
+                save(
+                    {name: one.detach().cpu().contiguous() for name, one in tensors.items()},
+                    metadata={name: json.dumps(fact) for name, fact in facts.items()},
+                )
             )
 
 

@@ -27,6 +27,7 @@ from ssvid.tracking.rendering import overlay, write_mask
 from ssvid.tracking.tracker import Prompt, TrackedFrame, Tracker
 from ssvid.training.interrupts import Interrupts
 from ssvid.video.writer import write_video
+from ssvid.zoo.cards import CORRESPONDENCE
 
 EVERY = 25  # frames from one checkpoint to the next
 CHECKPOINT, ABOUT, RECORDS = "checkpoint.safetensors", "track.json", "frames.jsonl"
@@ -60,7 +61,7 @@ def track(
     video: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] = CORRESPONDENCE,
     mask: MaskLike | Sequence[MaskLike] = (),
     box: Box | Sequence[Box] = (),
     points: PointsLike | None = None,
@@ -78,7 +79,7 @@ def track(
     Args:
         video: a video file, or a folder of pictures.
         out: gets NAME/00000.png, ... in the layout of DAVIS, points.json, points.csv, overlay.mp4 and what is needed to go on.
-        model: a run folder, a name or NAME@WEIGHTS.
+        model: a run folder, a name or NAME@WEIGHTS; the default comes with the package.
         mask: a file or an array of ids; several for objects that appear later, each with its own time in `at`.
         box: x, y, width and height of an object in pixels, or several.
         points: x and y of points by name, or a JSON file of them.
@@ -106,7 +107,7 @@ def track(
 def track_video(
     video: str | os.PathLike[str],
     *,
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] = CORRESPONDENCE,
     mask: MaskLike | Sequence[MaskLike] = (),
     box: Box | Sequence[Box] = (),
     points: PointsLike | None = None,

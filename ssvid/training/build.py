@@ -25,6 +25,8 @@ from ssvid.training.sharding import sharding
 from ssvid.training.task import PretextTask
 from ssvid.zoo import MODALITIES, create_model, model_info
 from ssvid.zoo.backbone import channels_last
+from ssvid.zoo.cards import card_of
+from ssvid.zoo.names import ModelName
 from ssvid.zoo.weights import load_weights
 
 
@@ -102,13 +104,15 @@ def make_loggers(config: PretrainConfig) -> list[Any]:
 
 
 def build_task(config: PretrainConfig) -> PretextTask:
-    """The task with its backbone, fresh weights decided by config.seed, then those of config.init where given.
+    """The task with its backbone, fresh weights decided by config.seed, then those of config.init where given, with their card's options.
 
     Raises ConfigError for unknown names and options, and where the backbone cannot give what the task needs.
     """
     maker = load_task(config.task)
     options = check_options(maker, config.options, config.task)
-    backbone_options = supported(maker.backbone_options, config.backbone) | config.backbone_options
+    name = ModelName.parse(config.backbone)
+    began_as = card_of(replace(name, weights=config.init or name.weights)).get("backbone_options", {})
+    backbone_options = {**began_as, **supported(maker.backbone_options, config.backbone), **config.backbone_options}
     modality = options.get("input", default_of(maker, "input"))
     if modality in MODALITIES and modality != "rgb":
         backbone_options = {"input": modality} | backbone_options

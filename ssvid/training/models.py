@@ -19,9 +19,9 @@ from ssvid.files import read_json
 from ssvid.training.run import Run, card_view
 from ssvid.zoo import create_model
 from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.cards import card_of
 from ssvid.zoo.names import ModelName
 from ssvid.zoo.registry import ENCODERS, HEADS, find
-from ssvid.zoo.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,10 @@ def open_model(model: str | os.PathLike[str], seed: int = 0) -> LoadedModel:
         return LoadedModel(
             backbone, ModelName(name.encoder, name.temporal, str(found.path)), found, card_view(found.card)
         )
-    card = _card_beside(found)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = create_model(found.architecture, **card.get("backbone_options", {}))
-    if found.weights:
-        load_weights(backbone, found.weights)
-    return LoadedModel(backbone.eval(), found, None, card_view(card))
+        backbone = create_model(str(found))
+    return LoadedModel(backbone.eval(), found, None, card_view(card_of(found)))
 
 
 def load(model: str | os.PathLike[str]) -> Backbone:
@@ -92,13 +89,3 @@ def load(model: str | os.PathLike[str]) -> Backbone:
     Raises ConfigError for an unknown name, DataError for what cannot be read or does not fit.
     """
     return open_model(model).backbone
-
-
-def _card_beside(name: ModelName) -> dict[str, Any]:
-    """The card of the run that a file of weights was exported by, where the file is asked for by its own network's name; else {}."""
-    path = Path(name.weights).expanduser()
-    card = (path if path.is_dir() else path.parent) / "card.json"
-    if not name.weights or not path.exists() or not card.is_file():
-        return {}
-    read: dict[str, Any] = read_json(card)
-    return read if read.get("backbone") == name.architecture else {}

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ssvid.config import PretrainConfig, load_config, to_yaml
@@ -212,9 +211,9 @@ class Run:
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors as safetensors, atomically."""
-    with writing(path, SafetensorError), atomic(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+    """Write tensors as safetensors, atomically. Its own writer makes files that nobody but their owner can read."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
 def card_view(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A name is `<encoder>[+<temporal>][@<weights>]`, see `ssvid.zoo.names`; how an encoder or a head is added, `ssvid.zoo.registry` says.
 Options of the encoder go by their own names, those of the head by the head's name and theirs: `lstm_hidden=128`. Every backbone has the
-option `input`: "rgb", "residual" or "flow", see `ssvid.zoo.modality`.
+option `input`: "rgb", "residual" or "flow", see `ssvid.zoo.modality`. Weights that have a card decide the options that are not given.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ssvid.errors import ConfigError
 from ssvid.plugins import source_digest
+from ssvid.zoo.cards import card_of
 from ssvid.zoo.geometry import encoder_geometry, head_geometry, known_encoder, known_head, of_changes, with_head
 from ssvid.zoo.info import BackboneInfo, Geometry, Published
 from ssvid.zoo.names import ModelName
@@ -104,11 +105,12 @@ def create_model(name: str, weights: str | None = None, **options: Any) -> Backb
         ConfigError: for an unknown name, option or value.
         DataError: for weights that cannot be read or do not fit.
     """
-    info = model_info(name, **options)
+    parts = ModelName.parse(name)
+    parts = replace(parts, weights=weights or parts.weights)
+    info = model_info(str(parts), **options)
     from ssvid.zoo.backbone import Backbone, WithHead
     from ssvid.zoo.levels import find_levels
 
-    parts = ModelName.parse(name)
     encoder, head, own, heads_own = _parts(parts, info.options)
     trunk = encoder.build(**own)
     if head is not None:
@@ -116,10 +118,10 @@ def create_model(name: str, weights: str | None = None, **options: Any) -> Backb
         dim = tuple(levels.values()) or encoder_geometry(encoder, own).dim
         trunk = WithHead(trunk, head.build(dim, **heads_own), tuple(levels))
     backbone = Backbone(trunk, info, model_source(name))
-    if weights or parts.weights:
+    if parts.weights:
         from ssvid.zoo.weights import load_weights
 
-        load_weights(backbone, weights or parts.weights)
+        load_weights(backbone, parts.weights)
     return backbone
 
 
@@ -153,6 +155,7 @@ def _parts(
 
 def _describe(text: str, options: Mapping[str, Any], measure: bool) -> BackboneInfo | None:
     name = ModelName.parse(text)
+    options = {**card_of(name).get("backbone_options", {}), **options}
     options = _checked(name.architecture, options) if options else {}
     encoder, head, own, heads_own = _parts(name, options)
     geometry = encoder_geometry(encoder, own) if measure else known_encoder(encoder, own)

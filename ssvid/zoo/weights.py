@@ -15,11 +15,9 @@ torchvision and of most training programs fit. What a file holds beside the netw
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import re
-import sysconfig
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -32,6 +30,7 @@ from torch import Tensor
 
 from ssvid.errors import ConfigError, DataError
 from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.cards import PACKAGED, packaged_file
 from ssvid.zoo.names import ModelName
 from ssvid.zoo.registry import ENCODERS, find
 
@@ -40,7 +39,6 @@ logger = logging.getLogger(__name__)
 # words before a tensor's name that say how a network is wrapped and nothing of the network
 WRAPPERS = ("module.", "model.", "backbone.", "trunk.", "encoder.", "net.", "features.")
 NESTED = ("state_dict", "model_state", "model")  # keys below which training programs keep the weights in a checkpoint
-PACKAGED = "package:"  # an address that is a file inside a Python package: "package:PACKAGE/FOLDER/FILE"
 EXPORTED = "backbone.safetensors"  # what a run folder leaves for use
 
 
@@ -116,10 +114,7 @@ def locate_weights(name: str, source: str | os.PathLike[str]) -> Path:
 def weights_file(address: str) -> Path:
     """Where the weights of an address lie, or will: the file itself, one inside a package, or one of torch's folder of checkpoints."""
     if address.startswith(PACKAGED):
-        package, _, inside = address.removeprefix(PACKAGED).partition("/")
-        spec = importlib.util.find_spec(package)  # which imports nothing of it
-        root = Path(spec.origin).parent if spec and spec.origin else Path(sysconfig.get_path("purelib"), package)
-        return root / inside
+        return packaged_file(address)
     return Path(torch.hub.get_dir()) / "checkpoints" / _file_name(address) if "://" in address else Path(address)
 
 

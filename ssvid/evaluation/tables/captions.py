@@ -75,9 +75,11 @@ def row_notes(
                 f"{', '.join(tuned)} of random weights is training from scratch: it stands in the row {supervised}."
             )
     for row in rows:
-        if row.kind is Kind.WEIGHTS:
+        if row.kind is Kind.WEIGHTS and "hardware" not in row.facts:
             notes.append(f"{row.name}: weights that others trained, from {Path(row.facts['source']).name}.")
-    pretrained = [row for row in rows if row.kind is Kind.PRETRAINED]
+    pretrained = [
+        row for row in rows if "hardware" in row.facts
+    ]  # runs, and weights with a card, as those of the package
     return notes + [f"{row.name} on {row.backbone}: {_pretraining(row.facts)}." for row in pretrained]
 
 

@@ -25,6 +25,7 @@ from ssvid.training.models import find_model, open_model
 from ssvid.training.run import Run, card_view
 from ssvid.zoo import create_model, model_info, model_source
 from ssvid.zoo.backbone import Backbone
+from ssvid.zoo.cards import card_of
 from ssvid.zoo.names import ModelName
 from ssvid.zoo.weights import locate_weights
 
@@ -138,7 +139,7 @@ def model_rows(models: Sequence[str], seeds: int) -> list[TableRow]:
     for name in names:
         if name.weights:
             open_model(str(name))
-    wanted = [(name.architecture, dict(model_info(name.architecture).options)) for name in names]
+    wanted = [(name.architecture, dict(model_info(str(name)).options)) for name in names]
     wanted += [(run.card["backbone"], run.card["backbone_options"]) for run in runs]
     backbones: dict[str, tuple[str, dict[str, Any]]] = {}
     for backbone, options in wanted:
@@ -168,11 +169,10 @@ def _weights_rows(names: Sequence[ModelName], seeds: int) -> list[TableRow]:
     for name in names:
         if name.weights:
             row, backbone = f"{name.architecture}@{Path(name.weights).name}", name.architecture
-            options = dict(model_info(backbone).options)
+            options = dict(model_info(str(name)).options)
             entries = [ModelEntry(row, backbone, options, seed, source=name.weights) for seed in range(seeds)]
-            rows.append(
-                TableRow(row, Kind.WEIGHTS, backbone_label(backbone, options), entries, {"source": name.weights})
-            )
+            facts = {**card_of(name), "source": name.weights}
+            rows.append(TableRow(row, Kind.WEIGHTS, backbone_label(backbone, options), entries, facts))
     return rows
 
 
@@ -206,10 +206,10 @@ def open_run(path: str | Path) -> Run:
 
 
 def trained_view(rows: Sequence[TableRow]) -> View:
-    """How the first run's card says that its backbone should be shown a video; the default where there is no run."""
+    """How the card of the first run or of the first weights that have one says that a video should be shown; else the default."""
     for row in rows:
-        if row.kind is Kind.PRETRAINED:
-            return View(**card_view(row.facts))
+        if row.kind in (Kind.PRETRAINED, Kind.WEIGHTS) and (view := card_view(row.facts)):
+            return View(**view)
     return View()
 
 

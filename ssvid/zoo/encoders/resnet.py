@@ -42,7 +42,10 @@ MODELS = {
     },
     "resnet18_res4": {
         "description": "ResNet-18 up to its third stage, per frame, for correspondence",
-        "weights": {"imagenet1k": "https://download.pytorch.org/models/resnet18-f37072fd.pth"},
+        "weights": {
+            "imagenet1k": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+            "colorization": "package:ssvid/zoo/pretrained/resnet18_res4-colorization/backbone.safetensors",
+        },
     },
     "resnet50_res4": {
         "description": "ResNet-50 up to its third stage, per frame, for correspondence",

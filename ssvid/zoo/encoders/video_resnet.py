@@ -57,6 +57,7 @@ MODELS = {
     "r3d_18_small": {
         "description": "R3D of half the width, one block in each of three stages: cells of 16 px, a million weights",
         "size": 96,
+        "weights": {"pace": "package:ssvid/zoo/pretrained/r3d_18_small-pace/backbone.safetensors"},
     },
     "r3d_18_tiny": {
         "description": "Small R3D, for tests and laptops",
@@ -97,10 +98,8 @@ def build(name: str, *, temporal_stride: bool = True) -> nn.Module:
         name: a key of `MODELS`.
         temporal_stride: False keeps every frame (t == T).
     """
-    if name in SMALL:
-        trunk = _small(SMALL[name], (16, 32, 64) if name.endswith("_tiny") else (32, 64, 128))
-    else:
-        trunk = _full(name)
+    planes = (16, 32, 64) if name.endswith("_tiny") else (32, 64, 128)
+    trunk = _small(SMALL[name], planes) if name in SMALL else _full(name)
     if not temporal_stride:
         remove_temporal_stride(trunk)
     return trunk
