@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ssvid.cli import console
+from ssvid.cli import completion, console
 from ssvid.cli.shared import Json
 from ssvid.errors import SsvidError
 
@@ -38,7 +38,13 @@ def list_(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A backbone: a name of `ssvid list models`, timm/NAME, FILE.py:NAME ...")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A backbone: a name of `ssvid list models`, timm/NAME, FILE.py:NAME ...",
+            autocompletion=completion.models,
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Tell all that is known of one backbone.

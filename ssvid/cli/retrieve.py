@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssvid.cli import console
+from ssvid.cli import completion, console
 from ssvid.cli.shared import CellWorkers, Clips, Device, Engine, Fps, Frames, Json, Pool, Size, Stride, show
 from ssvid.errors import ConfigError
 from ssvid.zoo.cards import MOTION
@@ -33,7 +33,10 @@ app.add_typer(retrieve, name="retrieve")
 Moved = Annotated[str | None, typer.Option("--model", help="The run, where it has been moved.")]
 Model = Annotated[
     str,
-    typer.Option(help="A run folder, NAME or NAME@WEIGHTS; the default comes with the package and sees motion alone."),
+    typer.Option(
+        help="A run folder, NAME or NAME@WEIGHTS; the default comes with the package and sees motion alone.",
+        autocompletion=completion.models,
+    ),
 ]
 Folder = Annotated[Path, typer.Argument(help="A collection, made by ssvid retrieve index.")]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ssvid.cli import console, track_table
+from ssvid.cli import completion, console, track_table
 from ssvid.cli.shared import Device, Json
 from ssvid.errors import ConfigError
 from ssvid.zoo.cards import CORRESPONDENCE
@@ -35,7 +35,12 @@ INTERRUPTED = 130
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO|FRAMES_FOLDER", help="A video, or a folder of its frames.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the result.")]
-Model = Annotated[str, typer.Option(help="Run folder, NAME or NAME@WEIGHTS; the default comes with the package.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="Run folder, NAME or NAME@WEIGHTS; the default comes with the package.", autocompletion=completion.models
+    ),
+]
 Mask = Annotated[
     list[Path] | None,
     typer.Option(help="PNG of object ids, 0 for none. Again, with its own --at, for objects that appear later."),

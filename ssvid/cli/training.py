@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssvid.cli import console
+from ssvid.cli import completion, console
 from ssvid.cli.shared import Device, Engine, Json, WithSettings, show
 from ssvid.errors import ConfigError, SsvidError
 
@@ -23,7 +23,10 @@ app = typer.Typer()
 @app.command(cls=WithSettings)
 def pretrain(
     task: Annotated[
-        str | None, typer.Argument(help="Task, or path/to/file.py (its code is run). See: ssvid list tasks")
+        str | None,
+        typer.Argument(
+            help="Task, or path/to/file.py (its code is run). See: ssvid list tasks", autocompletion=completion.tasks
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Argument(help="key=value of the run or the task, as steps=2000 frames=8")
@@ -32,7 +35,9 @@ def pretrain(
         list[str] | None,
         typer.Option(help="Index, folder, list or video; repeatable. With --resume: where they are now."),
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="Backbone. See: ssvid list models")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Backbone. See: ssvid list models", autocompletion=completion.models)
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run folder; default runs/TASK-BACKBONE-sSEED.")
     ] = None,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ssvid.cli import console
+from ssvid.cli import completion, console
 from ssvid.cli.shared import CellWorkers, Clips, Device, Engine, Fps, Frames, Json, Pool, Size, Stride, show
 from ssvid.zoo.cards import MOTION
 
@@ -19,7 +19,8 @@ Models = Annotated[
     list[str] | None,
     typer.Argument(
         help="Run folders, NAME or NAME@WEIGHTS. Runs of one task that differ in the seed make one row. Default: the motion network "
-        "that comes with the package."
+        "that comes with the package.",
+        autocompletion=completion.models,
     ),
 ]
 Data = Annotated[
@@ -30,7 +31,10 @@ Data = Annotated[
     ),
 ]
 Protocols = Annotated[
-    list[str] | None, typer.Option(help="Repeatable; default linear, knn and few. See: ssvid list protocols")
+    list[str] | None,
+    typer.Option(
+        help="Repeatable; default linear, knn and few. See: ssvid list protocols", autocompletion=completion.protocols
+    ),
 ]
 Options = Annotated[list[str] | None, typer.Option(help="PROTOCOL.NAME=VALUE, as finetune.epochs=5; repeatable.")]
 Out = Annotated[
