@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+TaskName = Annotated[
+    str | None,
+    typer.Argument(
+        help="Task, or path/to/file.py (its code is run). See: ssvid list tasks", autocompletion=completion.tasks
+    ),
+]
+
 
 @app.command(cls=WithSettings)
 def pretrain(
-    task: Annotated[
-        str | None,
-        typer.Argument(
-            help="Task, or path/to/file.py (its code is run). See: ssvid list tasks", autocompletion=completion.tasks
-        ),
-    ] = None,
+    task: TaskName = None,
     settings: Annotated[
         list[str] | None, typer.Argument(help="key=value of the run or the task, as steps=2000 frames=8")
     ] = None,
