@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ssvid.cli.catalogue import offers, task_facts
+from ssvid.cli.weights_page import card_lines
 from ssvid.plugins import list_tasks
 from ssvid.zoo import BackboneInfo, ModelName, count_macs, count_parameters, create_model, model_info
+from ssvid.zoo.cards import card_of
 from ssvid.zoo.info import POOLED
 from ssvid.zoo.registry import ENCODERS, find
 from ssvid.zoo.weights import weights_file
@@ -16,13 +18,14 @@ from ssvid.zoo.weights import weights_file
 def model_sheet(name: str) -> dict[str, Any]:
     """What `model_info` says, with parameters, multiply-adds of its own clip, weights and tasks, as JSON values.
 
-    weights: {tag: {"address": ..., "file": where it is kept, "at_hand": whether it is there}}. tasks: those that can be pretrained on it.
+    card: of the weights that the name has, {} where they have none. weights: {tag: {"address": ..., "file": where it is kept, "at_hand":
+    whether it is there}}. tasks: those that can be pretrained on it.
     Raises ConfigError for an unknown name.
     """
     import torch
 
     architecture = ModelName.parse(name).architecture
-    info = model_info(architecture)
+    info = model_info(name)
     with torch.device("meta"):
         parameters = count_parameters(create_model(architecture))
     stated = find(ENCODERS, ModelName.parse(name).encoder).fields.get("weights", {})
@@ -36,6 +39,7 @@ def model_sheet(name: str) -> dict[str, Any]:
         "weights": {
             tag: {"address": stated[tag], "file": str(path), "at_hand": path.is_file()} for tag, path in files.items()
         },
+        "card": card_of(ModelName.parse(name)),
         "tasks": [task for task, path in list_tasks().items() if _fits(info, task_facts(path)["needs"])],
     }
 
@@ -61,6 +65,8 @@ def sheet_lines(sheet: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "published", "{value} {metric} on {dataset}, {protocol} ({source})".format(**score)
     for tag, kept in sheet["weights"].items():
         yield f"@{tag}", f"{kept['address']} ({'at' if kept['at_hand'] else 'goes to'} {kept['file']})"
+    if "licence" in sheet["card"]:
+        yield from card_lines(sheet["card"])
     yield "tasks", " ".join(sheet["tasks"]) or "none: it has no weight to learn"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ssvid.cli.catalogue import catalogue, cell_text
 from ssvid.cli.site_commands import commands_page
+from ssvid.cli.weights_page import weights_page
 from ssvid.plugins import list_tasks, load_task
 from ssvid.zoo import BackboneInfo, known_info, list_models
 from ssvid.zoo.info import POOLED
@@ -42,6 +43,7 @@ def site_pages() -> dict[str, str]:
     pages["protocols.md"] = protocols_page()
     pages["own/layouts.md"] = layouts_page()
     pages["commands.md"] = commands_page()
+    pages["weights.md"] = weights_page()
     return pages
 
 
