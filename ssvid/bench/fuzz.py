@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from ssvid.speedup.pipeline import SpeedupOptions
 from ssvid.video.guard import GIB, Guard
 from ssvid.video.info import VideoInfo
 from ssvid.video.reader import Video
+
+logger = logging.getLogger(__name__)
 
 MUTANTS = 40  # a round
 COUNT = 50  # frames of a file, two groups of pictures
@@ -81,7 +84,7 @@ def _round(
 def _refused(path: str, reason: str) -> tuple[str, ...]:
     if HUNG not in reason and UNEXPECTED not in reason:
         return ("refused",)
-    print(f"{Path(path).name}: index: {reason}")
+    logger.warning("%s: index: %s", Path(path).name, reason)
     return ("slow" if HUNG in reason else "failed",)
 
 
@@ -90,10 +93,10 @@ def _read_outcome(guard: Guard, path: Path, info: VideoInfo) -> str:
     try:
         wrong = guard.run(_read, path, info, asked, limit=READ_LIMIT)
     except VideoError as error:
-        print(f"{path.name}: read: {error.reason}")
+        logger.warning("%s: read: %s", path.name, error.reason)
         return "slow" if HUNG in error.reason else "failed"
     if wrong:
-        print(f"{path.name}: read: {wrong} wrong frames")
+        logger.warning("%s: read: %s wrong frames", path.name, wrong)
     return "wrong" if wrong else "read"
 
 
@@ -101,11 +104,11 @@ def _speedup_outcome(guard: Guard, path: Path) -> str:
     try:
         reason = guard.run(_speed_up, path, limit=SPEEDUP_LIMIT)
     except VideoError as error:  # not a file passed over, but the end of the job
-        print(f"{path.name}: speedup: {error.reason}")
+        logger.warning("%s: speedup: %s", path.name, error.reason)
         return "slow" if HUNG in error.reason else "failed"
     if UNEXPECTED not in reason and HUNG not in reason:
         return "not sped up" if reason else "sped up"
-    print(f"{path.name}: speedup: {reason}")
+    logger.warning("%s: speedup: %s", path.name, reason)
     return "slow" if HUNG in reason else "failed"
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ssvid.bench import BENCHES
 from ssvid.cli import completion, console
 from ssvid.cli.shared import Json
 from ssvid.errors import SsvidError
@@ -107,7 +108,7 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="loader, step, start, transfer, retrieval, search_growth, data, speedup, track, stream, zoo, reader or fuzz.",
+            help=f"{', '.join(BENCHES[:-1])} or {BENCHES[-1]}.",
         ),
     ],
     rounds: Annotated[int, typer.Option(help="Rounds, each timing both sides; the median counts.")] = 5,
