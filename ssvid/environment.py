@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ssvid import __version__
+
 PACKAGES = ("torch", "torchvision", "lightly", "decord2", "av", "numpy")
 
 
@@ -29,7 +31,9 @@ def environment() -> dict[str, Any]:
 
 
 def package_version(name: str) -> str:
-    """Installed version of a package, '?' when it is not installed."""
+    """Installed version of a package, '?' when it is not installed; of ssvid itself, that of the code which runs."""
+    if name == "ssvid":
+        return __version__
     try:
         return version(name)
     except PackageNotFoundError:

@@ -130,13 +130,13 @@ def test_exported_weights_are_the_runs_with_what_a_table_found(pace_run, tmp_pat
     }
     path = tmp_path / "t.json"
     path.write_text(json.dumps(table))
-    assert table_scores(path, "pace") == {"svm": {"pace": 40.0, "random init": 15.0}}
+    assert table_scores(path, "pace") == {"svm": {"pretrained": 40.0, "random init": 15.0}}
     with pytest.raises(ConfigError, match="no row 'dpc'; it has: pace, random init"):
         table_scores(path, "dpc")
     folder = export_weights(pace_run, tmp_path / "out", {"frames": 20}, {"licence": "mine"}, [f"{path}=pace"])
     card = json.loads((folder / "card.json").read_text())
     assert card["view"]["frames"] == 20
-    assert card["scores"] == {"t": {"svm": {"pace": 40.0, "random init": 15.0}}}
+    assert card["scores"] == {"t": {"svm": {"pretrained": 40.0, "random init": 15.0}}}
     name = f"{card['backbone']}@{folder}"
     there, here = open_model(name).backbone.state_dict(), pace_run.load().state_dict()
     assert all(torch.equal(tensor, there[key]) for key, tensor in here.items())

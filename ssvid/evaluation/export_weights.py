@@ -54,18 +54,20 @@ def export_weights(
 
 
 def table_scores(path: Path, row: str) -> dict[str, dict[str, float]]:
-    """Means of a row in a table, and of random weights of the same backbone: {column: {row: ..., "random init": ...}}."""
+    """Means of a row in a table, and of random weights of the same backbone: {column: {"pretrained": ..., "random init": ...}}."""
     rows = read_json(path)["rows"]
     found = next((entry for entry in rows if entry["name"] == row), None)
     if found is None:
         raise ConfigError(f"{path} has no row {row!r}; it has: {', '.join(sorted({entry['name'] for entry in rows}))}")
-    beside = [found]
+    beside = {"pretrained": found}
     for entry in rows:
         if entry["name"] == NAMES[Kind.RANDOM] and entry["facts"].get("backbone") == found["facts"].get("backbone"):
-            beside.append(entry)
+            beside[entry["name"]] = entry
     return {
         column: {
-            entry["name"]: round(fmean(entry["scores"][column]), 1) for entry in beside if column in entry["scores"]
+            name: round(fmean(entry["scores"][column]), 1)
+            for name, entry in beside.items()
+            if column in entry["scores"]
         }
         for column in found["scores"]
     }

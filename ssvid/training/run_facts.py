@@ -36,8 +36,9 @@ def measure(
 ) -> RunFacts | None:
     """The facts of a run, or None where its task logs no accuracy. Leaves the task in eval mode.
 
-    task: trained, on its device. videos: it was trained on. held_out: accuracy there, where it was measured. What decoding or building
-    takes is measured only where the answer is at chance: accuracy on training videos in eval mode, and the change of the weights.
+    task: trained, on its device. videos: it was trained on, none where they are no longer there. held_out: accuracy there, where it was
+    measured. What decoding or building takes is measured only where the answer is at chance: accuracy on training videos in eval mode,
+    and the change of the weights.
     """
     config, lines = run.config, [line for line in run.metrics() if "accuracy" in line]
     if not lines and held_out is None:
@@ -49,7 +50,7 @@ def measure(
         chance=float(np.mean([line["chance"] for line in last])) if last else task.chance,
         trained=float(np.mean([line["accuracy"] for line in last])) if last else None,
         samples=int((last[-1]["step"] - (before[-1] if before else 0)) * config.batch) if last else 0,
-        videos=len(videos),
+        videos=len(videos) or run.card["data"]["videos"],
         steps=config.steps,
         batch=config.batch,
         lr=config.lr,

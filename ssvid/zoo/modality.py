@@ -38,5 +38,7 @@ def to_modality(name: str, pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     if name == "flow":
         return flow_pictures(pixels).to(pixels.dtype)
     scale = std.reciprocal()  # a CPU multiplies twice as quickly as it divides
-    normalised = pixels.mul(scale).sub_(mean * scale)  # in place, since one more block of memory cost AlexNet 6 % of its time
+    normalised = pixels.mul(scale).sub_(
+        mean * scale
+    )  # in place, since one more block of memory cost AlexNet 6 % of its time
     return normalised.diff(dim=2) if name == "residual" else normalised
