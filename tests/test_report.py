@@ -208,6 +208,14 @@ def test_scores_of_a_growing_number_of_labels_are_a_curve():
     assert len(score_panels(table)) == 2
 
 
+def test_what_a_figure_counts_is_named():
+    columns = [f"ut: video R@{k}" for k in (1, 5, 10)] + ["ut: video mAP"]
+    row = Row("pace", {}, {name: [50.0] for name in columns})
+    bars, curve = score_figure(Table("t", "p", dict.fromkeys(columns, 10.0), [row], [], {})).axes
+    assert (curve.get_xlabel(), curve.get_ylabel()) == ("neighbours looked at", "queries answered, %")
+    assert bars.get_xlabel() == "mean average precision, %"
+
+
 def test_confusion_is_in_percent_of_the_true_class():
     figure = confusion(np.array([[3, 1], [0, 0]]), ["run", "walk"], "t")
     assert [(text.get_text(), text.get_position()) for text in figure.axes[0].texts] == [("75", (0, 0)), ("25", (1, 0))]

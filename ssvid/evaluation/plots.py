@@ -167,7 +167,7 @@ def _legend(figure: Figure, columns: int) -> None:
 def _panel(axis: Axes, table: Table, names: Sequence[str], named: bool) -> None:
     """One column as bars, or the columns of a curve as lines; named: whether the rows' names stand beside the bars."""
     fraction, chance = decimals(names[0]) > 1, table.chance[names[0]]
-    unit = "score, -1 to 1" if fraction else "accuracy, %"
+    unit = "score, -1 to 1" if fraction else _unit(names[0])
     if len(names) < CURVE:
         _bars(axis, table.rows[::-1], names[0], named)
         axis.set(xlabel=unit, xlim=(max(-1.0, min(0.0, axis.get_xlim()[0])), 1 if fraction else 100))
@@ -189,6 +189,13 @@ def _panel(axis: Axes, table: Table, names: Sequence[str], named: bool) -> None:
     axis.yaxis.label.set_fontsize(8)
     axis.tick_params(labelsize=8, colors=INK)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _unit(name: str) -> str:
+    """What the percents of a column are of."""
+    if name.endswith(" mAP"):
+        return "mean average precision, %"
+    return "queries answered, %" if " R@" in name else "accuracy, %"
 
 
 def _bars(axis: Axes, rows: Sequence[Row], name: str, named: bool) -> None:
@@ -218,7 +225,11 @@ def _curves(axis: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
     axis.set_xscale("log")
     axis.set_xticks(counts, [str(count) for count in counts])
     axis.minorticks_off()
-    axis.set_xlabel("labels a class" if "few" in names[0] else "labelled videos, %")
+    stem = names[0].partition("@")[0]
+    counted = (
+        "neighbours looked at" if stem.endswith(" R") else "labels a class" if "few" in stem else "labelled videos, %"
+    )
+    axis.set_xlabel(counted)
 
 
 def _lines(rows: Sequence[Row]) -> list[tuple[str, Any]]:
