@@ -57,11 +57,10 @@ def card_lines(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _scores(card: Mapping[str, Any]) -> Iterator[str]:
     for table, columns in card["scores"].items():
         rows = list(dict.fromkeys(row for scores in columns.values() for row in scores))
-        lines = [["", *columns], ["---"] * (len(columns) + 1)]
-        lines += [[row, *(cell_text(scores.get(row)) for scores in columns.values())] for row in rows]
-        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        yield f"From [results/{table}](results/{table}.md), percent:"
-        yield text
+        lines = [["percent", *rows], ["---"] * (len(rows) + 1)]
+        lines += [[column, *(f"{scores[row]:.1f}" for row in rows)] for column, scores in columns.items()]
+        yield f"From [results/{table}](results/{table}.md), means over its seeds:"
+        yield "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _pairs(options: Mapping[str, Any]) -> str:
