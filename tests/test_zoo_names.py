@@ -35,7 +35,7 @@ def test_list_models_takes_a_pattern() -> None:
 
 def test_combinations_are_listed_where_the_head_is_asked_for() -> None:
     assert "resnet18+lstm" in list_models("*lstm*")
-    assert list_models("r3d_18*+lstm") == ["r3d_18+lstm", "r3d_18_tiny+lstm"]
+    assert list_models("r3d_18*+lstm") == ["r3d_18+lstm", "r3d_18_small+lstm", "r3d_18_tiny+lstm"]
     assert {"r3d_18+gru", "r3d_18_tiny+lstm"} < set(list_models("r3d_18*+*"))
     assert not [name for name in [*list_models(), *list_models("resnet*")] if "+" in name]
     assert not [name for name in list_models("*+*") if name.startswith("baseline_")]
