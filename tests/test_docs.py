@@ -45,7 +45,8 @@ CALLS = (  # whose answers a user takes in hand
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site. `--strict` makes a broken link, a missing anchor or an unknown name in the reference an error."""
     folder = tmp_path_factory.mktemp("site")
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    # without --quiet, which silences the warnings before --strict counts them
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
