@@ -19,7 +19,7 @@ check: $(READY)
 # the mark is newer than what it was made from, so a changed dependency installs again
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ray,export,docs]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ray,export,docs,remote]'
 	touch $(READY)
 
 docs: $(READY)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -147,7 +147,8 @@ def cache_use() -> dict[str, CacheUse]:
 def clear_cache(kinds: Sequence[str] = ()) -> dict[str, CacheUse]:
     """Remove some kinds of files from the cache folder, all kinds where none is named; returns what was removed.
 
-    Nothing but the sub-folders of `CACHE_KINDS` is touched, and a link is removed without following it.
+    Nothing but the sub-folders of `CACHE_KINDS` is touched, a link is removed without following it, and a fetched video stays while a
+    process reads it.
     Raises ConfigError for an unknown kind, before anything is removed.
     """
     for kind in kinds:
@@ -156,12 +157,47 @@ def clear_cache(kinds: Sequence[str] = ()) -> dict[str, CacheUse]:
     removed = {}
     for kind in kinds or CACHE_KINDS:
         folder = cache_folder() / kind
-        removed[kind] = _use(folder)
+        before = _use(folder)
         if folder.is_symlink():
             folder.unlink()
         elif folder.exists():
-            shutil.rmtree(folder)
+            _empty(folder)
+        left = _use(folder)
+        removed[kind] = CacheUse(before.files - left.files, before.bytes - left.bytes)
     return removed
+
+
+def remove_unless_held(path: str | os.PathLike[str]) -> bool:
+    """Remove a file unless a process holds a lock on it, as readers of fetched videos do; whether it is gone."""
+    try:
+        opened = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return True
+    finally:
+        os.close(opened)
+    return True
+
+
+def _empty(folder: Path) -> None:
+    """Remove what is in a folder and nobody holds, and the folders that are then empty."""
+    for parent, folders, names in os.walk(folder, topdown=False):
+        for name in (*names, *folders):
+            path = Path(parent, name)
+            if path.is_dir() and not path.is_symlink():
+                continue  # removed below, when it was the parent
+            if not path.is_file() or path.is_symlink() or not os.access(path, os.R_OK):
+                path.unlink(missing_ok=True)
+            else:
+                remove_unless_held(path)
+        with suppress(OSError):  # what is held keeps its folder
+            os.rmdir(parent)
 
 
 def _use(folder: Path) -> CacheUse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ssvid.video import fetched
 from ssvid.video.location import local_file
 from ssvid.video.reader import Video
 from ssvid.video.writer import write_video
+from tests.buckets import bucket_of
 from tests.served import served
 from tests.videos import numbers, read_numbers
 
@@ -146,6 +148,46 @@ def test_a_list_and_any_protocol_of_fsspec(folder, tmp_path):
     assert len(Video(entry.path)) == 14
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "library"), [("s3", "s3fs"), ("gs", "gcsfs")])
+def test_buckets_are_read_with_the_library_of_each(scheme, library, folder, tmp_path):
+    pytest.importorskip(library)
+    with bucket_of(folder, "bucket") as url:
+        keys = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "word"}
+        places = {"FSSPEC_S3_ENDPOINT_URL": url, "STORAGE_EMULATOR_HOST": url, "SSVID_CACHE": str(tmp_path / "own")}
+
+        def called(*words: str) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "-m", "ssvid", *words]
+            return subprocess.run(command, env=os.environ | keys | places, capture_output=True, text=True, timeout=120)
+
+        index = tmp_path / "i.sqlite"
+        made = called("index", f"{scheme}://bucket/", "-o", str(index))
+        assert made.returncode == 0, made.stderr
+        found = {(Path(video.path).stem, video.label, video.split) for video in Index(index).videos()}
+        assert found == {("a", "run", "train"), ("b c", "jump", "train"), ("d", "run", "test")}
+        assert all(video.path.startswith(f"{scheme}://bucket/") for video in Index(index).videos())
+        write_video(folder / "train/run/a.mp4", numbers(9))
+        checked = called("check-index", str(index))
+        assert "3 videos, 1 changed, 0 gone, 0 moved" in checked.stdout
+        missing = called("speediness", f"{scheme}://bucket/none.mp4", "--by", "motion")
+        assert missing.returncode == 3
+        assert f"{scheme}://bucket/none.mp4: no such file; check the address" in missing.stderr
+
+
+def test_a_single_video_may_be_behind_an_address(folder, tmp_path):
+    place = f"file://{folder}/test/run/d.mp4"
+    curve = CliRunner().invoke(app, ["speediness", place, "--by", "motion", "--json"])
+    assert len(json.loads(curve.stdout)["times"]) == 16
+    box, out = ["--box", "2,2,20,20", "--model", "baseline_patches"], str(tmp_path / "t")
+    for _ in range(2):  # a second call finds the same video in its folder
+        tracked = CliRunner().invoke(app, ["track", place, *box, "-o", out, "--json"])
+        assert tracked.exit_code == 0, tracked.output
+        assert json.loads(tracked.stdout)["frames"] == 16
+    assert json.loads((tmp_path / "t" / "points.json").read_text())["video"] == place
+    refused = CliRunner().invoke(app, ["speedup", place, "-o", str(tmp_path / "fast.mp4")])
+    assert f"{place}: only a file on this machine can be sped up; fetch it first" in str(refused.exception)
+
+
 def test_it_is_opened_by_its_address_alone(folder):
     with served(folder) as server:
         index = open_data([f"{server.url}/test/run/d.mp4"])
@@ -225,6 +267,17 @@ def test_what_is_read_stays_and_goes_afterwards(cache, monkeypatch):
             assert not Path(two).exists()
     fetched.shrink(0)
     assert not Path(one).exists()
+
+
+def test_clearing_the_cache_leaves_what_is_read(cache):
+    with fetched.held("one", written(1000)) as one, fetched.held("two", written(1000)):
+        pass
+    with fetched.held("one", written(1)):
+        freed = json.loads(CliRunner().invoke(app, ["cache", "clear", "remote", "--json"]).stdout)
+        assert freed["bytes"] == 1000  # of the other
+        assert Path(one).stat().st_size == 1000
+    CliRunner().invoke(app, ["cache", "clear"])
+    assert not cache.exists()
 
 
 def fetch_many(source: str, seed: int, results) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -91,7 +92,8 @@ def test_the_zoo_is_timed_beside_the_bare_networks():
     (row,) = rows
     assert (row["name"], row["dim"], row["sees, frames"], row["clip"]) == ("mobilenet_tiny", 64, 1, "16 x 48 px")
     assert float(row["forward, clips/s"]) > 0
-    assert row["forward, ours to bare"] > 0
+    assert float(row["forward, ours to bare"]) > 0
+    assert 0 < float(row["input, % of forward"]) < 50
     assert "| mobilenet_tiny |" in bench_markdown("zoo", 1, rows)
     with pytest.raises(ConfigError, match="no backbone that learns matches 'baseline_hog'"):
         run_bench("zoo", models="baseline_hog")
@@ -105,5 +107,6 @@ def test_rows_of_the_zoo_that_are_kept_are_not_timed_again(tmp_path):
     assert [row["name"] for row in both] == ["alexnet_tiny", "mobilenet_tiny"]
     assert both[1] == first
     assert len(kept.read_text().splitlines()) == 2
-    run_bench("zoo", rounds=2, models="mobilenet_tiny", kept=kept)  # other rounds are another measurement
+    (twice,) = run_bench("zoo", rounds=2, models="mobilenet_tiny", kept=kept)  # other rounds are another measurement
+    assert re.fullmatch(r"\d\.\d{3} ± \d\.\d{3}", twice["both, ours to bare"])
     assert len(kept.read_text().splitlines()) == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 from typing import Any
 
 import torch
@@ -29,7 +29,9 @@ def bench_zoo(folder: Path, rounds: int, models: str = "*_tiny", kept: Path | No
     """A row for every backbone that matches a shell pattern: parameters, multiply-adds, its map, and clips a second of its own length and
     size, one clip at a time, in eval mode and with gradients. "bare" is the same network called without us on what it takes.
 
-    The ratios, ours to bare, say what the wrapping costs; 0.97 is the target for both. kept: a file of rows, to which
+    The ratios, ours to bare, say what the wrapping costs, with the standard error of their median; 0.97 is the target for both. "input"
+    is the part of our forward that makes the network's input, which whoever calls the bare network does as well: normalised colours,
+    changes or flow. kept: a file of rows, to which
     each is added as it is timed; those of as many rounds on such a machine are not timed again, since all names take an hour. Raises
     ConfigError where nothing matches.
     """
@@ -58,6 +60,7 @@ def _row(name: str, rounds: int) -> dict[str, Any]:
     bare, taken = _bare(backbone, clip)
     forward = rates({"bare": lambda: _seen(bare, taken), "ours": lambda: _seen(backbone, clip)}, rounds, LONG)
     both = rates({"bare": lambda: _taught(bare, taken), "ours": lambda: _taught(backbone, clip)}, rounds, LONG)
+    made = rates({"input": lambda: _made(backbone, clip)}, rounds)["input"]
     return {
         "name": name,
         "parameters, M": f"{count_parameters(backbone) / 1e6:.2f}",
@@ -67,6 +70,7 @@ def _row(name: str, rounds: int) -> dict[str, Any]:
         "sees, frames": info.temporal_rf or "all",
         "forward, clips/s": f"{median(forward['ours']):.3g}",
         "forward, ours to bare": _ratio(forward),
+        "input, % of forward": f"{100 * median(forward['ours']) / median(made):.1f}",
         "forward and backward, clips/s": f"{median(both['ours']):.3g}",
         "both, ours to bare": _ratio(both),
         "weights": " ".join(find(ENCODERS, name.partition("+")[0]).fields.get("weights", {})) or "none by name",
@@ -84,6 +88,11 @@ def _bare(backbone: Backbone, clip: Tensor) -> tuple[nn.Module, Tensor]:
 def _seen(net: nn.Module, taken: Tensor) -> float:
     with torch.inference_mode():
         return _rate(net.eval(), taken)
+
+
+def _made(backbone: Backbone, clip: Tensor) -> float:
+    with torch.inference_mode():
+        return _rate(backbone.make_input, clip)
 
 
 def _taught(net: nn.Module, taken: Tensor) -> float:
@@ -109,5 +118,8 @@ def _rate(call: Call, taken: Tensor) -> float:
     return calls / (time.perf_counter() - began)
 
 
-def _ratio(timed: dict[str, list[float]]) -> float:
-    return round(median(ours / bare for bare, ours in zip(timed["bare"], timed["ours"], strict=True)), 3)
+def _ratio(timed: dict[str, list[float]]) -> str:
+    """The median of the rounds' ratios and, of two rounds or more, its standard error, 1.25 deviations by the root of their number."""
+    ratios = [ours / bare for bare, ours in zip(timed["bare"], timed["ours"], strict=True)]
+    error = f" ± {1.25 * stdev(ratios) / len(ratios) ** 0.5:.3f}" if len(ratios) > 1 else ""
+    return f"{median(ratios):.3f}{error}"

@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @app.command()
 def localise(
-    video: Annotated[Path, typer.Argument(help="A video.")],
+    video: Annotated[str, typer.Argument(help="A video, or its address.")],
     model: Annotated[str, typer.Option(help="Run folder, NAME or NAME@WEIGHTS.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for localised.json and overlay.mp4.")],
     classifier: Annotated[

@@ -13,7 +13,7 @@ from ssvid.cli.shared import Device, Json
 
 app = typer.Typer()
 
-InputVideo = Annotated[Path, typer.Argument(metavar="IN", help="Video.")]
+InputVideo = Annotated[str, typer.Argument(metavar="IN", help="Video, or its address.")]
 ModelFolder = Annotated[
     Path | None, typer.Option(help="Run folder of speednet; default: the model that comes with the package.")
 ]
@@ -43,11 +43,13 @@ def speediness(
         adapted = adapt_to_video(video, model, progress=progress, device=device) if fit and by == "model" else model
         curve = estimate_curve(video, by=by, model=adapted, device=device, progress=progress)
     if plot is not None:
-        draw_curve(curve, plot, video.name)
+        draw_curve(curve, plot, Path(video).name)
     if as_json:
         typer.echo(json.dumps(curve.to_dict()))
     else:
-        console.show_table(f"how fast {video.name} may play, by {by}", ("seconds", "speed", ""), curve_rows(curve))
+        console.show_table(
+            f"how fast {Path(video).name} may play, by {by}", ("seconds", "speed", ""), curve_rows(curve)
+        )
 
 
 @app.command()

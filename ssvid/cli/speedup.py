@@ -24,7 +24,7 @@ app = typer.Typer()
 INTERRUPTED = 130
 HEADER = ("video", "result", "seconds", "fast", "least", "speed", "most")
 
-Videos = Annotated[list[Path], typer.Argument(metavar="IN...", help="Videos, or folders of them.")]
+Videos = Annotated[list[str], typer.Argument(metavar="IN...", help="Videos, or folders of them.")]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -109,7 +109,7 @@ def seconds(text: str) -> float:
 
 
 def _jobs(
-    videos: list[Path],
+    videos: list[str],
     out: Path | None,
     options: SpeedupOptions,
     *,
@@ -123,7 +123,7 @@ def _jobs(
     from ssvid.speedup.pipeline import companion_path, result_paths
 
     pairs = result_paths(videos, out)
-    several = len(pairs) > 1 or videos[0].is_dir()
+    several = len(pairs) > 1 or Path(videos[0]).is_dir()
     jobs = []
     for source, result in pairs:
         timeline, page = (

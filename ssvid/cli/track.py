@@ -33,7 +33,9 @@ app.add_typer(
 track_app.command(track_table.EVALUATE)(track_table.evaluate)
 INTERRUPTED = 130
 
-Video = Annotated[Path, typer.Argument(metavar="VIDEO|FRAMES_FOLDER", help="A video, or a folder of its frames.")]
+Video = Annotated[
+    str, typer.Argument(metavar="VIDEO|FRAMES_FOLDER", help="A video or its address, or a folder of its frames.")
+]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the result.")]
 Model = Annotated[
     str,
@@ -91,7 +93,7 @@ def track(
     _run(video, out, as_json, found | how | changes)
 
 
-def _run(video: Path, out: Path, as_json: bool, options: dict[str, Any]) -> None:
+def _run(video: str, out: Path, as_json: bool, options: dict[str, Any]) -> None:
     """Track, and print how sure each name was."""
     from ssvid.tracking.pipeline import track as run_it
 

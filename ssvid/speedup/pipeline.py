@@ -21,6 +21,7 @@ from ssvid.speedup.schedule import TICKS
 from ssvid.speedup.timeline import average_rate, is_timeline, segments, write_timeline
 from ssvid.training.run_lock import locked_file
 from ssvid.video.decode import check_file
+from ssvid.video.location import is_address
 
 logger = logging.getLogger(__name__)
 
@@ -129,17 +130,18 @@ def speedup(
         )
     by_products = [None if path is None else Path(path) for path in (export, html)]
     chosen = SpeedupOptions(**options)
-    return speed_up(Path(source), Path(out), chosen, progress, export=by_products[0], html=by_products[1], cam=cam)
+    return speed_up(_on_disk(source), Path(out), chosen, progress, export=by_products[0], html=by_products[1], cam=cam)
 
 
-def result_paths(inputs: Sequence[Path], out: Path | None) -> list[tuple[Path, Path]]:
+def result_paths(inputs: Sequence[str | os.PathLike[str]], out: Path | None) -> list[tuple[Path, Path]]:
     """(source, result) of every video; a folder stands for the videos in it.
 
     out: the result of a single file; a folder for several, where results keep the names of the sources. None: NAME.fast.mp4 beside them.
-    Raises ConfigError where two results would have one path, DataError for a folder without videos.
+    Raises ConfigError where two results would have one path and for an address, DataError for a folder without videos.
     """
     sources: list[tuple[Path, Path]] = []  # with the path under the folder given
-    for path in inputs:
+    given = [_on_disk(path) for path in inputs]
+    for path in given:
         if path.is_dir():
             found = sorted(file for file in path.rglob("*") if _is_video(file))
             if not found:
@@ -147,7 +149,7 @@ def result_paths(inputs: Sequence[Path], out: Path | None) -> list[tuple[Path, P
             sources += [(file, file.relative_to(path)) for file in found]
         else:
             sources.append((path, Path(path.name)))
-    single = len(inputs) == 1 and not inputs[0].is_dir()
+    single = len(given) == 1 and not given[0].is_dir()
     if single and out is not None and not out.is_dir():
         return [(sources[0][0], out)]
     pairs = [
@@ -160,6 +162,13 @@ def result_paths(inputs: Sequence[Path], out: Path | None) -> list[tuple[Path, P
         if other != source:
             raise ConfigError(f"{other} and {source} would both become {result}; rename one, or do them one by one")
     return pairs
+
+
+def _on_disk(path: str | os.PathLike[str]) -> Path:
+    """A path of this machine. Raises ConfigError for an address: plan, page and a rendering that goes on name the file they are of."""
+    if is_address(path):
+        raise ConfigError(f"{path}: only a file on this machine can be sped up; fetch it first, then name the file")
+    return Path(path)
 
 
 def companion_path(path: Path | None, out: Path, several: bool, suffix: str) -> Path | None:

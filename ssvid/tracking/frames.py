@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ssvid.errors import DataError, VideoError
 from ssvid.video.decode import Scaler, decode_in_order, open_video
+from ssvid.video.location import as_path
 from ssvid.video.reader import Video
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
@@ -23,10 +24,11 @@ FOLDER_FPS = 24.0  # frames a second of a folder, which does not say; that of DA
 class FrameSource(Protocol):
     """Frames of one size.
 
-    path: where they are. name: for files about them. size: (H,W). times: seconds of every frame. names: of every frame, for files about it.
+    path: where they are, a path or an address. name: for files about them. size: (H,W). times: seconds of every frame. names: of every
+    frame, for files about it.
     """
 
-    path: Path
+    path: str
     name: str
     size: tuple[int, int]
     times: np.ndarray
@@ -38,10 +40,10 @@ class FrameSource(Protocol):
 
 
 class VideoFrames:
-    """The frames of a video file."""
+    """The frames of a video file, here or behind an address."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.name = path, path.stem
+    def __init__(self, path: str) -> None:
+        self.path, self.name = path, Path(path).stem
         self.info = Video(path).info
         self.size = self.info.height, self.info.width
         self.times = self.info.times
@@ -50,7 +52,7 @@ class VideoFrames:
     def __iter__(self) -> Iterator[np.ndarray]:
         """Every frame, decoded in order, so that they are right on any file."""
         scaler, done = Scaler(*self.size, self.info.orientation), 0
-        container, stream = open_video(str(self.path))
+        container, stream = open_video(self.path)
         with container:
             try:
                 for done, frame in enumerate(decode_in_order(container, stream), start=1):  # noqa: B007
@@ -65,7 +67,7 @@ class FolderFrames:
     """The pictures in a folder, in the order of the numbers in their names."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.name = path, path.resolve().name
+        self.path, self.name = str(path), path.resolve().name
         self.files = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURES), key=_natural)
         if not self.files:
             raise DataError(
@@ -88,9 +90,9 @@ class FolderFrames:
 
 
 def open_frames(path: str | os.PathLike[str]) -> FrameSource:
-    """The frames of a video file or of a folder. Raises DataError where there are none."""
-    path = Path(path)
-    return FolderFrames(path) if path.is_dir() else VideoFrames(path)
+    """The frames of a video file, which may be behind an address, or of a folder. Raises DataError where there are none."""
+    name = as_path(path)
+    return FolderFrames(Path(name)) if os.path.isdir(name) else VideoFrames(name)
 
 
 def _read(file: Path) -> np.ndarray:

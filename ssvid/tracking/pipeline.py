@@ -26,6 +26,7 @@ from ssvid.tracking.prompts import Box, MaskLike, PointsLike, make_prompts
 from ssvid.tracking.rendering import overlay, write_mask
 from ssvid.tracking.tracker import Prompt, TrackedFrame, Tracker
 from ssvid.training.interrupts import Interrupts
+from ssvid.video.location import is_address
 from ssvid.video.writer import write_video
 from ssvid.zoo.cards import CORRESPONDENCE
 
@@ -183,7 +184,7 @@ def _finish(
     ]
     masks = folder / source.name if objects else None
     with _writing(folder):
-        write_json(folder / "points.json", {"video": str(source.path), "size": list(source.size), "frames": records})
+        write_json(folder / "points.json", {"video": source.path, "size": list(source.size), "frames": records})
         with atomic(folder / "points.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, COLUMNS)
             table.writeheader()
@@ -255,7 +256,7 @@ def _claim(
         told.update(f"{number} {sorted(prompt.points.items())}".encode())
         told.update(b"" if prompt.mask is None else prompt.mask.tobytes())
     about = {
-        "video": str(source.path.resolve()),
+        "video": source.path if is_address(source.path) else os.path.realpath(source.path),
         "frames": len(source.times),
         "size": list(source.size),
         "model": encoder.backbone.digest(encoder.name),

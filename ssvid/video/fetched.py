@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ssvid.errors import ConfigError
-from ssvid.files import atomic, cache_folder
+from ssvid.files import atomic, cache_folder, remove_unless_held
 
 SETTING = "SSVID_REMOTE_GB"  # the environment variable that bounds the folder, in units of 10^9 bytes
 DEFAULT_GB = 50.0
@@ -77,7 +77,7 @@ def shrink(bound: int) -> None:
     for _, size, path in sorted(found):
         if total <= bound:
             break
-        if _removed(path):
+        if remove_unless_held(path):
             total -= size
 
 
@@ -105,24 +105,6 @@ def _hold(path: Path) -> int | None:
     with suppress(OSError):  # on a read-only disk nothing is removed either
         os.utime(path)
     return opened
-
-
-def _removed(path: str) -> bool:
-    """Remove a copy unless a process holds it."""
-    try:
-        opened = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(path)
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:
-        return True
-    finally:
-        os.close(opened)
-    return True
 
 
 @contextmanager
