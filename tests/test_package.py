@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -82,6 +83,7 @@ def test_the_wheel_works_from_another_folder(archives, tmp_path):
     assert str(tmp_path / "site") in run(sys.executable, "-c", "import ssvid; print(ssvid.__file__)", **where)
     assert run(sys.executable, "-m", "ssvid", "--version", **where) == f"ssvid {ssvid.__version__}\n"
     assert "speednet" in run(sys.executable, "-m", "ssvid", "list", "tasks", **where)
+    assert json.loads(run(sys.executable, "-m", "ssvid", "doctor", "--json", **where))["problems"] == []
     world = (
         "make-world",
         "world",

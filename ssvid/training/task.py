@@ -31,12 +31,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssvid.config import check_options
 from ssvid.data.augment import Augment, Scope
 from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import Clips, ClipView, Window, clock, window_starts
@@ -63,6 +65,7 @@ __all__ = [
     "clock",
     "frame_vectors",
     "isolated_maps",
+    "task_on",
     "window_starts",
 ]
 
@@ -181,6 +184,22 @@ class PretextTask(nn.Module, ABC):
                 f"{cls.__name__} compares places within a frame, but {info.name} gives one cell a frame; use one that gives a map, as "
                 "resnet18"
             )
+
+
+def task_on(backbone: Backbone, name: str, **options: Any) -> PretextTask:
+    """Another task, by its name or the path of its file, as a part of a task that has the backbone and names its parameters.
+
+    Raises ConfigError for an unknown task or option, and where the backbone cannot give what it needs; whether the backbone sees the order
+    of frames is for the whole task to ask.
+    """
+    from ssvid.plugins import load_task
+
+    maker = load_task(name)
+    maker.check(replace(backbone.info, order="aware"))
+    task = maker(backbone, **check_options(maker, options, name))
+    del task.backbone  # its parameters would stand in the state of a run again, under another name
+    object.__setattr__(task, "backbone", backbone)
+    return task
 
 
 def binary_loss(logits: Tensor, target: Tensor) -> Tensor:
