@@ -65,6 +65,8 @@ def _say(found: dict[str, Any]) -> None:
     for stretch in found["stretches"]:
         console.say(f"{found['class'] or 'attention'}: {stretch['start']:.2f} to {stretch['end']:.2f} s")
     fit = (
-        f", IoU {found['tube_iou']:.2f}; of whole frames {found['whole_frame_iou']:.2f}" if "tube_iou" in found else ""
+        f", IoU {found['tube_iou']:.2f}, {found['box_iou']:.2f} while it is there; of whole frames {found['whole_frame_iou']:.2f}"
+        if "tube_iou" in found
+        else ""
     )
     console.say(f"{len(found['tubes'])} tubes{fit}")

@@ -24,7 +24,8 @@ from ssvid.zoo.backbone import Backbone, WithHead
 
 @dataclass(frozen=True)
 class VideoMaps:
-    """maps: (T,h,w) of every frame. strength: (T,), how much a frame speaks for the class, or how much the attention is in one place.
+    """maps: (T,h,w) of every frame. strength: (T,), from 0 for what says nothing: how far a frame's probability of the class is above that
+    of guessing, or how many times more than its share the strongest cell gets of the attention.
 
     label: the class, "" for attention. score: mean probability of the class over the windows, None for attention.
     """
@@ -53,7 +54,7 @@ def attention_maps(video: Video, backbone: Backbone, view: Mapping[str, Any], pr
         raise ConfigError(
             f"{backbone.info.name} has one cell a frame at this size, so it can look nowhere else; give a larger --size"
         )
-    return VideoMaps(maps, maps.max((1, 2)) * maps[0].size)
+    return VideoMaps(maps, maps.max((1, 2)) * maps[0].size - 1)
 
 
 def class_maps(
@@ -81,7 +82,8 @@ def class_maps(
         )
     shares = torch.from_numpy(maps.mean((2, 3))).softmax(0).numpy()  # (K,T)
     number = head.classes.index(label) if label else int(shares.mean(1).argmax())
-    return VideoMaps(maps[number], shares[number], head.classes[number], float(shares[number].mean()))
+    strength = shares[number] - 1 / len(head.classes)
+    return VideoMaps(maps[number], strength, head.classes[number], float(shares[number].mean()))
 
 
 def _over_windows(

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from ssvid.data.masks import read_mask
 from ssvid.errors import DataError
-from ssvid.evaluation.metrics.tubes import tube_overlap, tubes_of_action
+from ssvid.evaluation.metrics.tubes import box_overlap, tube_overlap, tubes_of_action
 from ssvid.evaluation.saved_head import load_head
 from ssvid.files import write_json
 from ssvid.progress import Progress, silent
@@ -125,12 +125,17 @@ def read_masks(folder: Path, source: Video) -> np.ndarray:
 
 def overlaps_with_masks(tubes: Sequence[LocatedTube], masks: np.ndarray) -> dict[str, float]:
     """tube_iou: overlap of the strongest tube with what moves, an object or all that do, whichever fits better; 0 without a tube.
-    whole_frame_iou: that of a box around every whole frame, which an answer that means something has to beat."""
+    box_iou: the same in the frames that the tube is in, so of where alone and not of when. whole_frame_iou: that of a box around every whole
+    frame, which an answer that means something has to beat."""
     truths = tubes_of_action(masks)
     T, height, width = masks.shape
     whole = np.tile([0.0, 0.0, width, height], (T, 1))
-    best = max((tube_overlap(tubes[0].boxes, truth) for truth in truths), default=0.0) if tubes else 0.0
-    return {"tube_iou": best, "whole_frame_iou": max(tube_overlap(whole, truth) for truth in truths)}
+    found, there = (tubes[0].boxes, tubes[0].frames) if tubes else (np.full((T, 4), np.nan), np.arange(T))
+    return {
+        "tube_iou": max(tube_overlap(found, truth) for truth in truths),
+        "box_iou": max(float(box_overlap(found[there], truth[there]).mean()) for truth in truths),
+        "whole_frame_iou": max(tube_overlap(whole, truth) for truth in truths),
+    }
 
 
 def drawn(source: Video, place: Localisation, progress: Progress) -> Iterator[np.ndarray]:

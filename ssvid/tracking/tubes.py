@@ -24,7 +24,7 @@ class TubeOptions:
     """How maps become tubes.
 
     smooth: seconds, deviation of the Gaussian that maps are smoothed with over time. share: of a frame's largest value, from which a pixel
-    belongs to a box. share_in_time: of the way from the weakest moment to the strongest, from which a frame is part of the action. link:
+    belongs to a box. share_in_time: of the strongest moment's strength, from which a frame is part of the action. link:
     overlap with the box before, from which a box goes on with a tube. shortest: seconds that a tube lasts at least.
     """
 
@@ -68,14 +68,14 @@ def smoothed(maps: np.ndarray, fps: float, options: TubeOptions) -> np.ndarray:
 
 
 def active_stretches(strength: np.ndarray, options: TubeOptions) -> list[tuple[int, int]]:
-    """Frames [start, end) in which a strength (T,) is above the share of the way from its least value to its largest.
+    """Frames [start, end) in which a strength (T,), 0 for what says nothing, is at least a share of its largest value.
 
-    The whole video, where it hardly changes.
+    So an action that lasts the whole video is found as long as it is, however its strength varies. The whole video where all say nothing.
     """
-    low, high = float(strength.min()), float(strength.max())
-    if high - low <= 1e-6 * max(abs(high), 1e-12):
+    high = float(strength.max())
+    if high <= 1e-9:
         return [(0, len(strength))]
-    active = strength >= low + options.share_in_time * (high - low)
+    active = strength >= options.share_in_time * high
     numbers, count = connected(active)
     return [
         (int(np.flatnonzero(numbers == n)[0]), int(np.flatnonzero(numbers == n)[-1]) + 1) for n in range(1, count + 1)
