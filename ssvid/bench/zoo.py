@@ -21,7 +21,7 @@ from ssvid.zoo.backbone import PerFrame, to_device
 from ssvid.zoo.registry import ENCODERS, find
 
 SECONDS = 0.2  # a measurement takes at least so long
-LONG = 40.0  # seconds: networks that take longer are measured in fewer rounds, whose ratios vary less
+LONG = 20.0  # seconds: networks that take longer are measured in fewer rounds, whose ratios vary less
 Call = Callable[[Tensor], Tensor]
 
 
