@@ -11,6 +11,7 @@ from mkdocs.structure.files import File, Files
 from ssvid.cli.site_pages import site_pages
 
 RESULTS = Path(__file__).parents[1] / "results"
+WIDE = ("families/", "results/", "backbones.md", "results.md")
 SECTIONS = {"Tasks": "tasks/", "Backbones": "families/"}  # of the navigation, filled with the pages that are made
 
 
@@ -36,7 +37,10 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **about: Any) -> str:
-    """Links to results/, which are right from where a page lies on a disk, lead to the site's own pages; a spread stays beside its mean."""
+    """Links to results/, which are right from where a page lies on a disk, lead to the site's own pages; a spread stays beside its
+    mean; pages that are a wide table have the room of the table of contents."""
+    if page.file.src_uri.startswith(WIDE):
+        page.meta["hide"] = ["toc"]
     depth = len(PurePosixPath(page.file.src_uri).parts) - 1
     markdown = markdown.replace(" ± ", "\u00a0±\u00a0")
     return re.sub(rf"\]\((?:\.\./){{{depth + 1}}}results/", f"]({'../' * depth}results/", markdown)

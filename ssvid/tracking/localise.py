@@ -125,8 +125,8 @@ def read_masks(folder: Path, source: Video) -> np.ndarray:
 
 def overlaps_with_masks(tubes: Sequence[LocatedTube], masks: np.ndarray) -> dict[str, float]:
     """tube_iou: overlap of the strongest tube with what moves, an object or all that do, whichever fits better; 0 without a tube.
-    box_iou: the same in the frames that the tube is in, so of where alone and not of when. whole_frame_iou: that of a box around every whole
-    frame, which an answer that means something has to beat."""
+    box_iou: the same in the frames that the tube is in, so of where alone and not of when. whole_frame_iou: that of a box around
+    every whole frame, which an answer that means something has to beat."""
     truths = tubes_of_action(masks)
     T, height, width = masks.shape
     whole = np.tile([0.0, 0.0, width, height], (T, 1))
