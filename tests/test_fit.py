@@ -97,6 +97,7 @@ def test_run_folder_is_complete(whole, world_index):
         "pictures",
     } == names
     assert [line["step"] for line in Run(whole).metrics()] == list(range(1, 25))
+    assert (whole / "command.txt").read_text().startswith("ssvid pretrain ")  # no path of this machine
     card = json.loads((whole / "card.json").read_text())
     assert card["task"] == "speednet"
     assert card["steps"] == 24

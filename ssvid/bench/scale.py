@@ -2,12 +2,12 @@
 whether the results are the same bit for bit; and the memory of a table as its rows grow.
 
 A few videos are made and copied under many names. Every engine starts anew, and its start counts; the start of a Ray cluster does not.
+Collections and tables begin with a known index and without features.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +18,12 @@ from typing import Any
 from ssvid.bench.timing import textured_frames
 from ssvid.bench.transfer import peak_memory
 from ssvid.data.index import Index
-from ssvid.data.scanning import scan_videos
+from ssvid.data.scanning import open_data, scan_videos
 from ssvid.engine import ray_cluster
 from ssvid.evaluation.features import View
 from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.transfer import transfer
+from ssvid.files import cache_folder
 from ssvid.search.building import build
 from ssvid.search.encode import open_encoder
 from ssvid.video.writer import write_video
@@ -62,6 +63,7 @@ def make_videos(folder: Path, count: int) -> Path:
 def compare(folder: Path, source: Path, engines: dict[str, str], videos: int) -> list[dict[str, Any]]:
     """A row for each kind of work. engines: by the name of the column; the first is what the last is compared with."""
     found: dict[str, dict[str, tuple[float, str]]] = {}
+    open_data([source])  # else the first engine alone would scan the videos once more, for its collection and its table
     for name, engine in engines.items():
         with _cluster(name):
             for what, work in WORK.items():
@@ -112,15 +114,10 @@ def _collection(place: Path, source: Path, engine: str) -> str:
 
 
 def _table(place: Path, source: Path, engine: str) -> str:
-    before = os.environ["SSVID_CACHE"]
-    os.environ["SSVID_CACHE"] = str(shutil.copytree(before, place / "cache"))  # the index is known, and no features are
-    shutil.rmtree(place / "cache" / "features", ignore_errors=True)
+    shutil.rmtree(cache_folder() / "features", ignore_errors=True)  # of the engine before
     view = {"clips": 2, "frames": 8, "stride": 2, "size": 64}
     request = TableRequest(TABLED, [str(source)], ["knn"], view=view, seeds=1, workers=0, device="cpu", engine=engine)
-    try:
-        table = transfer(request).table
-    finally:
-        os.environ["SSVID_CACHE"] = before
+    table = transfer(request).table
     return hashlib.sha256(repr([row.scores for row in table.rows]).encode()).hexdigest()
 
 

@@ -72,7 +72,7 @@ class Run:
                 target = path / name
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        write_text(path / "command.txt", shlex.join(sys.argv) + "\n")
+        write_text(path / "command.txt", _command() + "\n")
         write_json(path / "env.json", environment())
         write_text(path / "config.yaml", to_yaml(absolute(config)))
         return cls(path)
@@ -208,6 +208,12 @@ class Run:
             ) from error
         load_weights(backbone, self.path / EXPORTED)
         return backbone.eval()
+
+
+def _command() -> str:
+    """The command line, its program by name alone: where it lies on this machine says nothing elsewhere."""
+    program = Path(sys.argv[0])
+    return shlex.join([program.parent.name if program.name == "__main__.py" else program.name, *sys.argv[1:]])
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
