@@ -244,23 +244,23 @@ def _needs(needs: Iterable[str], name: str) -> str:
 def _picture(name: str) -> str:
     path = ROOT / "docs" / "pictures" / f"{name}.webp"
     config = f"`configs/pretrain/{name}_world.yaml`"
-    words = f"*What it was asked of a batch, and what it answered: from the pictures/ of a run of {config}, after 150 steps.*"
+    words = f"*What it was asked of a batch, and what it answered: from the pictures/ of a run of {config}, after 150 or 200 steps.*"
     return f"![A batch of {name}, with answers](../pictures/{name}.webp)\n\n{words}" if path.is_file() else ""
 
 
 def _reached(name: str) -> str:
-    """The rows of results/pretext of this task."""
-    table = json.loads((ROOT / "results" / "pretext.json").read_text())
+    """The rows of this task in results/pretext, or in the table of what is asked at once."""
+    table = "joint" if name == "joint" else "pretext"
     rows = [
         [row["name"], row["facts"]["backbone"], row["facts"]["steps"], row["facts"]["seconds"], row["facts"]["chance"]]
         + [_spread(row["scores"][column]) for column in ("pretext accuracy", "linear", "random linear")]
         + [row["facts"]["audit"]]
-        for row in table["rows"]
+        for row in json.loads((ROOT / "results" / f"{table}.json").read_text())["rows"]
         if row["name"].split()[0] == name
     ]
     header = ["run", "backbone", "steps", "seconds", "chance", "accuracy", "linear probe", "of random weights", "audit"]
-    words = "Small networks on the motion world, minutes on a CPU, three seeds; in percent: [results/pretext](../results/pretext.md)."
-    return f"{words}\n\n{_table(header, rows)}" if rows else "No row in results/pretext."
+    words = f"Small networks on the motion world, minutes on a CPU, three seeds; in percent: [results/{table}](../results/{table}.md)."
+    return f"{words}\n\n{_table(header, rows)}" if rows else f"No row in results/{table}."
 
 
 def _spread(values: Sequence[float]) -> str:
