@@ -1,4 +1,4 @@
-"""WindowCutter of a video as it would look played at several rates, all from one decode, in bounded memory.
+"""Windows of a video as it would look played at several rates, all from one decode, in bounded memory.
 
 Played at rate r, a video is sampled every r/clock seconds of its own time. Every shot has its own ticks, so that no window
 crosses a cut, and a tick shows the frame that is on screen: a variable frame rate makes no difference.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +25,8 @@ Frame = TypeVar("Frame")
 SLACK = 1e-6  # seconds; a tick that rounding puts just before a frame's time means that frame
 
 
-class RateWindow(NamedTuple, Generic[Frame]):
+@dataclass(frozen=True)
+class RateWindow(Generic[Frame]):
     """T frames of one shot as one rate shows them. centre: seconds of the source; numbers: (T,) of the source's frames."""
 
     rate: int
