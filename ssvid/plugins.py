@@ -21,7 +21,7 @@ from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, GenericAlias, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
@@ -325,11 +325,9 @@ def load_task(name: str) -> type[PretextTask]:
             raise ConfigError(f"Unknown task {name!r}.{hint} There are: {', '.join(tasks)}; or give a path/to/file.py.")
         path = tasks[name]
     module = import_source(path)
-    found = [
-        item
-        for item in vars(module).values()
-        if isinstance(item, type) and issubclass(item, PretextTask) and item.__module__ == module.__name__
-    ]
+    # in Python 3.10 an alias such as list[int] is an instance of type, but no class
+    classes = [item for item in vars(module).values() if isinstance(item, type) and not isinstance(item, GenericAlias)]
+    found = [item for item in classes if issubclass(item, PretextTask) and item.__module__ == module.__name__]
     if len(found) != 1:
         raise ConfigError(f"{path} must define exactly one PretextTask; it defines {len(found)}.")
     return found[0]

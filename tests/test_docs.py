@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import ssvid
 import ssvid.audit.audit
 import ssvid.speedup.pipeline
 from ssvid.audit.audit import select_checks
+from ssvid.cli import app
 from ssvid.cli.site_pages import site_pages, split_options
 from ssvid.plugins import list_tasks, load_task
 from ssvid.training import task as task_contract
@@ -149,6 +152,20 @@ def test_what_public_calls_return_is_in_the_reference(site):
 def test_every_table_of_results_is_told_of():
     page = (ROOT / "docs" / "results.md").read_text()
     assert [one.name for one in (ROOT / "results").glob("*.md") if f"](../results/{one.name})" not in page] == []
+
+
+def test_the_commands_that_made_results_are_still_commands():
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "results.md").read_text(), re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line) for line in lines if not line.startswith("#")]
+    assert len(commands) > 30
+    for program, *words in commands:
+        assert program == "ssvid"
+        command = get_command(app)
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert [word for word in words if word.startswith("-") and word not in known] == [], words
 
 
 def test_the_version_to_cite_is_this_one():
