@@ -11,11 +11,11 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+import torch
 from sklearn.base import ClassifierMixin, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -63,7 +63,7 @@ PROTOCOLS = {
     },
 }
 
-BLOCK = 256  # videos whose distances are computed at once
+BLOCK, BYTES = 4096, 1 << 25  # vectors, and of what size at most, that are compared with as many at once
 
 Classify = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, int], np.ndarray]
 
@@ -234,10 +234,10 @@ def votes(
     rows = np.arange(len(train)) if rows is None else rows
     middle = train.mean(0, where=np.isin(np.arange(len(train)), rows)[:, None]) if centre else np.zeros(1, train.dtype)
     counts = [min(count, len(rows)) for count in counts]
-    blocks = [test[start : start + BLOCK] for start in range(0, len(test), BLOCK)]
+    blocks = _blocks(test, test)
     answers = [_nearest(train, rows, _unit(block - middle), counts[-1], middle) for block in blocks]
-    distance, found = (np.concatenate(part) for part in zip(*answers, strict=True))
-    weights = np.exp((1 - distance**2 / 2) / temperature)  # the cosine, of unit vectors
+    cosine, found = (np.concatenate(part) for part in zip(*answers, strict=True))
+    weights = np.exp(cosine.astype(np.float64) / temperature)
     classes, codes = np.unique(labels, return_inverse=True)
     sums = np.zeros((len(test), len(classes)))
     predicted = []
@@ -250,20 +250,25 @@ def votes(
 def _nearest(
     train: np.ndarray, rows: np.ndarray, queries: np.ndarray, count: int, middle: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and positions in `train` (m,count) of the nearest of its `rows` to unit vectors (m,D), the nearest first.
+    """Cosines and positions in `train` (m,count) of the nearest of its `rows` to unit vectors (m,D), the nearest first.
 
     Blocks of the rows are centred, scaled to length one and searched one after the other: all of them at once would be a second copy of
     the training vectors.
     """
-    distance, found = np.empty((len(queries), 0)), np.empty((len(queries), 0), int)
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        search = NearestNeighbors(n_neighbors=min(count, len(block)), algorithm="brute")
-        near, which = search.fit(_unit(train[block] - middle)).kneighbors(queries)
-        distance, found = np.hstack([distance, near]), np.hstack([found, block[which]])
-        order = distance.argsort(1, kind="stable")[:, :count]
-        distance, found = np.take_along_axis(distance, order, 1), np.take_along_axis(found, order, 1)
-    return distance, found
+    cosine, found = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), int)
+    for block in _blocks(rows, train):
+        score = torch.from_numpy(queries) @ torch.from_numpy(_unit(train[block] - middle)).T
+        near, which = (part.numpy() for part in score.topk(min(count, len(block))))
+        cosine, found = np.hstack([cosine, near]), np.hstack([found, block[which]])
+        order = (-cosine).argsort(1, kind="stable")[:, :count]
+        cosine, found = np.take_along_axis(cosine, order, 1), np.take_along_axis(found, order, 1)
+    return cosine, found
+
+
+def _blocks(rows: np.ndarray, vectors: np.ndarray) -> list[np.ndarray]:
+    """Parts of rows (n,...), each as many as vectors (n,D) may be compared at once."""
+    size = max(1, min(BLOCK, BYTES // vectors[:1].nbytes))
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _scaling(train: np.ndarray) -> list[TransformerMixin]:
@@ -273,6 +278,6 @@ def _scaling(train: np.ndarray) -> list[TransformerMixin]:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (n,D) scaled to length one."""
+    """Vectors (n,D) scaled to length one, float32."""
     result: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return result
+    return result.astype(np.float32)
