@@ -23,7 +23,7 @@ from ssvid.engine import ray_cluster
 from ssvid.evaluation.features import View
 from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.transfer import transfer
-from ssvid.files import cache_folder
+from ssvid.files import CACHE_KINDS, clear_cache
 from ssvid.search.building import build
 from ssvid.search.encode import open_encoder
 from ssvid.video.writer import write_video
@@ -114,7 +114,7 @@ def _collection(place: Path, source: Path, engine: str) -> str:
 
 
 def _table(place: Path, source: Path, engine: str) -> str:
-    shutil.rmtree(cache_folder() / "features", ignore_errors=True)  # of the engine before
+    clear_cache([kind for kind in CACHE_KINDS if kind != "indexes"])  # features and cells of the engine before
     view = {"clips": 2, "frames": 8, "stride": 2, "size": 64}
     request = TableRequest(TABLED, [str(source)], ["knn"], view=view, seeds=1, workers=0, device="cpu", engine=engine)
     table = transfer(request).table

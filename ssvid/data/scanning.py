@@ -13,8 +13,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -244,7 +245,7 @@ def _guarded(
 ) -> Iterator[tuple[int, str, Any]]:
     """Run `work` on jobs (id, path, ...) in guarded processes, here or on a cluster; yields (id, path, result or VideoError)."""
     processes = local_processes(check_engine(engine))
-    results = _guarded_here(work, jobs, processes, limit) if processes else _guarded_shards(work, jobs, engine, limit)
+    results = _guarded_local(work, jobs, processes, limit) if processes else _guarded_shards(work, jobs, engine, limit)
     for done, result in enumerate(results, 1):
         yield result
         if progress:
@@ -260,14 +261,27 @@ def _guarded_shards(work: Work, jobs: Sequence[ScanJob], engine: str, limit: flo
 
 
 def _shard(work: Work, jobs: Sequence[ScanJob], limit: float) -> list[tuple[int, str, Any]]:
-    return list(_guarded_here(work, jobs, 1, limit))
+    return list(_guarded_by(work, jobs, [_worker_guard()], limit))
 
 
-def _guarded_here(work: Work, jobs: Sequence[ScanJob], processes: int, limit: float) -> Iterator[tuple[int, str, Any]]:
+@lru_cache(maxsize=1)
+def _worker_guard() -> Guard:
+    """The child of this worker, for all shards that it takes, since a child takes as long to start as a few files to scan. It ends with
+    the worker, at the other end of its pipe."""
+    return Guard()
+
+
+def _guarded_local(work: Work, jobs: Sequence[ScanJob], processes: int, limit: float) -> Iterator[tuple[int, str, Any]]:
     """On this machine, in this many child processes."""
-    processes = min(processes, max(1, len(jobs)))
+    with ExitStack() as owned:
+        guards = [owned.enter_context(Guard()) for _ in range(min(processes, len(jobs)))]
+        yield from _guarded_by(work, jobs, guards, limit)
+
+
+def _guarded_by(
+    work: Work, jobs: Sequence[ScanJob], owned: Sequence[Guard], limit: float
+) -> Iterator[tuple[int, str, Any]]:
     guards: SimpleQueue[Guard] = SimpleQueue()
-    owned = [Guard() for _ in range(processes)] if jobs else []
     for guard in owned:
         guards.put(guard)
 
@@ -282,7 +296,7 @@ def _guarded_here(work: Work, jobs: Sequence[ScanJob], processes: int, limit: fl
         finally:
             guards.put(guard)
 
-    pool = ThreadPoolExecutor(processes)
+    pool = ThreadPoolExecutor(max(1, len(owned)))
     try:
         futures = {pool.submit(one, job): job for job in jobs}
         for future in as_completed(futures):
@@ -290,5 +304,3 @@ def _guarded_here(work: Work, jobs: Sequence[ScanJob], processes: int, limit: fl
             yield id, path, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
-        for guard in owned:
-            guard.close()
