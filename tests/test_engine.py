@@ -58,7 +58,7 @@ def waits_for(path: Path) -> str:
     return machine
 
 
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
+def until(found: Callable[[], Any], seconds: float = 180) -> Any:
     """What is found, as soon as it is."""
     end = time.monotonic() + seconds
     while not (result := found()):
