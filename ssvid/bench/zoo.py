@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median, stdev
 from typing import Any
@@ -20,6 +21,7 @@ from ssvid.zoo import Backbone, count_macs, count_parameters, create_model, list
 from ssvid.zoo.backbone import PerFrame, to_device
 from ssvid.zoo.registry import ENCODERS, find
 
+VERSION = 2  # of what is timed; a change makes rows that were kept void
 SECONDS = 0.2  # a measurement takes at least so long
 LONG = 20.0  # seconds: networks that take longer are measured in fewer rounds, whose ratios vary less
 Call = Callable[[Tensor], Tensor]
@@ -27,20 +29,25 @@ Call = Callable[[Tensor], Tensor]
 
 def bench_zoo(folder: Path, rounds: int, models: str = "*_tiny", kept: Path | None = None) -> list[dict[str, Any]]:
     """A row for every backbone that matches a shell pattern: parameters, multiply-adds, its map, and clips a second of its own length and
-    size, one clip at a time, in eval mode and with gradients. "bare" is the same network called without us on what it takes.
+    size, one clip at a time, in eval mode and with gradients.
 
-    The ratios, ours to bare, say what the wrapping costs, with the standard error of their median; 0.97 is the target for both. "input"
-    is the part of our forward that makes the network's input, which whoever calls the bare network does as well: normalised colours,
-    changes or flow. kept: a file of rows, to which
-    each is added as it is timed; those of as many rounds on such a machine are not timed again, since all names take an hour. Raises
-    ConfigError where nothing matches.
+    "ours" takes colours. "bare" is the same network, called without us on the input that it takes, made beforehand: normalised colours,
+    changes or flow. "input and bare" makes that input of the colours first, in every call, as whoever calls a library's network has to.
+    Ratios have the standard error of their median. Ours to input and bare says what the wrapping costs, target 0.97.
+
+    kept: a file of rows, to which each is added as it is timed; those of as many rounds on such a machine are not timed again, since all
+    names take an hour and a half. Raises ConfigError where nothing matches.
     """
     names = [name for name in list_models(models) if find(ENCODERS, name.partition("+")[0]).fields.get("learns", True)]
     if not names:
         raise ConfigError(f"no backbone that learns matches {models!r}; `ssvid list models` shows all")
     file = CellFile(kept) if kept is not None else None
     machine = environment()
-    about = {"rounds": rounds, **{fact: machine[fact] for fact in ("device", "machine", "cores", "threads")}}
+    about = {
+        "version": VERSION,
+        "rounds": rounds,
+        **{fact: machine[fact] for fact in ("device", "machine", "cores", "threads")},
+    }
     known = file.read() if file else {}
     rows = []
     for name in names:
@@ -57,10 +64,15 @@ def _row(name: str, rounds: int) -> dict[str, Any]:
     backbone = to_device(create_model(name), device)
     info = backbone.info
     clip = torch.rand(1, 3, info.frames, info.size, info.size, device=device)
-    bare, taken = _bare(backbone, clip)
-    forward = rates({"bare": lambda: _seen(bare, taken), "ours": lambda: _seen(backbone, clip)}, rounds, LONG)
-    both = rates({"bare": lambda: _taught(bare, taken), "ours": lambda: _taught(backbone, clip)}, rounds, LONG)
-    made = rates({"input": lambda: _made(backbone, clip)}, rounds)["input"]
+    bare, form = _bare(backbone)
+    taken = form(clip)
+    sides: dict[str, tuple[nn.Module, Call, Tensor]] = {
+        "bare": (bare, bare, taken),
+        "input and bare": (bare, lambda colours: bare(form(colours)), clip),
+        "ours": (backbone, backbone, clip),
+    }
+    forward = rates({side: partial(_seen, *call) for side, call in sides.items()}, rounds, LONG)
+    both = rates({side: partial(_taught, *call) for side, call in sides.items()}, rounds, LONG)
     return {
         "name": name,
         "parameters, M": f"{count_parameters(backbone) / 1e6:.2f}",
@@ -69,37 +81,33 @@ def _row(name: str, rounds: int) -> dict[str, Any]:
         "dim": info.dim,
         "sees, frames": info.temporal_rf or "all",
         "forward, clips/s": f"{median(forward['ours']):.3g}",
-        "forward, ours to bare": _ratio(forward),
-        "input, % of forward": f"{100 * median(forward['ours']) / median(made):.1f}",
+        "forward, ours to bare": _ratio(forward, "bare"),
+        "forward, ours to input and bare": _ratio(forward, "input and bare"),
         "forward and backward, clips/s": f"{median(both['ours']):.3g}",
-        "both, ours to bare": _ratio(both),
+        "both, ours to bare": _ratio(both, "bare"),
+        "both, ours to input and bare": _ratio(both, "input and bare"),
         "weights": " ".join(find(ENCODERS, name.partition("+")[0]).fields.get("weights", {})) or "none by name",
     }
 
 
-def _bare(backbone: Backbone, clip: Tensor) -> tuple[nn.Module, Tensor]:
-    """The network within, and what it takes of the clip: single frames, or a clip of its colours."""
-    taken = backbone.make_input(clip)
+def _bare(backbone: Backbone) -> tuple[nn.Module, Call]:
+    """The network within, and what makes its input of a clip's colours: single frames, or a clip."""
     if isinstance(backbone.trunk, PerFrame):
-        return backbone.trunk.net, taken.transpose(1, 2).flatten(0, 1)
-    return backbone.trunk, taken
+        return backbone.trunk.net, lambda colours: backbone.make_input(colours).transpose(1, 2).flatten(0, 1)
+    return backbone.trunk, backbone.make_input
 
 
-def _seen(net: nn.Module, taken: Tensor) -> float:
+def _seen(net: nn.Module, call: Call, taken: Tensor) -> float:
+    net.eval()
     with torch.inference_mode():
-        return _rate(net.eval(), taken)
+        return _rate(call, taken)
 
 
-def _made(backbone: Backbone, clip: Tensor) -> float:
-    with torch.inference_mode():
-        return _rate(backbone.make_input, clip)
-
-
-def _taught(net: nn.Module, taken: Tensor) -> float:
+def _taught(net: nn.Module, call: Call, taken: Tensor) -> float:
     net.train()
 
     def step(x: Tensor) -> Tensor:
-        loss: Tensor = net(x).square().mean()
+        loss = call(x).square().mean()
         loss.backward()
         net.zero_grad()
         return loss
@@ -118,8 +126,9 @@ def _rate(call: Call, taken: Tensor) -> float:
     return calls / (time.perf_counter() - began)
 
 
-def _ratio(timed: dict[str, list[float]]) -> str:
-    """The median of the rounds' ratios and, of two rounds or more, its standard error, 1.25 deviations by the root of their number."""
-    ratios = [ours / bare for bare, ours in zip(timed["bare"], timed["ours"], strict=True)]
+def _ratio(timed: dict[str, list[float]], side: str) -> str:
+    """The median of the rounds' ratios of ours to a side and, of two rounds or more, its standard error, 1.25 deviations by the root of
+    their number."""
+    ratios = [ours / base for base, ours in zip(timed[side], timed["ours"], strict=True)]
     error = f" ± {1.25 * stdev(ratios) / len(ratios) ** 0.5:.3f}" if len(ratios) > 1 else ""
     return f"{median(ratios):.3f}{error}"

@@ -23,6 +23,7 @@ from ssvid.zoo.registry import ENCODERS, HEADS, prefixes
 from ssvid.zoo.registry import catalogue as registered
 
 ROOT = Path(__file__).parents[2]
+PRETEXT_TABLES = ("pretext", "joint")  # in results/: a task's page shows the first that has the task
 _AUDIT_GUIDE = "[How to read an audit](../guides/audit.md)."
 NEEDS = {
     "time": "features that depend on the order of frames",
@@ -249,18 +250,22 @@ def _picture(name: str) -> str:
 
 
 def _reached(name: str) -> str:
-    """The rows of this task in results/pretext, or in the table of what is asked at once."""
-    table = "joint" if name == "joint" else "pretext"
-    rows = [
-        [row["name"], row["facts"]["backbone"], row["facts"]["steps"], row["facts"]["seconds"], row["facts"]["chance"]]
-        + [_spread(row["scores"][column]) for column in ("pretext accuracy", "linear", "random linear")]
-        + [row["facts"]["audit"]]
-        for row in json.loads((ROOT / "results" / f"{table}.json").read_text())["rows"]
-        if row["name"].split()[0] == name
-    ]
+    """The rows of this task in the first results table that has any."""
     header = ["run", "backbone", "steps", "seconds", "chance", "accuracy", "linear probe", "of random weights", "audit"]
-    words = f"Small networks on the motion world, minutes on a CPU, three seeds; in percent: [results/{table}](../results/{table}.md)."
-    return f"{words}\n\n{_table(header, rows)}" if rows else f"No row in results/{table}."
+    for table in PRETEXT_TABLES:
+        known = json.loads((ROOT / "results" / f"{table}.json").read_text())["rows"]
+        rows = [_reached_row(row) for row in known if row["name"].split()[0] == name]
+        if rows:
+            link = f"[results/{table}](../results/{table}.md)"
+            words = f"Small networks on the motion world, minutes on a CPU, three seeds; in percent: {link}."
+            return f"{words}\n\n{_table(header, rows)}"
+    return "No row in a table of results."
+
+
+def _reached_row(row: Mapping[str, Any]) -> list[str]:
+    facts, scores = row["facts"], row["scores"]
+    shown = [_spread(scores[column]) for column in ("pretext accuracy", "linear", "random linear")]
+    return [row["name"], *(facts[fact] for fact in ("backbone", "steps", "seconds", "chance")), *shown, facts["audit"]]
 
 
 def _spread(values: Sequence[float]) -> str:
