@@ -169,6 +169,9 @@ def test_the_square_is_found_where_and_when_it_is(square, tmp_path):
     assert found["tube_iou"] > 0.5
     assert found["box_iou"] >= found["tube_iou"]  # the tube may be in too few frames or in too many
     assert found["whole_frame_iou"] == pytest.approx(len(SHOWN) * SQUARE**2 / (FRAMES * SIDE**2))
+    there = found["tubes"][0]["frames"]
+    shown = sum(frame in SHOWN for frame in there)
+    assert found["whole_frame_box_iou"] == pytest.approx(shown * SQUARE**2 / (len(there) * SIDE**2))
     (stretch,) = found["stretches"]
     true = (SHOWN.start / FPS, SHOWN.stop / FPS)
     assert stretch_overlap((stretch["start"], stretch["end"]), true) > 0.7

@@ -64,9 +64,9 @@ def _say(found: dict[str, Any]) -> None:
     """When the action is, and how well its boxes fit where that is known."""
     for stretch in found["stretches"]:
         console.say(f"{found['class'] or 'attention'}: {stretch['start']:.2f} to {stretch['end']:.2f} s")
-    fit = (
-        f", IoU {found['tube_iou']:.2f}, {found['box_iou']:.2f} while it is there; of whole frames {found['whole_frame_iou']:.2f}"
-        if "tube_iou" in found
-        else ""
-    )
-    console.say(f"{len(found['tubes'])} tubes{fit}")
+    console.say(f"{len(found['tubes'])} tubes")
+    if "tube_iou" in found:
+        console.say(
+            f"IoU of the strongest tube {found['tube_iou']:.2f}, of whole frames {found['whole_frame_iou']:.2f}"
+        )
+        console.say(f"IoU while it is there {found['box_iou']:.2f}, of whole frames {found['whole_frame_box_iou']:.2f}")

@@ -125,16 +125,21 @@ def read_masks(folder: Path, source: Video) -> np.ndarray:
 
 def overlaps_with_masks(tubes: Sequence[LocatedTube], masks: np.ndarray) -> dict[str, float]:
     """tube_iou: overlap of the strongest tube with what moves, an object or all that do, whichever fits better; 0 without a tube.
-    box_iou: the same in the frames that the tube is in, so of where alone and not of when. whole_frame_iou: that of a box around
-    every whole frame, which an answer that means something has to beat."""
+    box_iou: the same in the frames that the tube is in, so of where alone and not of when. whole_frame_iou and whole_frame_box_iou: both
+    of a box around every whole frame, which an answer that means something has to beat."""
     truths = tubes_of_action(masks)
     T, height, width = masks.shape
     whole = np.tile([0.0, 0.0, width, height], (T, 1))
     found, there = (tubes[0].boxes, tubes[0].frames) if tubes else (np.full((T, 4), np.nan), np.arange(T))
+
+    def boxes_overlap(boxes: np.ndarray) -> float:
+        return max(float(box_overlap(boxes[there], truth[there]).mean()) for truth in truths)
+
     return {
         "tube_iou": max(tube_overlap(found, truth) for truth in truths),
-        "box_iou": max(float(box_overlap(found[there], truth[there]).mean()) for truth in truths),
+        "box_iou": boxes_overlap(found),
         "whole_frame_iou": max(tube_overlap(whole, truth) for truth in truths),
+        "whole_frame_box_iou": boxes_overlap(whole),
     }
 
 
