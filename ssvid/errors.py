@@ -1,6 +1,7 @@
 """The errors a user can cause or meet, each with the exit code the command line gives it.
 
-1 a run failed, 2 wrong usage or configuration, 3 bad or missing data. Every message names what is wrong and what to do.
+1 a run failed, 2 wrong usage or configuration, 3 bad or missing data; 130 and 75 where a signal stopped it. Every message names what is
+wrong and what to do.
 """
 
 from __future__ import annotations
@@ -43,3 +44,15 @@ class VideoError(DataError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class Interrupted(SsvidError):  # noqa: N818 an interruption is no error
+    """A signal ended the run after a whole step; everything is saved."""
+
+    exit_code = 130
+
+
+class Preempted(Interrupted):
+    """As Interrupted, by SIGTERM or SIGUSR1 and not by hand: whoever started the run may start it again (75, the system's EX_TEMPFAIL)."""
+
+    exit_code = 75

@@ -13,7 +13,7 @@ import ssvid
 from ssvid.config import load_config, resume_config
 from ssvid.data.index import Index
 from ssvid.errors import ConfigError
-from ssvid.training import build
+from ssvid.training import build, launch
 from ssvid.training.fit import pretrain
 from ssvid.training.run import Run
 from ssvid.training.sampler import PlanSampler
@@ -108,4 +108,4 @@ def test_what_cannot_be_taken_in_shares_is_told():
 
 def checked(task: str, batch: int) -> None:
     config = load_config(None, [f"task={task}", "backbone=r3d_18_tiny", f"batch={batch}", "accumulate=4"])
-    build.check_batch(build.build_task(config), config, 1)
+    launch.check_batch(build.build_task(config), config, 1)

@@ -13,7 +13,8 @@ from ssvid.config import PretrainConfig, check_options, default_out, load_config
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.features import View
 from ssvid.plugins import load_task
-from ssvid.training.build import build_task, make_fabric
+from ssvid.training.build import build_task
+from ssvid.training.launch import make_fabric
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs" / "pretrain").glob("*.yaml"))
 
@@ -167,7 +168,7 @@ def test_what_the_machine_lacks_is_said(words, message):
 
 
 def test_several_devices_need_a_program_that_is_a_file():
-    code = "from ssvid.config import load_config; from ssvid.training.build import make_fabric; "
+    code = "from ssvid.config import load_config; from ssvid.training.launch import make_fabric; "
     code += "make_fabric(load_config(overrides=['devices=2', 'accelerator=cpu']))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "no file; save it as one" in ended.stderr

@@ -23,8 +23,9 @@ from ssvid.data.loader import load
 from ssvid.data.scanning import scan_videos, write_training_copies
 from ssvid.errors import SsvidError, VideoError
 from ssvid.training.build import build_task
-from ssvid.training.fit import pretrain, training_videos
+from ssvid.training.fit import pretrain
 from ssvid.training.sampler import PlanSampler
+from ssvid.training.videos import training_videos
 from ssvid.video import location
 from ssvid.video.reader import Video
 from ssvid.video.writer import write_video

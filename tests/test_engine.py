@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
@@ -22,40 +21,9 @@ from ssvid.errors import ConfigError, SsvidError, VideoError
 from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.transfer import transfer
 from ssvid.video.writer import write_video
+from tests.engine_tasks import always_killed, broken, killed, product, waits_for
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: ssvid[ray]")
-
-
-def product(a: int, b: int) -> tuple[int, str, str]:
-    return a * b, os.environ["OMP_NUM_THREADS"], os.getcwd()
-
-
-def broken(path: str) -> None:
-    raise VideoError(path, "is broken")
-
-
-def killed(marks: Path) -> int:
-    """Kills its process the first time."""
-    count = len(list(marks.iterdir()))
-    (marks / str(count)).touch()
-    if count == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return count
-
-
-def always_killed() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def waits_for(path: Path) -> str:
-    """The machine it ran on, as soon as a file is there. A file beside it tells that it has begun: MACHINE-PROCESS."""
-    import ray
-
-    machine = str(ray.get_runtime_context().get_node_id())
-    (path.parent / f"{machine}-{os.getpid()}").touch()
-    while not path.exists():
-        time.sleep(0.05)
-    return machine
 
 
 def until(found: Callable[[], Any], seconds: float = 180) -> Any:

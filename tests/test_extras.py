@@ -14,7 +14,7 @@ from ssvid.data.scanning import open_data
 from ssvid.engine import executor
 from ssvid.errors import SsvidError
 from ssvid.search.export import export
-from ssvid.training.build import make_loggers
+from ssvid.training.launch import make_loggers
 from ssvid.zoo import create_model
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"

@@ -20,10 +20,11 @@ from safetensors.torch import load_file
 import ssvid
 from ssvid.config import PretrainConfig, load_config
 from ssvid.errors import ConfigError, DataError, SsvidError
-from ssvid.training import build
+from ssvid.training import build, launch
 from ssvid.training import fit as loop
 from ssvid.training.fit import make_card
 from ssvid.training.models import load
+from ssvid.training.optimizer import make_optimizer
 from ssvid.training.run import Run
 from ssvid.training.validate import trained_task
 from ssvid.zoo import model_info
@@ -243,10 +244,10 @@ def test_a_run_of_a_task_that_was_changed_since_is_told(whole, tmp_path):
 def test_a_batch_must_be_shared_out_and_pairs_stay_whole(task, batch, processes, multiple):
     config = load_config(None, [f"task={task}", "backbone=r3d_18_tiny", f"batch={batch}"])
     if not multiple:
-        build.check_batch(build.build_task(config), config, processes)
+        launch.check_batch(build.build_task(config), config, processes)
         return
     with pytest.raises(ConfigError, match=rf"batch {batch} .*\({processes}\); make it a multiple of {multiple}$"):
-        build.check_batch(build.build_task(config), config, processes)
+        launch.check_batch(build.build_task(config), config, processes)
 
 
 def test_an_odd_batch_of_pairs_is_told_before_anything_is_made(world_index, tmp_path):
@@ -278,7 +279,7 @@ def test_learning_rate_rises_then_falls():
 def test_norms_and_biases_are_not_decayed(world_index):
     config = load_config(None, ["backbone=r3d_18_tiny", "task=arrow_of_time"])
     task = build.build_task(config)
-    decayed, free = build.make_optimizer(task, config).param_groups
+    decayed, free = make_optimizer(task, config).param_groups
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert all(parameter.ndim == 1 for parameter in free["params"])
     assert len(decayed["params"]) + len(free["params"]) == len(list(task.parameters()))
@@ -287,14 +288,14 @@ def test_norms_and_biases_are_not_decayed(world_index):
 def test_loggers_are_named_and_missing_ones_told(tmp_path, monkeypatch):
     config = load_config(None, ["log=[crystal_ball]", f"out={tmp_path}"])
     with pytest.raises(ConfigError, match="not one of tensorboard, wandb"):
-        build.make_loggers(config)
+        launch.make_loggers(config)
 
     def missing(*args, **kwargs):
         raise ModuleNotFoundError("tensorboard")
 
-    monkeypatch.setattr(build, "TensorBoardLogger", missing)
+    monkeypatch.setattr(launch, "TensorBoardLogger", missing)
     with pytest.raises(ConfigError, match=r"ssvid\[track\]"):
-        build.make_loggers(load_config(None, ["log=[tensorboard]", f"out={tmp_path}"]))
+        launch.make_loggers(load_config(None, ["log=[tensorboard]", f"out={tmp_path}"]))
 
 
 def test_the_card_says_how_to_show_the_backbone_a_video_and_all_options(world_index):

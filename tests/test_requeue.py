@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 
 import ssvid
 from ssvid.config import load_config
-from ssvid.errors import ConfigError
-from ssvid.training.fit import Interrupted, Preempted
+from ssvid.errors import ConfigError, Interrupted, Preempted
 from ssvid.training.run import Run
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"

@@ -15,7 +15,7 @@ from torch import nn
 import ssvid
 from ssvid.config import load_config
 from ssvid.errors import ConfigError
-from ssvid.training.build import make_fabric
+from ssvid.training.launch import make_fabric
 from ssvid.training.run import Run
 from ssvid.training.sharding import blocks
 

@@ -18,10 +18,10 @@ from ssvid.config import PretrainConfig
 from ssvid.data.index import Index
 from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import make_world
-from ssvid.errors import ConfigError, DataError
+from ssvid.errors import ConfigError, DataError, Interrupted
 from ssvid.evaluation.splits import open_labelled
 from ssvid.evaluation.tables.cells import CellFile
-from ssvid.training.fit import Interrupted, pretrain
+from ssvid.training.fit import pretrain
 from ssvid.training.models import load
 from ssvid.training.run import Run
 

@@ -13,10 +13,11 @@ from ssvid.data.augment import apply
 from ssvid.data.loader import ClipReader, collate
 from ssvid.errors import ConfigError
 from ssvid.plugins import list_tasks, load_task
-from ssvid.training.build import build_task, make_optimizer
-from ssvid.training.fit import training_videos
+from ssvid.training.build import build_task
+from ssvid.training.optimizer import make_optimizer
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask
+from ssvid.training.videos import training_videos
 from ssvid.zoo import list_models, model_info
 
 SMALL = {"frames": 8, "size": 32, "stride": 1, "gap": 1, "patch": 16, "grid": 3, "width": 32, "blocks": 4, "block": 8}

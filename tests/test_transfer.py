@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from ssvid.config import PretrainConfig
-from ssvid.errors import ConfigError, DataError, VideoError
+from ssvid.errors import ConfigError, DataError, Interrupted, VideoError
 from ssvid.evaluation.adapter import EvalContext, find_protocol
 from ssvid.evaluation.features import View
 from ssvid.evaluation.tables.cells import CellFile
@@ -23,7 +23,7 @@ from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.runner import candidate_of, confusion_counts
 from ssvid.evaluation.tables.table_spec import make_spec
 from ssvid.evaluation.tables.transfer import transfer
-from ssvid.training.fit import Interrupted, pretrain
+from ssvid.training.fit import pretrain
 from ssvid.zoo import create_model
 
 TOY = str(Path(__file__).parent / "toy.py") + ":toy"

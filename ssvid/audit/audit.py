@@ -23,11 +23,11 @@ from ssvid.data.splits import held_out
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.progress import Progress, silent
 from ssvid.training.diagnosis import diagnose
-from ssvid.training.fit import training_videos
 from ssvid.training.run import Run
 from ssvid.training.run_facts import measure
 from ssvid.training.task import CaptionedFrames, PretextTask, usable
 from ssvid.training.validate import trained_task
+from ssvid.training.videos import training_videos
 
 LEVEL = 0.99  # confidence of all verdicts on a run together
 

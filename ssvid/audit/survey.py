@@ -24,7 +24,7 @@ from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out, held_out_split, training_part
 from ssvid.engine import executor
 from ssvid.environment import environment
-from ssvid.errors import ConfigError, DataError, SsvidError
+from ssvid.errors import ConfigError, DataError, Interrupted, SsvidError
 from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Candidate, EvalContext
 from ssvid.evaluation.features import View
@@ -38,11 +38,12 @@ from ssvid.files import read_json, write_json
 from ssvid.plugins import task_source
 from ssvid.progress import Log
 from ssvid.training.build import build_task
-from ssvid.training.fit import Interrupted, first_clips, pretrain, training_videos
+from ssvid.training.fit import pretrain
 from ssvid.training.run import Run
 from ssvid.training.run_paths import absolute
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import evaluate, validate
+from ssvid.training.videos import first_clips, training_videos
 from ssvid.zoo import Backbone, ModelName
 
 VIEW = View(clips=2, frames=16, stride=3, size=64, pool="mean_std")

@@ -30,14 +30,13 @@ from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out
 from ssvid.engine import executor
 from ssvid.environment import environment
-from ssvid.errors import DataError, SsvidError
+from ssvid.errors import DataError, Interrupted, SsvidError
 from ssvid.evaluation.tables.cells import CellFile
 from ssvid.evaluation.tables.entries import training_seconds
 from ssvid.evaluation.tables.table import Row, Table
 from ssvid.evaluation.tables.table import write as write_table
 from ssvid.files import read_json, write_json
 from ssvid.progress import Log
-from ssvid.training.fit import Interrupted
 from ssvid.training.run import Run
 from ssvid.training.task import PretextTask
 from ssvid.training.validate import per_video, trained_task

@@ -32,7 +32,7 @@ from ssvid.config import PretrainConfig
 from ssvid.data.loader import ClipReader
 from ssvid.data.scanning import open_data
 from ssvid.training.build import build_task
-from ssvid.training.fit import training_videos
+from ssvid.training.videos import training_videos
 from ssvid.training.resuming import data_mark
 from ssvid.training.sampler import PlanSampler
 

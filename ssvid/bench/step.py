@@ -17,10 +17,12 @@ from ssvid.data.index import Index, VideoRecord
 from ssvid.data.loader import Batch, ClipReader, collate
 from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import make_world
-from ssvid.training import build
 from ssvid.training import fit as loop
+from ssvid.training.build import build_task
+from ssvid.training.launch import make_fabric
 from ssvid.training.run import Run
 from ssvid.training.sampler import PlanSampler
+from ssvid.training.videos import training_videos
 
 
 def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
@@ -39,14 +41,14 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads - 1))  # a core is left to the worker on both sides
-    task = build.build_task(config)
-    videos, _ = loop.training_videos(task, index, "all")
+    task = build_task(config)
+    videos, _ = training_videos(task, index, "all")
     batch = _first_batch(task, videos, config).augmented()
 
     def ours(batches: Iterable[Batch] | None) -> float:
         config.out = str(folder / f"run{time.perf_counter_ns()}")
         run = Run.create(config)
-        loop.fit(build.build_task(config), videos, config, run, build.make_fabric(config), lambda line: None, batches)
+        loop.fit(build_task(config), videos, config, run, make_fabric(config), lambda line: None, batches)
         return statistics.median(line["clips_per_second"] for line in run.metrics()[1:]) / config.batch
 
     sides: dict[str, Callable[[], float]] = {
@@ -71,7 +73,7 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
 
 def _bare_loop(config: PretrainConfig, batch: Batch) -> float:
     """Steps a second of plain torch over one batch."""
-    model = build.build_task(config)
+    model = build_task(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr)
     model.train()
     began = time.perf_counter()

@@ -17,7 +17,7 @@ from ssvid.data.loader import load
 from ssvid.errors import DataError
 from ssvid.progress import Progress, silent
 from ssvid.speedup.models import SpeedModel, device_of, load_model
-from ssvid.training.build import make_optimizer
+from ssvid.training.optimizer import make_optimizer
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.step import learning_rate
 from ssvid.training.task import PretextTask

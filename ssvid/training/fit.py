@@ -20,7 +20,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -29,15 +28,17 @@ from ssvid.data.index import Index, VideoRecord, fingerprint
 from ssvid.data.loader import Batch, load
 from ssvid.data.overlays import find_overlay
 from ssvid.data.scanning import open_data
-from ssvid.data.splits import HELD_OUT, not_trained_on, training_part
+from ssvid.data.splits import HELD_OUT
 from ssvid.environment import package_version
-from ssvid.errors import DataError, SsvidError
+from ssvid.errors import Interrupted, Preempted
 from ssvid.plugins import load_task, task_source
 from ssvid.training.average import AveragedWeights
-from ssvid.training.build import all_options, build_task, check_batch, compiled, make_fabric, make_optimizer
+from ssvid.training.build import all_options, build_task, compiled
 from ssvid.training.diagnosis import diagnose
 from ssvid.training.interrupts import Interrupts
+from ssvid.training.launch import check_batch, make_fabric
 from ssvid.training.meter import Meter, Spread
+from ssvid.training.optimizer import make_optimizer
 from ssvid.training.requeue import requeue, restarted
 from ssvid.training.resuming import resumed_config
 from ssvid.training.run import Run
@@ -47,24 +48,13 @@ from ssvid.training.run_paths import absolute
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.state import TrainingState
 from ssvid.training.step import LossNotFinite, learning_rate, take_step
-from ssvid.training.task import PretextTask, usable
+from ssvid.training.task import PretextTask
+from ssvid.training.videos import first_clips, training_videos
 from ssvid.training.visualize import draw
 from ssvid.zoo.names import ModelName
 
 logger = logging.getLogger(__name__)
 Report = Callable[[dict[str, float]], None]
-
-
-class Interrupted(SsvidError):  # noqa: N818 an interruption is no error
-    """A signal ended the run after a whole step; everything is saved."""
-
-    exit_code = 130
-
-
-class Preempted(Interrupted):
-    """As Interrupted, by SIGTERM or SIGUSR1 and not by hand: whoever started the run may start it again (75, the system's EX_TEMPFAIL)."""
-
-    exit_code = 75
 
 
 def pretrain(
@@ -126,24 +116,6 @@ def mask_overlays(run: Run, videos: Sequence[VideoRecord], report: Report) -> No
     report({f"overlays masked{': ' + found.describe() if found else ''}": float(found is not None)})
     if found is not None:
         run.keep_mask(found.mask)
-
-
-def training_videos(task: PretextTask, index: Index, split: str) -> tuple[list[VideoRecord], dict[str, int]]:
-    """The videos to train on, and how many were left out for which reason; held-out ones are none, see `ssvid.data.splits`.
-
-    Raises DataError when none is left.
-    """
-    videos = index.videos()
-    try:
-        kept, reasons = usable(task, training_part(videos, split))
-    except DataError as error:
-        raise DataError(f"{index.path}: {error}") from error
-    if not kept:
-        why = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
-        raise DataError(
-            f"{index.path}: no video that {type(task).__name__} can use: {why}. Lower frames, or name other data"
-        )
-    return kept, not_trained_on(videos, split) | reasons
 
 
 def make_card(task: PretextTask, config: PretrainConfig, videos: Sequence[VideoRecord]) -> dict[str, Any]:
@@ -252,24 +224,6 @@ def log(line: dict[str, float], run: Run, fabric: Fabric, report: Report) -> Non
         run.log(line)
         fabric.log_dict(line, int(line["step"]))
     report(line)
-
-
-PREPARE = 4  # batches
-
-
-def first_clips(
-    task: PretextTask,
-    videos: Sequence[VideoRecord],
-    config: PretrainConfig,
-) -> torch.Tensor:
-    """Clips (B,V,C,T,H,W) of the first batches, all ranks' together, for the task to prepare itself on; none where it does not."""
-    if type(task).prepare is PretextTask.prepare:
-        return torch.zeros(0)
-    steps = PlanSampler(task, videos, replace(config, steps=PREPARE))
-    size = steps.plans(0)[0].size  # one for all, where the task varies it
-    plans = ([replace(plan, size=size) for plan in batch] for batch in steps)
-    batches = load(plans, task.augment.decode_size, augment=True)
-    return torch.cat([batch.clips for batch in batches])
 
 
 def worker_count(config: PretrainConfig) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning_fabric import Fabric
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # where several came, the last of these counts
 

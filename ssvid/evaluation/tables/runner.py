@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ssvid.engine import executor, local_processes
-from ssvid.errors import DataError, VideoError
+from ssvid.errors import DataError, Interrupted, VideoError
 from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.finetuning import Recipe
@@ -25,7 +25,6 @@ from ssvid.evaluation.tables.jobs import Job
 from ssvid.evaluation.tables.table import Kind
 from ssvid.evaluation.tables.table import score as score_text
 from ssvid.progress import Log, Progress
-from ssvid.training.fit import Interrupted
 
 Cell = dict[str, Any]  # the JSON of a computed job
 Gaps = dict[tuple[str, str], DataError]  # (data set's name, protocol) -> why there are no cells of the two
