@@ -32,6 +32,7 @@ def test_sums():
     ("table", "words"),
     [
         ("bench_transfer", ["35.3 clips/s"]),
+        ("bench_scale", ["5.6 videos"]),
         ("bench_loader", ["111.8 clips/s", "18.4 clips/s"]),
         ("bench_retrieval", ["114 MB"]),
         ("bench_data", ["13.3 s", "752 MB"]),
