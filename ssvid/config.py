@@ -276,7 +276,8 @@ def and_shares(config: PretrainConfig) -> str:
 
 
 def _name(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint)
+    # in Python 3.10 tuple[int, int] is a type too, of the name tuple
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 def _first_line(error: Exception) -> str:

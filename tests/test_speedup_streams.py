@@ -148,6 +148,7 @@ def test_a_timecode_does_not_keep_a_film_from_being_written(tmp_path, suffix, ca
     assert ("the tag TIMECODE" in caplog.text) == (suffix != ".mkv")
 
 
+@pytest.mark.xfail(int(av.__version__.split(".")[0]) < 18, reason="MP4 of this PyAV takes a timecode at any rate")
 def test_what_the_container_refuses_is_known_before_the_picture_is_encoded(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(result_module, "REFUSED_TAGS", {})  # as a tag would be that nobody knew to be refused
     source = write_film(tmp_path / "a.mkv", frames=4, sounds=[tone(1)], metadata={"timecode": "01:00:00:00"})
