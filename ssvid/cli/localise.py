@@ -31,7 +31,7 @@ def localise(
         Path | None, typer.Option(help="Folder of the frames' masks as palette PNGs, to measure the overlap with.")
     ] = None,
     smooth: Annotated[float, typer.Option(help="Seconds over which maps are smoothed.", min=0)] = 0.2,
-    share: Annotated[float, typer.Option(help="Of a frame's largest value, from which a pixel is in a box.")] = 0.3,
+    share: Annotated[float, typer.Option(help="Of a frame's largest value, from which a pixel is in a box.")] = 0.2,
     as_json: Json = False,
 ) -> None:
     """Show where and when a network sees an action it was told of for whole videos: boxes over time, start and end.

@@ -29,7 +29,7 @@ class TubeOptions:
     """
 
     smooth: float = 0.2
-    share: float = 0.3
+    share: float = 0.2
     share_in_time: float = 0.5
     link: float = 0.2
     shortest: float = 0.2
