@@ -25,7 +25,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.folds import features_by_fold

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.evaluation.adapter import EvalContext
 from ssvid.evaluation.features import SHARD, Features, View
 from tests.test_sampling import even

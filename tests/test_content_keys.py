@@ -13,8 +13,9 @@ import pytest
 from ssvid.audit.controls import ControlSpec, make_videos
 from ssvid.audit.survey import held_out_accuracies
 from ssvid.config import PretrainConfig
-from ssvid.data.index import Index, fingerprint
+from ssvid.data.index import Index
 from ssvid.data.scanning import open_data, scan_videos
+from ssvid.data.video_record import fingerprint
 from ssvid.errors import VideoError
 from ssvid.evaluation.features import View, extract
 from ssvid.evaluation.splits import open_labelled

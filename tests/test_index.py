@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssvid.data.index import Index, fingerprint
+from ssvid.data.index import Index
 from ssvid.data.layouts import Entry
 from ssvid.data.scanning import open_data, scan_videos, write_training_copies
+from ssvid.data.video_record import fingerprint
 from ssvid.errors import DataError, VideoError
 from ssvid.video.reader import Video, short_side
 from ssvid.video.writer import write_video

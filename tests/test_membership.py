@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ssvid.data.index import Index, fingerprint
+from ssvid.data.index import Index
 from ssvid.data.scanning import open_data, scan_videos
+from ssvid.data.video_record import fingerprint
 from ssvid.evaluation.splits import open_labelled
 from tests.test_cli import called
 from tests.test_layouts import film

@@ -13,12 +13,13 @@ from torch.utils.data import DataLoader
 
 from ssvid.bench.rows import copy_video
 from ssvid.data.frame_table import RECENT
-from ssvid.data.index import Index, VideoRecord
+from ssvid.data.index import Index
 from ssvid.data.layouts import Entry
 from ssvid.data.loader import ClipReader, SamplePlan, collate, load
 from ssvid.data.sampling import Window, clock, window_starts
 from ssvid.data.scanning import scan_videos, write_training_copies
 from ssvid.data.usability import plainly_fits, tick_count
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import DataError
 from ssvid.video.info import VideoInfo
 from ssvid.video.on_demand import Stored, held

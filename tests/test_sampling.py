@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretext.speednet import NORMAL, SPED_UP, skip_frames
-from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import Window, clock, epoch_order, even_views, window_starts
+from ssvid.data.video_record import VideoRecord
 from ssvid.video.info import VideoInfo
 from ssvid.video.shots import Shots
 

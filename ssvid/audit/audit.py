@@ -16,10 +16,10 @@ from ssvid.audit.auditor import MIN_VIDEOS, PADDING, SKIPPED, Accuracy, Auditor,
 from ssvid.audit.controls import CONTROLS
 from ssvid.audit.reencodings import REENCODINGS
 from ssvid.compute import resolve_device
-from ssvid.data.index import VideoRecord
 from ssvid.data.overlays import Overlay, find_overlay
 from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import ConfigError, DataError, SsvidError
 from ssvid.progress import Progress, silent
 from ssvid.training.diagnosis import diagnose

@@ -27,9 +27,9 @@ from ssvid.audit.confidence_interval import confidence_interval
 from ssvid.audit.controls import CONTROLS, OVERLAY, Control, control_spec, make_videos
 from ssvid.audit.padding_check import guess_from_padding, padding_histogram
 from ssvid.audit.reencodings import REENCODINGS, make_reencodings
-from ssvid.data.index import VideoRecord
 from ssvid.data.loader import hidden_square, read_square
 from ssvid.data.overlays import Overlay, hide
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import DataError
 from ssvid.progress import Progress, counter, silent
 from ssvid.training.task import CaptionedFrames, PretextTask

@@ -23,8 +23,8 @@ from ssvid.audit import overlay_control
 from ssvid.audit.overlay_control import draw_overlay, paste_overlay
 from ssvid.audit.trends import border_growth, brightening, expansion
 from ssvid.data.color import lab_to_rgb
-from ssvid.data.index import VideoRecord
 from ssvid.data.loader import read_square
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import DataError
 from ssvid.files import cache_folder
 from ssvid.training.task import PretextTask

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ssvid.data.index import VideoRecord
 from ssvid.data.loader import hidden_square, read_square
 from ssvid.data.overlays import hide
+from ssvid.data.video_record import VideoRecord
 
 Array = np.ndarray
 

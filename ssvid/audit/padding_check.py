@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import Clips
+from ssvid.data.video_record import VideoRecord
 from ssvid.training.task import PretextTask, usable
 
 DRAWS = 4  # training samples a video

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.files import cache_folder
 from ssvid.training.task import PretextTask
 from ssvid.video.info import VideoInfo, short_side

@@ -19,9 +19,10 @@ import numpy as np
 from ssvid.audit.audit import audit
 from ssvid.audit.report import write as write_audit
 from ssvid.config import RESUMABLE, PretrainConfig, load_config
-from ssvid.data.index import Index, VideoRecord, fingerprint
+from ssvid.data.index import Index
 from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out, held_out_split, training_part
+from ssvid.data.video_record import VideoRecord, fingerprint
 from ssvid.engine import executor
 from ssvid.environment import environment
 from ssvid.errors import ConfigError, DataError, Interrupted, SsvidError

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from ssvid.audit.survey import finished_run, planned_run, settings_of
 from ssvid.config import PretrainConfig
-from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.motions import CLASSES, IRREVERSIBLE
 from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out
+from ssvid.data.video_record import VideoRecord, fingerprint
 from ssvid.engine import executor
 from ssvid.environment import environment
 from ssvid.errors import DataError, Interrupted, SsvidError

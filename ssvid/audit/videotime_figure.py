@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ssvid.data.index import VideoRecord
 from ssvid.data.loader import load
 from ssvid.data.motions import IRREVERSIBLE
 from ssvid.data.scanning import open_data
 from ssvid.data.splits import held_out
+from ssvid.data.video_record import VideoRecord
 from ssvid.evaluation.plots import ACCENT, INK, LABELS, SOFT
 from ssvid.evaluation.tables.table import Table, spread
 from ssvid.training.run import Run

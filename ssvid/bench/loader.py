@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ssvid.bench.timing import rates, row, steady, textured_frames
-from ssvid.data.index import Index, VideoRecord
+from ssvid.data.index import Index
 from ssvid.data.loader import SamplePlan, load
 from ssvid.data.scanning import scan_videos, write_training_copies
+from ssvid.data.video_record import VideoRecord
 from ssvid.video.writer import write_video
 
 CLIP, SIDE, CLIPS = 16, 112, 96  # frames, px and number of the loader's clips

@@ -17,8 +17,9 @@ import numpy as np
 
 from downstream.retrieval import Ranking, ranked_blocks, ranking_scores
 from ssvid.bench.rows import copy_video
-from ssvid.data.index import Index, VideoRecord
+from ssvid.data.index import Index
 from ssvid.data.layouts import Entry
+from ssvid.data.video_record import VideoRecord
 from ssvid.evaluation.adapter import EvalContext
 from ssvid.evaluation.features import View
 from ssvid.files import write_json

@@ -13,10 +13,11 @@ import torch
 
 from ssvid.bench.timing import rates, row
 from ssvid.config import PretrainConfig
-from ssvid.data.index import Index, VideoRecord
+from ssvid.data.index import Index
 from ssvid.data.loader import Batch, ClipReader, collate
 from ssvid.data.scanning import scan_videos
 from ssvid.data.synthetic import make_world
+from ssvid.data.video_record import VideoRecord
 from ssvid.training import fit as loop
 from ssvid.training.build import build_task
 from ssvid.training.launch import make_fabric

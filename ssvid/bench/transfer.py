@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from ssvid.bench.timing import rates, row, textured_frames
-from ssvid.data.index import Index, VideoRecord
+from ssvid.data.index import Index
 from ssvid.data.scanning import scan_videos
+from ssvid.data.video_record import VideoRecord
 from ssvid.evaluation import adapter
 from ssvid.evaluation.adapter import Candidate, EvalContext
 from ssvid.evaluation.features import View, extract

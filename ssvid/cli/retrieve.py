@@ -20,7 +20,7 @@ from ssvid.zoo.cards import MOTION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ssvid.data.index import VideoRecord
+    from ssvid.data.video_record import VideoRecord
     from ssvid.search.collection import Collection, Hit
 
 retrieve = typer.Typer(

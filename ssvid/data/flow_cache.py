@@ -20,8 +20,8 @@ from ssvid.data.augment import crop_and_resize
 from ssvid.data.flow import as_pictures
 from ssvid.data.flow_estimators import ESTIMATORS
 from ssvid.data.frame_cache import LIMIT, FrameCache, mapped
-from ssvid.data.index import fingerprint
 from ssvid.data.loader import Batch, SamplePlan
+from ssvid.data.video_record import fingerprint
 from ssvid.files import atomic, cache_folder
 from ssvid.progress import Progress
 

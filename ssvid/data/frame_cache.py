@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.loader import Batch, Failure, SamplePlan, collate, load
+from ssvid.data.video_record import VideoRecord, fingerprint
 from ssvid.files import atomic, cache_folder
 from ssvid.progress import Progress
 

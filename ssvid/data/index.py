@@ -7,26 +7,19 @@ loses nothing and the next one goes on from there.
 
 from __future__ import annotations
 
-import gc
-import hashlib
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ssvid.data import frame_table, membership
 from ssvid.data.file_state import file_state
-from ssvid.data.frame_table import StoredFrames
 from ssvid.data.layouts import Entry, Listing
 from ssvid.data.layouts.entries import SPLITS, known_split
+from ssvid.data.video_record import BadVideo, VideoRecord, info_to_json, records, shots_to_json
 from ssvid.errors import DataError
 from ssvid.files import cache_remedy, printable
 from ssvid.video.info import VideoInfo
@@ -34,7 +27,6 @@ from ssvid.video.location import as_path
 from ssvid.video.shots import Shots
 
 VERSION = 3
-READ_AT_ONCE = 1000  # rows whose JSON is parsed in one go
 
 _SCHEMA = (
     "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -57,51 +49,7 @@ ON CONFLICT (path) DO UPDATE SET label = excluded.label, split = excluded.split,
     copy = CASE WHEN bytes IS excluded.bytes AND modified IS excluded.modified THEN copy ELSE NULL END,
     bytes = excluded.bytes, modified = excluded.modified
 """
-_INFO = tuple(found.name for found in fields(VideoInfo) if found.name != "times")
 _SOURCE = "source "  # in front of the keys under which data sets say what they are
-
-
-@dataclass(frozen=True, slots=True)
-class VideoRecord:
-    """One usable video of an index.
-
-    info describes the original file; `source` is what to decode, the training copy where there is one: the copy has the same frames
-    at the same times, only smaller and quicker to seek in. hidden: part of the picture that is masked wherever the video is read, bool
-    (h,w), a grid over the whole picture as shown; None shows all. What is known of every frame (info.times, shots.motion) stays in the
-    index until it is asked for; a process keeps that of the videos it asked for last.
-    """
-
-    id: int
-    info: VideoInfo
-    shots: Shots
-    label: str | None = None
-    split: str | None = None
-    group: str | None = None
-    copy: VideoInfo | None = None
-    hidden: np.ndarray | None = field(default=None, compare=False)
-
-    @property
-    def path(self) -> str:
-        """The original file."""
-        return self.info.path
-
-    @property
-    def source(self) -> VideoInfo:
-        """The file to decode."""
-        return self.copy or self.info
-
-
-@dataclass(frozen=True)
-class BadVideo:
-    """One file of an index that cannot be used, and why."""
-
-    path: str
-    reason: str
-
-    @property
-    def missing(self) -> bool:
-        """Whether a list names the file and it is not there."""
-        return self.reason.startswith("missing:")
 
 
 class Index:
@@ -215,7 +163,7 @@ class Index:
 
     def set_scanned(self, id: int, info: VideoInfo, shots: Shots) -> None:
         """Enter what the scan found."""
-        row = (_info_to_json(info), _shots_to_json(shots), id)
+        row = (info_to_json(info), shots_to_json(shots), id)
         with self.database() as database:
             frame_table.keep(database, id, info, shots)
             database.execute("UPDATE videos SET status = 'ok', reason = NULL, info = ?, shots = ? WHERE id = ?", row)
@@ -230,7 +178,7 @@ class Index:
 
     def set_copies(self, copies: Mapping[int, VideoInfo]) -> None:
         """Enter the training copies of videos, by their ids."""
-        rows = [(_info_to_json(info), id) for id, info in copies.items()]
+        rows = [(info_to_json(info), id) for id, info in copies.items()]
         with self.database() as database:
             database.executemany("UPDATE videos SET copy = ? WHERE id = ?", rows)
 
@@ -245,11 +193,11 @@ class Index:
         with self.database() as database:
             database.text_factory = str  # these are ASCII or printable
             if paths is None:
-                return _records(self.path, database.execute(query + " ORDER BY id", terms))
+                return records(self.path, database.execute(query + " ORDER BY id", terms))
             # one row is read for a path, not all of them
             one, names = query + " AND path = CAST(? AS TEXT)", {os.fsencode(as_path(path)) for path in paths}
             rows = sorted(row for name in names for row in database.execute(one, (*terms, name)))  # by their ids
-            return _records(self.path, iter(rows))
+            return records(self.path, iter(rows))
 
     def bad(self) -> list[BadVideo]:
         """The files that cannot be used, with the reasons."""
@@ -294,19 +242,6 @@ class Index:
     def __len__(self) -> int:
         with self.database() as database:
             return int(database.execute("SELECT COUNT(*) FROM videos WHERE status = 'ok'").fetchone()[0])
-
-
-def fingerprint(videos: Iterable[VideoRecord]) -> str:
-    """Twelve hex digits that change when a video is added, removed, renamed, relabelled, overwritten, masked or decoded from a copy of
-    another size."""
-    digest = hashlib.sha256()
-    for video in videos:
-        info = video.info
-        row = (video.path, video.label, video.split, video.group, info.frames, info.identity, video.source.width)
-        digest.update(json.dumps(row).encode())
-        if video.hidden is not None:
-            digest.update(video.hidden.tobytes())
-    return digest.hexdigest()[:12]
 
 
 def _version(database: sqlite3.Connection) -> str | None:
@@ -360,52 +295,3 @@ def _state(entry: Entry) -> tuple[str | None, int | None, int | None]:
     if entry.missing:
         return entry.missing, None, None
     return (None, *entry.state) if entry.state else file_state(entry.path)
-
-
-def _records(index: Path, rows: Iterator[tuple[Any, ...]]) -> list[VideoRecord]:
-    """Records of rows (id, label, split, group, info, shots, copy), made in bulk: there may be hundreds of thousands."""
-    found: list[VideoRecord] = []
-    place, known, spelled = os.path.abspath(index), _Known(), cache(known_split)
-    with _without_collector():
-        while some := list(islice(rows, READ_AT_ONCE)):
-            infos, shots = (json.loads(f"[{','.join([row[column] for row in some])}]") for column in (4, 5))
-            for (id, label, split, group, _, _, copy), info, shot in zip(some, infos, shots, strict=True):
-                stored: Any = StoredFrames(place, id, info["path"], info["frames"], info["identity"])
-                names = known[label], known[spelled(split)], known[group]
-                held = Shots(stored, known[tuple(shot["cuts"])], known[tuple(shot["bars"])], shot["static"])
-                small = _info(stored, json.loads(copy), known) if copy else None
-                found.append(VideoRecord(id, _info(stored, info, known), held, *names, small))
-    return found
-
-
-class _Known(dict[Any, Any]):
-    """Gives for equal values the one that came first, so that they are kept once."""
-
-    def __missing__(self, value: Any) -> Any:
-        self[value] = value
-        return value
-
-
-def _info(stored: Any, fields: dict[str, Any], known: _Known) -> VideoInfo:
-    fields["codec"], fields["container"] = known[fields["codec"]], known[fields["container"]]
-    return VideoInfo(times=stored, **fields)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Pause the garbage collector, which would look through objects that all stay, again and again."""
-    paused = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if paused:
-            gc.enable()
-
-
-def _info_to_json(info: VideoInfo) -> str:
-    return json.dumps({name: getattr(info, name) for name in _INFO})
-
-
-def _shots_to_json(shots: Shots) -> str:
-    return json.dumps({"cuts": shots.cuts, "bars": shots.bars, "static": shots.static})

@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ssvid.data.augment import apply
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import DataError, VideoError
 from ssvid.video.reader import Video
 

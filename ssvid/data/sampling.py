@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ssvid.data.index import VideoRecord
 from ssvid.data.usability import plainly_fits, tick_count
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import require
 
 

@@ -21,8 +21,9 @@ from queue import SimpleQueue
 from typing import Any
 
 from ssvid.data.copy_shards import shard_jobs, write_copies
-from ssvid.data.index import VERSION, Index, VideoRecord
+from ssvid.data.index import VERSION, Index
 from ssvid.data.layouts import place_of, read_layout
+from ssvid.data.video_record import VideoRecord
 from ssvid.engine import check_engine, executor, local_processes
 from ssvid.errors import DataError, VideoError
 from ssvid.files import cache_folder, printable, writing

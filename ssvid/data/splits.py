@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 
-from ssvid.data.index import VideoRecord
 from ssvid.data.layouts import UNUSED
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import DataError
 
 HELD_OUT = ("test", "val")  # the first of them that there is

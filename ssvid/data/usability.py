@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.video.info import VideoInfo
 from ssvid.video.on_demand import Stored, held
 from ssvid.video.shots import STILL

@@ -30,8 +30,8 @@ from ssvid.progress import Progress
 if TYPE_CHECKING:
     import numpy as np
 
-    from ssvid.data.index import VideoRecord
     from ssvid.data.layouts import LabelledSequence
+    from ssvid.data.video_record import VideoRecord
     from ssvid.evaluation.features import View
     from ssvid.evaluation.saved_head import SavedHead
     from ssvid.zoo.backbone import Backbone

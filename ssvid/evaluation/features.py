@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from ssvid.data.augment import Augment
-from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.loader import SamplePlan, load
 from ssvid.data.sampling import clock, even_views
+from ssvid.data.video_record import VideoRecord, fingerprint
 from ssvid.errors import require
 from ssvid.files import atomic, cache_folder
 from ssvid.progress import Progress

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.evaluation.adapter import Candidate, EvalContext, Score
 from ssvid.evaluation.features import Features, View, extract
 from ssvid.evaluation.inner_folds import Fold, labels_of

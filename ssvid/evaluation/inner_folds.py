@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 
 INNER = 5  # folds, at most
 Fold = tuple[np.ndarray, np.ndarray]

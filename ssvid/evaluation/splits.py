@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ssvid.data.index import VideoRecord, fingerprint
 from ssvid.data.layouts import UNUSED, place_of
 from ssvid.data.scanning import INDEX_SUFFIXES, open_data
 from ssvid.data.splits import has_own_split, held_out_split
+from ssvid.data.video_record import VideoRecord, fingerprint
 from ssvid.errors import DataError
 from ssvid.evaluation.inner_folds import Fold, unvalidated
 from ssvid.progress import Progress

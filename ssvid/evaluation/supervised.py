@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from ssvid.data.flow_cache import FlowCache, usual_gap
 from ssvid.data.frame_cache import FrameCache
-from ssvid.data.index import fingerprint
+from ssvid.data.video_record import fingerprint
 from ssvid.environment import package_version
 from ssvid.evaluation.adapter import Candidate, EvalContext
 from ssvid.evaluation.finetuning import Classifier, ClipSource, Recipe, augmentation, clip_source, train

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ssvid.data.index import Index, VideoRecord
+from ssvid.data.index import Index
 from ssvid.data.layouts import Entry
 from ssvid.data.scanning import open_data
+from ssvid.data.video_record import VideoRecord
 from ssvid.engine import check_engine
 from ssvid.errors import DataError, VideoError
 from ssvid.files import write_json

@@ -23,8 +23,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ssvid.data.index import Index, VideoRecord
+from ssvid.data.index import Index
 from ssvid.data.scanning import open_data
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import ConfigError, DataError, VideoError
 from ssvid.evaluation.features import View
 from ssvid.files import read_json

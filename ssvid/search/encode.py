@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from ssvid.compute import resolve_device
-from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import clock, even_views
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import ConfigError, DataError
 from ssvid.evaluation.features import View, encode
 from ssvid.training.models import open_model

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ssvid.data.index import Index, VideoRecord
+from ssvid.data.index import Index
 from ssvid.data.scanning import copy_name, scan_videos
+from ssvid.data.video_record import VideoRecord
 from ssvid.progress import Progress
 from ssvid.video.reader import Video
 from ssvid.video.writer import write_video

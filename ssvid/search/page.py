@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.evaluation.page import data_uri, figure_uri, write_template
 from ssvid.files import atomic
 from ssvid.search.collection import Collection, Hit, Moments

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssvid.data.index import Index, VideoRecord
+from ssvid.data.index import Index
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import DataError
 from ssvid.search.whitening import Whitening
 

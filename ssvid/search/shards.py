@@ -21,7 +21,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.engine import check_engine, executor, local_processes
 from ssvid.errors import DataError, VideoError
 from ssvid.evaluation.features import View

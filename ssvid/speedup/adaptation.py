@@ -12,8 +12,8 @@ from typing import cast
 import torch
 
 from ssvid.config import PretrainConfig
-from ssvid.data.index import VideoRecord
 from ssvid.data.loader import load
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import DataError
 from ssvid.progress import Progress, silent
 from ssvid.speedup.models import SpeedModel, device_of, load_model

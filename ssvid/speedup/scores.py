@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from ssvid.data.augment import apply
-from ssvid.data.index import VideoRecord
 from ssvid.data.loader import read_square
 from ssvid.data.sampling import clock, window_starts
+from ssvid.data.video_record import VideoRecord
 from ssvid.speedup.models import SpeedModel, device_of
 from ssvid.video.shots import grey
 

@@ -24,11 +24,12 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from ssvid.config import PretrainConfig
-from ssvid.data.index import Index, VideoRecord, fingerprint
+from ssvid.data.index import Index
 from ssvid.data.loader import Batch, load
 from ssvid.data.overlays import find_overlay
 from ssvid.data.scanning import open_data
 from ssvid.data.splits import HELD_OUT
+from ssvid.data.video_record import VideoRecord, fingerprint
 from ssvid.environment import package_version
 from ssvid.errors import Interrupted, Preempted
 from ssvid.plugins import load_task, task_source

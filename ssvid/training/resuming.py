@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ssvid.config import RESUMABLE, PretrainConfig
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import ConfigError, DataError
 from ssvid.training.run import Run
 from ssvid.training.run_paths import absolute, located

@@ -24,8 +24,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ssvid.config import PretrainConfig, load_config, to_yaml
-from ssvid.data.index import VideoRecord
 from ssvid.data.overlays import hide
+from ssvid.data.video_record import VideoRecord
 from ssvid.environment import environment, package_version
 from ssvid.errors import ConfigError, DataError
 from ssvid.files import atomic, read_json, write_json, write_text, writing

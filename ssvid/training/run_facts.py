@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ssvid.config import PretrainConfig
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import SsvidError
 from ssvid.plugins import load_task
 from ssvid.training.build import all_options, build_task

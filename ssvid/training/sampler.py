@@ -11,9 +11,9 @@ from functools import cached_property
 import numpy as np
 
 from ssvid.config import PretrainConfig
-from ssvid.data.index import VideoRecord
 from ssvid.data.loader import SamplePlan
 from ssvid.data.sampling import epoch_order
+from ssvid.data.video_record import VideoRecord
 from ssvid.training.task import PretextTask
 
 

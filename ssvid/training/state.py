@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 
 from ssvid.config import PretrainConfig
-from ssvid.data.index import VideoRecord
+from ssvid.data.video_record import VideoRecord
 from ssvid.training.average import AveragedWeights
 from ssvid.training.build import build_task
 from ssvid.training.resuming import check_data, data_mark

@@ -40,8 +40,8 @@ from torch import Tensor, nn
 
 from ssvid.config import check_options
 from ssvid.data.augment import Augment, Scope
-from ssvid.data.index import VideoRecord
 from ssvid.data.sampling import Clips, ClipView, Window, clock, window_starts
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import ConfigError
 from ssvid.zoo.backbone import Backbone
 from ssvid.zoo.info import POOLED, BackboneInfo

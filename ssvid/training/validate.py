@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ssvid.data.index import VideoRecord
 from ssvid.data.loader import load
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import DataError
 from ssvid.training.build import build_task
 from ssvid.training.run import Run

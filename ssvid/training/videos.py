@@ -8,9 +8,10 @@ from dataclasses import replace
 import torch
 
 from ssvid.config import PretrainConfig
-from ssvid.data.index import Index, VideoRecord
+from ssvid.data.index import Index
 from ssvid.data.loader import load
 from ssvid.data.splits import not_trained_on, training_part
+from ssvid.data.video_record import VideoRecord
 from ssvid.errors import DataError
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.task import PretextTask, usable
