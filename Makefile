@@ -8,8 +8,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(VENV)/bin/ssvid demo
 
+# three processes for two cores, since many tests wait for processes that they start
 test: check
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 3 --dist worksteal
 
 check: $(READY)
 	$(VENV)/bin/ruff check .
