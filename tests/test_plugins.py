@@ -82,6 +82,15 @@ def test_listing_and_importing_need_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_what_trains_nothing_does_not_import_lightning():
+    """Which takes seconds in every worker of an engine."""
+    code = (
+        "import sys, ssvid.evaluation.tables.transfer, ssvid.audit.audit, ssvid.search.building, ssvid.speedup.models;"
+        "assert 'lightning_fabric' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_names_of_the_package_are_what_it_offers():
     assert "ssvid" in ssvid.Video.__module__
     assert callable(ssvid.create_model)

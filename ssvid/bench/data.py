@@ -32,9 +32,9 @@ from ssvid.config import PretrainConfig
 from ssvid.data.loader import ClipReader
 from ssvid.data.scanning import open_data
 from ssvid.training.build import build_task
-from ssvid.training.videos import training_videos
 from ssvid.training.resuming import data_mark
 from ssvid.training.sampler import PlanSampler
+from ssvid.training.videos import training_videos
 
 def cost(act):
     pages, cpu, clock = resident(), time.process_time(), time.perf_counter()
