@@ -17,6 +17,9 @@ from torch import Tensor
 COARSEST = 12  # px, least side of a level of the pyramid
 BLUR = 0.8  # px, of the frames before all else, so that their gradients hold over a pixel
 STIFFNESS = 2e-5  # squared grey on 0..1: where a window is flatter than this, the flow stays with the coarser level's
+NEGLIGIBLE = (
+    1e-12  # weights below it are 0: of floats as small as the tails of a Gaussian a CPU multiplies few a second
+)
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -99,4 +102,5 @@ def _smooth(images: Tensor, sigma: float) -> Tensor:
 def _band(side: int, sigma: float, like: Tensor) -> Tensor:
     """Weights (side,side) with which each place takes every other; rows sum to 1."""
     place = torch.arange(side, device=like.device, dtype=like.dtype)
-    return torch.softmax(-((place[:, None] - place) ** 2) / (2 * sigma**2), 1)
+    weights = torch.softmax(-((place[:, None] - place) ** 2) / (2 * sigma**2), 1)
+    return weights.where(weights > NEGLIGIBLE, 0)
