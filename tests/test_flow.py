@@ -70,6 +70,15 @@ def test_clips_of_a_batch_do_not_touch_each_other():
     torch.testing.assert_close(optical_flow(clips)[1:], optical_flow(clips[1:]))
 
 
+def test_a_batch_of_many_clips_has_the_flow_of_each():
+    shifts = [(seed % 5 - 2, seed % 3 - 1) for seed in range(37)]  # two whole parts of 16 and a rest
+    clips = torch.cat([moving(dx, dy, 32, 40, 3, seed) for seed, (dx, dy) in enumerate(shifts)])
+    torch.testing.assert_close(
+        optical_flow(clips), torch.cat([optical_flow(clip[None]) for clip in clips]), atol=1e-3, rtol=0
+    )
+    assert optical_flow(clips[:0]).shape == (0, 2, 2, 32, 40)
+
+
 def test_precision_is_full_and_there_are_no_gradients():
     clips = moving(1, 1).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):

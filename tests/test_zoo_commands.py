@@ -88,14 +88,14 @@ def test_heads_and_networks_without_weights_are_shown_too():
 
 
 def test_the_zoo_is_timed_beside_the_bare_networks():
-    rows = run_bench("zoo", rounds=1, models="mobilenet_tiny")
+    rows = run_bench("zoo", rounds=5, models="mobilenet_tiny")  # on a busy machine a single round can be far off
     (row,) = rows
     assert (row["name"], row["dim"], row["sees, frames"], row["clip"]) == ("mobilenet_tiny", 64, 1, "16 x 48 px")
     assert float(row["forward, clips/s"]) > 0
     for mode in ("forward", "both"):
-        assert 0 < float(row[f"{mode}, ours to bare"]) < 2
-        assert 0 < float(row[f"{mode}, ours to input and bare"]) < 2
-    assert "| mobilenet_tiny |" in bench_markdown("zoo", 1, rows)
+        assert 0 < float(row[f"{mode}, ours to bare"].split()[0]) < 2
+        assert 0 < float(row[f"{mode}, ours to input and bare"].split()[0]) < 2
+    assert "| mobilenet_tiny |" in bench_markdown("zoo", 5, rows)
     with pytest.raises(ConfigError, match="no backbone that learns matches 'baseline_hog'"):
         run_bench("zoo", models="baseline_hog")
     assert "baseline_hog" in list_models()

@@ -17,6 +17,7 @@ from torch import Tensor
 COARSEST = 12  # px, least side of a level of the pyramid
 BLUR = 0.8  # px, of the frames before all else, so that their gradients hold over a pixel
 STIFFNESS = 2e-5  # squared grey on 0..1: where a window is flatter than this, the flow stays with the coarser level's
+PART = 16  # clips whose flow is worked out at once: more of them no longer fit a CPU's cache, and take longer each
 NEGLIGIBLE = 1e-12  # weights below it are 0, since a CPU is slow with floats as small as a Gaussian's tails (denormal)
 LUMA = (0.299, 0.587, 0.114)
 
@@ -31,21 +32,8 @@ def optical_flow(clips: Tensor, levels: int = 3, rounds: int = 2, sigma: float =
     """
     with torch.no_grad(), full_precision(clips.device.type):
         grey = torch.einsum("bcthw,c->bthw", clips.float(), clips.new_tensor(LUMA, dtype=torch.float32))
-        B, T, H, W = grey.shape
-        if min(H, W) < 2:  # in a line of pixels there are no gradients
-            return grey.new_zeros(B, 2, T - 1, H, W)
-        pyramid = [_smooth(grey.reshape(B * T, 1, H, W), BLUR)]
-        while len(pyramid) < levels and min(pyramid[-1].shape[2:]) >= 2 * COARSEST:
-            pyramid.append(F.avg_pool2d(pyramid[-1], 2, ceil_mode=True))
-        flow = grey.new_zeros(B * (T - 1), 2, *pyramid[-1].shape[2:])
-        for frames in reversed(pyramid):
-            if flow.shape[2:] != frames.shape[2:]:
-                flow = 2 * F.interpolate(flow, frames.shape[2:], mode="bilinear", align_corners=False)
-            pairs = frames.view(B, T, *frames.shape[1:])
-            first, second = pairs[:, :-1].flatten(0, 1), pairs[:, 1:].flatten(0, 1)
-            for _ in range(rounds):
-                flow = flow + _step(first, warp(second, flow), sigma)
-        return flow.view(B, T - 1, 2, H, W).transpose(1, 2)
+        parts = grey.split(PART) if grey.device.type == "cpu" else (grey,)
+        return torch.cat([_coarse_to_fine(part, levels, rounds, sigma) for part in parts])
 
 
 def flow_pictures(clips: Tensor, estimator: Callable[[Tensor], Tensor] = optical_flow) -> Tensor:
@@ -79,6 +67,25 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
 def full_precision(device: str) -> AbstractContextManager[None]:
     """No mixed precision on this kind of device. The meta device, on which networks are measured, has none to turn off."""
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+def _coarse_to_fine(grey: Tensor, levels: int, rounds: int, sigma: float) -> Tensor:
+    """`optical_flow` of grey frames (B,T,H,W) on 0..1: (B,2,T-1,H,W)."""
+    B, T, H, W = grey.shape
+    if min(H, W) < 2:  # in a line of pixels there are no gradients
+        return grey.new_zeros(B, 2, T - 1, H, W)
+    pyramid = [_smooth(grey.reshape(B * T, 1, H, W), BLUR)]
+    while len(pyramid) < levels and min(pyramid[-1].shape[2:]) >= 2 * COARSEST:
+        pyramid.append(F.avg_pool2d(pyramid[-1], 2, ceil_mode=True))
+    flow = grey.new_zeros(B * (T - 1), 2, *pyramid[-1].shape[2:])
+    for frames in reversed(pyramid):
+        if flow.shape[2:] != frames.shape[2:]:
+            flow = 2 * F.interpolate(flow, frames.shape[2:], mode="bilinear", align_corners=False)
+        pairs = frames.view(B, T, *frames.shape[1:])
+        first, second = pairs[:, :-1].flatten(0, 1), pairs[:, 1:].flatten(0, 1)
+        for _ in range(rounds):
+            flow = flow + _step(first, warp(second, flow), sigma)
+    return flow.view(B, T - 1, 2, H, W).transpose(1, 2)
 
 
 def _step(first: Tensor, second: Tensor, sigma: float) -> Tensor:
