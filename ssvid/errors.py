@@ -7,6 +7,9 @@ wrong and what to do.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+
+NAMED = 5  # names that a message gives before it says how many more there are
 
 
 class SsvidError(Exception):
@@ -19,6 +22,12 @@ class ConfigError(SsvidError):
     """Wrong usage: an unknown name, an option of the wrong type, options that contradict each other."""
 
     exit_code = 2
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def require(least: float, *, above: bool = False, **values: float | None) -> None:

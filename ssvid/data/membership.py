@@ -10,7 +10,7 @@ import os
 import sqlite3
 
 from ssvid.data.layouts import UNUSED
-from ssvid.data.layouts.official import some
+from ssvid.errors import some
 from ssvid.files import printable
 from ssvid.video.location import is_file_path
 

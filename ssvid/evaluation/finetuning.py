@@ -23,7 +23,7 @@ from ssvid.data.flow_cache import FlowCache
 from ssvid.data.frame_cache import FrameCache
 from ssvid.data.loader import Batch, SamplePlan
 from ssvid.data.sampling import clock, epoch_order
-from ssvid.errors import ConfigError, SsvidError
+from ssvid.errors import ConfigError, SsvidError, some
 from ssvid.evaluation.features import View
 from ssvid.progress import Progress
 from ssvid.zoo.backbone import Backbone, to_device
@@ -210,7 +210,7 @@ def train(
             loss = F.cross_entropy(model(batch.clips[:, 0]), codes[batch.target])
             if not torch.isfinite(loss):
                 raise SsvidError(
-                    f"the loss is {loss.item()} at step {step}; lower lr. The batch: {', '.join(batch.paths)}"
+                    f"the loss is {loss.item()} at step {step}; lower lr. Videos of the batch: {some(batch.paths)}"
                 )
             optimizer.zero_grad()
             loss.backward()

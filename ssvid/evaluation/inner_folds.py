@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from ssvid.data.video_record import VideoRecord
+from ssvid.errors import some
 
 INNER = 5  # folds, at most
 Fold = tuple[np.ndarray, np.ndarray]
@@ -78,8 +79,7 @@ def unvalidated(videos: Sequence[VideoRecord], folds: Sequence[Fold]) -> str:
     if not missing:
         return ""
     classes = sorted({str(labels[position]) for position in missing})
-    named = ", ".join(classes[:3]) + (f" and {len(classes) - 3} more classes" if len(classes) > 3 else "")
     return (
-        f"hyper-parameters are chosen without validating on {len(missing)} training videos ({named}), since without them or their "
+        f"hyper-parameters are chosen without validating on {len(missing)} training videos ({some(classes)}), since without them or their "
         "group the class is gone from the rest"
     )

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 
 from ssvid.config import PretrainConfig
 from ssvid.data.loader import Batch
-from ssvid.errors import SsvidError
+from ssvid.errors import SsvidError, some
 from ssvid.training.state import TrainingState
 
 
@@ -62,7 +62,7 @@ def not_finite(loss: torch.Tensor, step: int, batch: Batch) -> str:
         return f"the loss of another process is not finite at step {step}"
     return (
         f"the loss is {loss.item()} at step {step}; lower lr or use precision=32-true. The weights before it are in checkpoints/last.pt. "
-        f"The batch was: {', '.join(batch.paths)}"
+        f"Videos of the batch: {some(batch.paths)}"
     )
 
 

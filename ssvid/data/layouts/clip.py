@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssvid.data.layouts.entries import videos_below
-from ssvid.data.layouts.official import some
 from ssvid.data.layouts.sequences import (
     PICTURES,
     LabelledSequence,
@@ -15,7 +14,7 @@ from ssvid.data.layouts.sequences import (
     masks_of,
     masks_of_pictures,
 )
-from ssvid.errors import DataError
+from ssvid.errors import DataError, some
 
 
 def clip(folder: Path) -> SequenceListing:

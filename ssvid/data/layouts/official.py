@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ssvid.data.layouts.entries import UNUSED, Entry, missing_because, placed, read_text, search
-from ssvid.errors import DataError
-
-NAMED = 5  # names that a note gives before it says how many more there are
+from ssvid.errors import DataError, some
 
 
 def find_lists(folder: Path, lists: str, pattern: str, places: Sequence[str], remedy: str) -> list[Path]:
@@ -120,9 +118,3 @@ def deviations(entries: Sequence[Entry], sizes: Mapping[str, int], classes: int)
     if empty:
         notes.append(f"{len(empty)} of {len(labels)} classes have no video: {some(empty)}")
     return notes
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

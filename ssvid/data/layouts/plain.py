@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ssvid.data.layouts.entries import SPLITS, Entry, Found, Listing, is_video_name, placed, search, split_of
-from ssvid.data.layouts.official import some
-from ssvid.errors import DataError
+from ssvid.errors import DataError, some
 
 
 def folder_per_class(folder: Path) -> Listing:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ssvid.data.layouts.entries import Entry
-from ssvid.data.layouts.official import some
+from ssvid.errors import some
 
 
 def shared_files(entries: Iterable[Entry]) -> list[str]:

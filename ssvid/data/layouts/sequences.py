@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image
 
 from ssvid.data.layouts.entries import read_text
-from ssvid.data.layouts.official import some
-from ssvid.errors import DataError
+from ssvid.errors import DataError, some
 
 if TYPE_CHECKING:  # a list of layouts needs no decoder and no arrays
     import numpy as np

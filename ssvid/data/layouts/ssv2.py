@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ssvid.data.layouts.entries import UNUSED, Listing, split_in_name
-from ssvid.data.layouts.official import VideoFinder, deviations, find_lists, some
+from ssvid.data.layouts.official import VideoFinder, deviations, find_lists
 from ssvid.data.layouts.templates import order_pairs, verb_of
-from ssvid.errors import DataError
+from ssvid.errors import DataError, some
 
 SIZES = {"train": 168_913, "val": 24_777, "test": 27_157}
 CLASSES = 174

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssvid.data.layouts.official import some
 from ssvid.data.layouts.sequences import (
     PICTURES,
     LabelledSequence,
@@ -14,7 +13,7 @@ from ssvid.data.layouts.sequences import (
     named_sequences,
     names_in_list,
 )
-from ssvid.errors import DataError
+from ssvid.errors import DataError, some
 
 PARTS = (
     *("background", "hat", "hair", "sun-glasses", "upper-clothes", "dress", "coat", "socks", "pants", "gloves"),
