@@ -248,7 +248,9 @@ def test_a_loss_that_is_not_finite_stops(videos):
     next(backbone.parameters()).data.fill_(float("nan"))
     with pytest.raises(SsvidError, match=r"the loss is nan at step 0; lower lr.*mp4"):
         train(backbone, source, np.arange(12), np.arange(12) % 2, recipe())
-    with pytest.raises(SsvidError, match=r"(\S+\.mp4, ){4}\S+\.mp4 and 3 more$"):  # a batch of hundreds is not listed whole
+    with pytest.raises(
+        SsvidError, match=r"(\S+\.mp4, ){4}\S+\.mp4 and 3 more$"
+    ):  # a batch of hundreds is not listed whole
         train(backbone, source, np.arange(12), np.arange(12) % 2, recipe(batch=8))
 
 
