@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from types import CodeType, GenericAlias, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -252,7 +252,7 @@ def find_modules(package: str, group: str) -> dict[str, Path]:
             f"{home.parent} hides ssvid's own package {package}; rename that folder or work in another one."
         )
     found = {path.stem: path for path in sorted(home.parent.glob("[!_]*.py"))}
-    for entry in entry_points(group=group):
+    for entry in _entry_points(group, _places()):
         path = locate(entry.value)
         if path is None:
             logger.warning("Entry point %s = %s (%s): no such module; left out.", entry.name, entry.value, group)
@@ -261,6 +261,19 @@ def find_modules(package: str, group: str) -> dict[str, Path]:
         else:
             found[entry.name] = path
     return found
+
+
+@lru_cache(maxsize=16)
+def _entry_points(group: str, places: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """The entry points of a group that are installed in `places`. Every task and protocol that is looked up asks for them, and each time
+    the files of every installed package would be read."""
+    return entry_points(group=group)
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Where packages are looked for, and when each place last changed; the empty one is the working directory."""
+    places = [place or os.curdir for place in sys.path]
+    return tuple((place, os.stat(place).st_mtime_ns) for place in places if os.path.exists(place))
 
 
 class _SourceLoader(SourceFileLoader):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,19 @@ def test_the_digest_of_a_users_code_follows_what_it_does(tmp_path):
     layers.write_text("def act(): return 'Tanh'\n")
     assert plugins.source_digest(net) != before
     assert plugins.source_digest(Path(plugins.__file__)) == ""  # our own code is told by the version
+
+
+def test_what_is_installed_or_removed_while_the_program_runs_is_seen(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "later" not in list_tasks()
+    (tmp_path / "later.py").write_text('"""A task that is installed later: is it seen?"""\n')
+    meta = tmp_path / "later-1.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 1\n")
+    (meta / "entry_points.txt").write_text("[ssvid.tasks]\nlater = later\n")
+    assert list_tasks()["later"] == tmp_path / "later.py"
+    shutil.rmtree(meta)
+    assert "later" not in list_tasks()
 
 
 def test_a_folder_that_hides_a_package_of_ours_is_named(tmp_path):

@@ -96,6 +96,17 @@ def test_a_run_of_an_older_version_finds_its_files_beside_it(run, tmp_path, monk
     assert Run(run).config.backbone == f"{run.parents[1]}/net.py:toy"
 
 
+def test_settings_are_those_of_the_file_now_and_a_readers_own(run):
+    run = Run(run)
+    changed = run.config
+    changed.steps, changed.options["size"] = 77, 8
+    assert run.config.steps != 77
+    assert run.config.options != changed.options
+    file = run.path / "config.yaml"
+    file.write_text(re.sub(r"^lr: .*$", "lr: 0.125", file.read_text(), flags=re.MULTILINE))
+    assert run.config.lr == 0.125
+
+
 def test_data_that_changed_end_a_resumed_run(run):
     film(run.parents[1] / "videos" / "run" / "d.mp4")
     with pytest.raises(DataError, match=r"have changed since it began: 3 videos then, 4 now; .*--data.*--overwrite"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sysconfig
 
 import pytest
 import torch
@@ -80,8 +81,11 @@ def test_weights_inside_a_package_are_read_without_its_code(package):
     assert model_sheet("efficientnet_lite0")["weights"]["imagenet1k"]["at_hand"]
 
 
-def test_a_package_that_is_missing_is_named(monkeypatch):
+def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
     find = importlib.util.find_spec
+    monkeypatch.setattr(
+        sysconfig, "get_path", lambda name: str(tmp_path)
+    )  # no package lies there, whatever is installed
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == PACKAGE else find(name))
     with pytest.raises(DataError, match=f"efficientnet_lite0@imagenet1k come inside .* pip install {PACKAGE}"):
         create_model("efficientnet_lite0@imagenet1k")

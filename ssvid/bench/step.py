@@ -6,6 +6,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from ssvid.training.videos import training_videos
 
 
 def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
-    """Steps a second: a bare torch loop over one batch in memory, our loop over the same batch, and our loop with a worker that
-    decodes and augments beside it. The last has no target: with two cores it tells what sharing them costs."""
+    """Steps a second: a bare torch loop over one batch in memory, our loop over the same batch, as colours and as flow, which is worked
+    out in every step, and our loop with a worker that decodes and augments beside it. The last two have no target: they tell what flow
+    costs, and on two cores what sharing them costs."""
     index = Index(folder / "index.sqlite", create=True)
     scan_videos([make_world(folder / "world", per_class=2, frames=64, size=64, engine="local:1")], index)
     config = PretrainConfig(
@@ -46,15 +48,17 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
     videos, _ = training_videos(task, index, "all")
     batch = _first_batch(task, videos, config).augmented()
 
-    def ours(batches: Iterable[Batch] | None) -> float:
+    def ours(batches: Iterable[Batch] | None, config: PretrainConfig = config) -> float:
         config.out = str(folder / f"run{time.perf_counter_ns()}")
         run = Run.create(config)
         loop.fit(build_task(config), videos, config, run, make_fabric(config), lambda line: None, batches)
         return statistics.median(line["clips_per_second"] for line in run.metrics()[1:]) / config.batch
 
+    on_flow = replace(config, backbone_options={"input": "flow"})
     sides: dict[str, Callable[[], float]] = {
         "bare": lambda: _bare_loop(config, batch),
         "loop": lambda: ours(itertools.repeat(batch, config.steps)),
+        "flow": lambda: ours(itertools.repeat(batch, config.steps), on_flow),
         "worker": lambda: ours(None),
     }
     timed = rates(sides, rounds)
@@ -62,6 +66,7 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
     what = f"{config.backbone}, batch {config.batch}"
     return [
         row(f"our loop against bare torch, the same batch, {what}", timed["bare"], timed["loop"], 0.95, "steps/s"),
+        row(f"our loop on flow against our loop on colours, {what}", timed["loop"], timed["flow"], None, "steps/s"),
         row(
             f"our loop beside its decoding worker against bare torch, {what}",
             timed["bare"],

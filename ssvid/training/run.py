@@ -8,12 +8,14 @@ Written atomically and without pickle: tensors, numbers and strings only.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,12 @@ MADE = (
     "card.json",
     "held_out.json",
 )
+
+
+@lru_cache(maxsize=64)
+def _settings(path: Path, content: bytes) -> PretrainConfig:
+    """The settings in a file of this content, which nobody changes. YAML takes long to read, and a table asks every run again and again."""
+    return load_config(path)
 
 
 class Run:
@@ -113,7 +121,8 @@ class Run:
 
     @property
     def _stored(self) -> PretrainConfig:
-        return load_config(self.path / "config.yaml")
+        path = self.path / "config.yaml"
+        return copy.deepcopy(_settings(path, path.read_bytes() if path.is_file() else b""))
 
     def metrics(self) -> list[dict[str, float]]:
         """The logged lines, oldest first."""

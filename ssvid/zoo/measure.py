@@ -10,13 +10,15 @@ a random clip and comparing bit by bit, with seeded random weights in double pre
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from typing import Any, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ssvid.errors import ConfigError
 from ssvid.files import read_json, write_json
@@ -164,13 +166,30 @@ def fresh(build: Callable[[], nn.Module]) -> nn.Module:
     return net
 
 
+class _ShapesAlone(TorchFunctionMode):
+    """Leaves out layers that change no shape and refuse none: on the meta device each is a score of operations of Python."""
+
+    SKIPPED = frozenset({F.batch_norm, F.relu, F.gelu, torch.relu, torch.relu_})
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The first argument as it is, or what the function makes of all."""
+        return args[0] if func in self.SKIPPED else func(*args, **(kwargs or {}))
+
+
 def shape_of(net: nn.Module, frames: int, size: int, channels: int = 3, device: str = "meta") -> tuple[int, ...] | None:
     """Shape of the output for (1,channels,frames,size,size); None where the network refuses it.
 
     Heads are small, and run on a CPU: on the meta device an LSTM is taken to pieces, one operation after another.
     """
     try:
-        shape = tuple(net(torch.ones(1, channels, frames, size, size, device=device)).shape)
+        with _ShapesAlone():
+            shape = tuple(net(torch.ones(1, channels, frames, size, size, device=device)).shape)
     except (RuntimeError, ValueError, IndexError, AssertionError, ConfigError):
         return None
     return shape if 0 not in shape else None
