@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,24 @@ def test_scores_of_a_growing_number_of_labels_are_a_curve():
     assert [list(line.get_ydata()) for line in lines] == [[10.0, 30.0]] * 4
     assert len({line.get_color() for line in lines}) == 4
     assert len(score_panels(table)) == 2
+
+
+def test_runs_that_differ_in_steps_are_a_curve_over_them():
+    rungs = [Row(f"pace ({n})", {}, {"svm": [n / 10, n / 10 + 2]}, task="pace", steps=n) for n in (300, 100, 850)]
+    rows = [Row("random init", {}, {"svm": [20.0]}, kind=Kind.RANDOM), *rungs]
+    (axis,) = score_figure(Table("t", "p", {"svm": 12.5}, rows)).axes
+    curve = next(line for line in axis.get_lines() if len(line.get_xdata()) == 3)
+    assert list(curve.get_xdata()) == [100, 300, 850]
+    assert list(curve.get_ydata()) == [11, 31, 86]
+    assert sorted(line.get_ydata()[0] for line in axis.get_lines() if len(line.get_xdata()) == 2) == [12.5, 20.0]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("steps of pretraining", "accuracy, %")
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["100", "300", "850"]
+    for unlike in (
+        rungs[:2],
+        [*rungs, replace(rungs[0], name="pace, other data")],
+        [replace(rungs[0], task="dpc"), *rungs[1:]],
+    ):
+        assert score_figure(Table("t", "p", {"svm": 12.5}, unlike)).axes[0].get_xlabel() == "accuracy, %"
 
 
 def test_what_a_figure_counts_is_named():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssvid.evaluation.step_curve import step_curve
 from ssvid.evaluation.tables.table import Kind, Row, Table, decimals, label, spread
 
 if TYPE_CHECKING:
@@ -168,21 +170,21 @@ def _panel(axis: Axes, table: Table, names: Sequence[str], named: bool) -> None:
     """One column as bars, or the columns of a curve as lines; named: whether the rows' names stand beside the bars."""
     fraction, chance = decimals(names[0]) > 1, table.chance[names[0]]
     unit = "score, -1 to 1" if fraction else _unit(names[0])
-    if len(names) < CURVE:
+    rungs = step_curve(table.rows)
+    lying = len(names) < CURVE and not rungs
+    if lying:
         _bars(axis, table.rows[::-1], names[0], named)
         axis.set(xlabel=unit, xlim=(max(-1.0, min(0.0, axis.get_xlim()[0])), 1 if fraction else 100))
     else:
-        _curves(axis, table.rows, names)
-        axis.set(ylabel=unit, ylim=(0, None))
+        _curves(axis, table.rows, names) if len(names) >= CURVE else _over_steps(axis, table.rows, rungs, names[0])
+        axis.set(ylabel=unit, ylim=(min(0.0, axis.get_ylim()[0]), None))
     if chance is not None:
         from matplotlib.patheffects import withStroke
 
         outlined = [withStroke(linewidth=2.4, foreground="white")]
-        draw = axis.axvline if len(names) < CURVE else axis.axhline
+        draw = axis.axvline if lying else axis.axhline
         draw(chance, color=INK, ls="--", lw=1, path_effects=outlined)
-        place = (
-            ((chance, 1), ("data", "axes fraction")) if len(names) < CURVE else ((1, chance), ("axes fraction", "data"))
-        )
+        place = ((chance, 1), ("data", "axes fraction")) if lying else ((1, chance), ("axes fraction", "data"))
         axis.annotate("chance", place[0], (2, 1), place[1], "offset points", fontsize=7, color=INK, va="bottom")
     axis.set_title(names[0] if len(names) < CURVE else names[0].partition("@")[0], fontsize=9, pad=12, loc="left")
     axis.xaxis.label.set_fontsize(8)
@@ -230,6 +232,26 @@ def _curves(axis: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
         "neighbours looked at" if stem.endswith(" R") else "labels a class" if "few" in stem else "labelled videos, %"
     )
     axis.set_xlabel(counted)
+
+
+def _over_steps(axis: Axes, rows: Sequence[Row], rungs: Sequence[Row], name: str) -> None:
+    """A column over the steps of pretraining, and the rows that are no part of that curve as level lines."""
+    import numpy as np
+
+    shown = [row for row in rungs if row.scores.get(name)]
+    means = [float(np.mean(row.scores[name])) for row in shown]
+    steps = [row.steps for row in shown]
+    errors = [spread(row.scores[name]) for row in shown]
+    axis.errorbar(steps, means, errors, color=ACCENT, lw=1.6, marker=".", label=Path(rungs[0].task).stem)
+    others = [row for row in rows if row not in rungs]
+    for row, (color, style) in zip(others, _lines(others), strict=True):
+        if row.scores.get(name):
+            text = _label(row).replace("\n", ", ")
+            axis.axhline(float(np.mean(row.scores[name])), color=color, ls=style, lw=1.2, label=text)
+    axis.set_xscale("log")
+    axis.set_xticks([row.steps for row in rungs], [f"{row.steps:,}" for row in rungs])
+    axis.minorticks_off()
+    axis.set_xlabel("steps of pretraining")
 
 
 def _lines(rows: Sequence[Row]) -> list[tuple[str, Any]]:

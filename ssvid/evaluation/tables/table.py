@@ -54,7 +54,8 @@ class Row:
     """One line: what was measured, facts about it, and for every column the values over the seeds.
 
     cells: for every column the keys of the cells behind its values. kind: where its weights come from. source: where the numbers of a
-    published row stand. alone: its values are of one training, so that their spread is only the protocol's own.
+    published row stand. alone: its values are of one training, so that their spread is only the protocol's own. task, steps: of its
+    pretraining by this toolkit.
     """
 
     name: str
@@ -64,6 +65,8 @@ class Row:
     kind: Kind = Kind.PRETRAINED
     source: str = ""
     alone: bool = False
+    task: str = ""
+    steps: int = 0
 
 
 @dataclass

@@ -143,7 +143,11 @@ def tabulate(
     rows = {}
     for row in spec.rows:
         facts = {"backbone": "" if row.kind is Kind.FIXED else row.backbone} if named else {}
-        rows[id(row)] = Row(row.name, facts | {"seeds": row.seeds}, kind=row.kind, alone=row.alone)
+        made = row.facts if row.kind is Kind.PRETRAINED else {}
+        task, steps = made.get("task", ""), made.get("steps", 0)
+        rows[id(row)] = Row(
+            row.name, facts | {"seeds": row.seeds}, kind=row.kind, alone=row.alone, task=task, steps=steps
+        )
     columns: dict[str, tuple[str, str]] = {}
     for data in spec.sets:
         for protocol in spec.protocols:
