@@ -23,6 +23,7 @@ from ssvid.evaluation.tables.request import TableRequest
 from ssvid.evaluation.tables.runner import candidate_of, confusion_counts
 from ssvid.evaluation.tables.table_spec import make_spec
 from ssvid.evaluation.tables.transfer import transfer
+from ssvid.files import read_json, write_json
 from ssvid.training.fit import pretrain
 from ssvid.zoo import create_model
 
@@ -96,6 +97,16 @@ def plugin(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, "odd_adapter", raising=False)
 
     return install
+
+
+def test_a_task_of_a_users_file_is_named_without_its_folder(request_, runs, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(runs / "speed2-s0", run)
+    write_json(run / "card.json", read_json(run / "card.json") | {"task": "/home/somebody/mine.py"})
+    asked = replace(request_, models=[str(run)], protocols=["linear"], options=[], supervised=False, out=tmp_path / "t")
+    table = transfer(asked).table
+    assert [(row.task, row.steps) for row in table.rows] == [("", 0), ("mine", 2)]
+    assert "somebody" not in table.json()
 
 
 def test_random_init_and_supervised_are_always_there(made):

@@ -17,7 +17,7 @@ from torch import Tensor
 COARSEST = 12  # px, least side of a level of the pyramid
 BLUR = 0.8  # px, of the frames before all else, so that their gradients hold over a pixel
 STIFFNESS = 2e-5  # squared grey on 0..1: where a window is flatter than this, the flow stays with the coarser level's
-PART = 16  # clips whose flow is worked out at once: more of them no longer fit a CPU's cache, and take longer each
+PART = 16  # clips whose flow is worked out at once on a CPU, where each takes longer among more
 NEGLIGIBLE = 1e-12  # weights below it are 0, since a CPU is slow with floats as small as a Gaussian's tails (denormal)
 LUMA = (0.299, 0.587, 0.114)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssvid.evaluation.step_curve import step_curve
@@ -242,7 +241,7 @@ def _over_steps(axis: Axes, rows: Sequence[Row], rungs: Sequence[Row], name: str
     means = [float(np.mean(row.scores[name])) for row in shown]
     steps = [row.steps for row in shown]
     errors = [spread(row.scores[name]) for row in shown]
-    axis.errorbar(steps, means, errors, color=ACCENT, lw=1.6, marker=".", label=Path(rungs[0].task).stem)
+    axis.errorbar(steps, means, errors, color=ACCENT, lw=1.6, marker=".", label=rungs[0].task)
     others = [row for row in rows if row not in rungs]
     for row, (color, style) in zip(others, _lines(others), strict=True):
         if row.scores.get(name):

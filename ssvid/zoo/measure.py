@@ -179,7 +179,7 @@ class _ShapesAlone(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """The first argument as it is, or what the function makes of all."""
-        return args[0] if func in self.SKIPPED else func(*args, **(kwargs or {}))
+        return args[0] if args and func in self.SKIPPED else func(*args, **(kwargs or {}))
 
 
 def shape_of(net: nn.Module, frames: int, size: int, channels: int = 3, device: str = "meta") -> tuple[int, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ssvid.compute import resolve_device
@@ -144,7 +145,10 @@ def tabulate(
     for row in spec.rows:
         facts = {"backbone": "" if row.kind is Kind.FIXED else row.backbone} if named else {}
         made = row.facts if row.kind is Kind.PRETRAINED else {}
-        task, steps = made.get("task", ""), made.get("steps", 0)
+        task, steps = (
+            made.get("task", ""),
+            made.get("steps", 0),
+        )  # of a user's file the name, not where it lies
         rows[id(row)] = Row(
             row.name, facts | {"seeds": row.seeds}, kind=row.kind, alone=row.alone, task=task, steps=steps
         )
