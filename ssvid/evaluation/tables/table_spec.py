@@ -145,10 +145,8 @@ def tabulate(
     for row in spec.rows:
         facts = {"backbone": "" if row.kind is Kind.FIXED else row.backbone} if named else {}
         made = row.facts if row.kind is Kind.PRETRAINED else {}
-        task, steps = (
-            made.get("task", ""),
-            made.get("steps", 0),
-        )  # of a user's file the name, not where it lies
+        task = Path(made.get("task", "")).stem  # of a user's file the name, not where it lies
+        steps = made.get("steps", 0)
         rows[id(row)] = Row(
             row.name, facts | {"seeds": row.seeds}, kind=row.kind, alone=row.alone, task=task, steps=steps
         )
