@@ -1,7 +1,9 @@
-"""What work runs on within a process: the device by name, and pools of threads."""
+"""What work runs on within a process: the device by name, memory that is used again, and pools of threads."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +13,15 @@ from ssvid.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+LARGEST = 2**31 - 1  # bytes: as large as malloc's limits can be
+LIMITS = {
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_MMAP_MAX_",
+    "GLIBC_TUNABLES",
+}  # a user's own, in the environment
 
 
 def resolve_device(name: str) -> torch.device:
@@ -32,6 +43,20 @@ def resolve_device(name: str) -> torch.device:
     if (device.index or 0) >= found.get(device.type, 0):
         raise ConfigError(f"--device {name}: this machine has no such device; use auto or cpu")
     return device
+
+
+def keep_freed_memory(largest: int = LARGEST) -> None:
+    """Have glibc keep what this process frees, in blocks of up to `largest` bytes, instead of returning it to the system at once.
+
+    A step on the CPU needs again what the step before has freed. Of itself glibc returns blocks over 32 MiB, and what comes from the
+    system once more has to be mapped and cleared first, page by page (mallopt(3)); `ssvid bench step` tells what that costs. The process
+    then stays as large as it was at its largest. Nothing is done without glibc, nor where the environment sets such limits.
+    """
+    if LIMITS & set(os.environ):
+        return
+    if set_limit := getattr(ctypes.pythonapi, "mallopt", None):
+        set_limit(M_MMAP_THRESHOLD, largest)
+        set_limit(M_TRIM_THRESHOLD, min(2 * largest, LARGEST))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ssvid.bench.timing import rates, row
+from ssvid.compute import LARGEST, keep_freed_memory
 from ssvid.config import PretrainConfig
 from ssvid.data.index import Index
 from ssvid.data.loader import Batch, ClipReader, collate
@@ -26,11 +27,15 @@ from ssvid.training.run import Run
 from ssvid.training.sampler import PlanSampler
 from ssvid.training.videos import training_videos
 
+GLIBC_LARGEST = 32 * 2**20  # bytes: the largest blocks that glibc keeps by itself
+
 
 def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Steps a second: a bare torch loop over one batch in memory, our loop over the same batch, as colours and as flow, which is worked
     out in every step, and our loop with a worker that decodes and augments beside it. The last two have no target: they tell what flow
-    costs, and on two cores what sharing them costs."""
+    costs, and on two cores what sharing them costs.
+
+    And a large batch by bare torch, under glibc's own limits of memory and with all of it kept, as we have it on a CPU."""
     index = Index(folder / "index.sqlite", create=True)
     scan_videos([make_world(folder / "world", per_class=2, frames=64, size=64, engine="local:1")], index)
     config = PretrainConfig(
@@ -55,6 +60,13 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
         return statistics.median(line["clips_per_second"] for line in run.metrics()[1:]) / config.batch
 
     on_flow = replace(config, backbone_options={"input": "flow"})
+    large = replace(config, backbone="r3d_18_small", batch=64, steps=3)
+    large_batch = _first_batch(build_task(large), videos, large).augmented()
+
+    def kept(largest: int) -> float:
+        keep_freed_memory(largest)
+        return _bare_loop(large, large_batch)
+
     sides: dict[str, Callable[[], float]] = {
         "bare": lambda: _bare_loop(config, batch),
         "loop": lambda: ours(itertools.repeat(batch, config.steps)),
@@ -62,6 +74,7 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
         "worker": lambda: ours(None),
     }
     timed = rates(sides, rounds)
+    timed |= rates({"returned": lambda: kept(GLIBC_LARGEST), "kept": lambda: kept(LARGEST)}, rounds)
     torch.set_num_threads(threads)
     what = f"{config.backbone}, batch {config.batch}"
     return [
@@ -71,6 +84,13 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
             f"our loop beside its decoding worker against bare torch, {what}",
             timed["bare"],
             timed["worker"],
+            None,
+            "steps/s",
+        ),
+        row(
+            f"bare torch keeping freed memory against returning it, {large.backbone}, batch {large.batch}",
+            timed["returned"],
+            timed["kept"],
             None,
             "steps/s",
         ),

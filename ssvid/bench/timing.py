@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 
-def rates(sides: dict[str, Callable[[], float]], rounds: int, seconds: float = math.inf) -> dict[str, list[float]]:
-    """Rates of every side, in turns; the first round warms up and does not count. No round begins after so many seconds once two count."""
+def rates(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Rates of every side, in turns; the first round warms up and does not count."""
     found: dict[str, list[float]] = {name: [] for name in sides}
-    began = time.perf_counter()
     for number in range(rounds + 1):
-        if number > 2 and time.perf_counter() - began > seconds:
-            break
         for name, side in sides.items():
             rate = side()
             if number:
                 found[name].append(rate)
     return found
+
+
+def rates_of_calls(
+    sides: Mapping[str, Callable[[], object]], rounds: int, round_seconds: float, seconds: float
+) -> dict[str, list[float]]:
+    """Calls a second of every side, which take turns call by call, so that a machine that slows down slows all of them.
+
+    A round takes at least `round_seconds` and one turn, and its rate is that of the median call. The first round warms up and does not
+    count. No round begins after so many seconds once two count.
+    """
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    began = time.perf_counter()
+    for number in range(rounds + 1):
+        if number > 2 and time.perf_counter() - began > seconds:
+            break
+        for name, took in _turns(sides, round_seconds).items():
+            if number:
+                found[name].append(1 / statistics.median(took))
+    return found
+
+
+def _turns(sides: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, list[float]]:
+    """Seconds of each call. Every other turn goes backwards, so that no side always follows the same one."""
+    took: dict[str, list[float]] = {name: [] for name in sides}
+    order, began = list(sides), time.perf_counter()
+    while not took[order[0]] or time.perf_counter() - began < seconds:
+        for name in order:
+            called = time.perf_counter()
+            sides[name]()
+            took[name].append(time.perf_counter() - called)
+        order.reverse()
+    return took
 
 
 def steady(counts: Iterable[int]) -> float:

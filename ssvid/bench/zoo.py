@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssvid.bench.timing import rates
+from ssvid.bench.timing import rates_of_calls
 from ssvid.compute import resolve_device
 from ssvid.environment import environment
 from ssvid.errors import ConfigError
@@ -21,10 +20,11 @@ from ssvid.zoo import Backbone, count_macs, count_parameters, create_model, list
 from ssvid.zoo.backbone import PerFrame, to_device
 from ssvid.zoo.registry import ENCODERS, find
 
-VERSION = 2  # of what is timed; a change makes rows that were kept void
-SECONDS = 0.2  # a measurement takes at least so long
+VERSION = 3  # of what is timed; a change makes rows that were kept void
+SECONDS = 0.6  # a round takes at least so long
 LONG = 20.0  # seconds: networks that take longer are measured in fewer rounds, whose ratios vary less
 Call = Callable[[Tensor], Tensor]
+Step = Callable[[Backbone, Call, Tensor], None]
 
 
 def bench_zoo(folder: Path, rounds: int, models: str = "*_tiny", kept: Path | None = None) -> list[dict[str, Any]]:
@@ -66,13 +66,13 @@ def _row(name: str, rounds: int) -> dict[str, Any]:
     clip = torch.rand(1, 3, info.frames, info.size, info.size, device=device)
     bare, form = _bare(backbone)
     taken = form(clip)
-    sides: dict[str, tuple[nn.Module, Call, Tensor]] = {
-        "bare": (bare, bare, taken),
-        "input and bare": (bare, lambda colours: bare(form(colours)), clip),
-        "ours": (backbone, backbone, clip),
+    sides: dict[str, tuple[Call, Tensor]] = {
+        "bare": (bare, taken),
+        "input and bare": (lambda colours: bare(form(colours)), clip),
+        "ours": (backbone, clip),
     }
-    forward = rates({side: partial(_seen, *call) for side, call in sides.items()}, rounds, LONG)
-    both = rates({side: partial(_taught, *call) for side, call in sides.items()}, rounds, LONG)
+    forward = _timed(backbone.eval(), sides, _seen, rounds)
+    both = _timed(backbone.train(), sides, _taught, rounds)
     return {
         "name": name,
         "parameters, M": f"{count_parameters(backbone) / 1e6:.2f}",
@@ -97,33 +97,29 @@ def _bare(backbone: Backbone) -> tuple[nn.Module, Call]:
     return backbone.trunk, backbone.make_input
 
 
-def _seen(net: nn.Module, call: Call, taken: Tensor) -> float:
-    net.eval()
+def _timed(
+    backbone: Backbone, sides: dict[str, tuple[Call, Tensor]], step: Step, rounds: int
+) -> dict[str, list[float]]:
+    """Calls a second of each side in each round; the bare network is a part of the backbone, so its mode is that of all."""
+    calls = {side: partial(step, backbone, *call) for side, call in sides.items()}
+    return rates_of_calls(calls, rounds, SECONDS, LONG)
+
+
+def _seen(backbone: Backbone, call: Call, taken: Tensor) -> None:
     with torch.inference_mode():
-        return _rate(call, taken)
-
-
-def _taught(net: nn.Module, call: Call, taken: Tensor) -> float:
-    net.train()
-
-    def step(x: Tensor) -> Tensor:
-        loss = call(x).square().mean()
-        loss.backward()
-        net.zero_grad()
-        return loss
-
-    return _rate(step, taken)
-
-
-def _rate(call: Call, taken: Tensor) -> float:
-    """Calls a second."""
-    began, calls = time.perf_counter(), 0
-    while calls == 0 or time.perf_counter() - began < SECONDS:
         call(taken)
-        calls += 1
-        if taken.device.type == "cuda":
-            torch.cuda.synchronize()
-    return calls / (time.perf_counter() - began)
+    _finish(taken)
+
+
+def _taught(backbone: Backbone, call: Call, taken: Tensor) -> None:
+    call(taken).square().mean().backward()
+    backbone.zero_grad()
+    _finish(taken)
+
+
+def _finish(taken: Tensor) -> None:
+    if taken.device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def _ratio(timed: dict[str, list[float]], side: str) -> str:

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from ssvid.compute import keep_freed_memory
 from ssvid.config import PretrainConfig, and_shares
 from ssvid.errors import ConfigError
 from ssvid.training.sharding import sharding
@@ -52,9 +53,10 @@ def make_fabric(config: PretrainConfig) -> Fabric:
             )
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"accelerator={config.accelerator} devices={devices}: {error}") from error
-    on_cpu = fabric.device.type == "cpu"
-    if on_cpu and config.precision.startswith("16"):
-        raise ConfigError(f"precision={config.precision} needs a GPU; on a CPU use bf16-mixed or 32-true")
+    if fabric.device.type == "cpu":
+        if config.precision.startswith("16"):
+            raise ConfigError(f"precision={config.precision} needs a GPU; on a CPU use bf16-mixed or 32-true")
+        keep_freed_memory()
     fabric.launch()
     return fabric
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from ssvid.compute import keep_freed_memory
 from ssvid.errors import ConfigError
 from ssvid.zoo.info import BackboneInfo
 from ssvid.zoo.levels import level_maps
@@ -118,8 +119,13 @@ class WithHead(nn.Module):
 
 
 def to_device(model: Model, device: torch.device) -> Model:
-    """Move a model to a device. On a CPU, one that has convolutions over time alone (S3D, R(2+1)D) is laid out channels-last as well: it
-    runs up to twice as quickly so, where R3D and image networks run no quicker."""
+    """Move a model to a device.
+
+    On a CPU memory that is freed is kept for what runs next, see `keep_freed_memory`, and a model that has convolutions over time alone
+    (S3D, R(2+1)D) is laid out channels-last as well: it runs up to twice as quickly so, where R3D and image networks run no quicker.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
     over_time = any(
         isinstance(module, nn.Conv3d) and module.kernel_size[0] > 1 and module.kernel_size[1:] == (1, 1)
         for module in model.modules()
