@@ -33,19 +33,13 @@ GLIBC_LARGEST = 32 * 2**20  # bytes: the largest blocks that glibc keeps by itse
 def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Steps a second: a bare torch loop over one batch in memory, our loop over the same batch, as colours and as flow, which is worked
     out in every step, and our loop with a worker that decodes and augments beside it. The last two have no target: they tell what flow
-    costs, and on two cores what sharing them costs.
-
-    And a large batch by bare torch, under glibc's own limits of memory and with all of it kept, as we have it on a CPU."""
+    costs, and on two cores what sharing them costs. And a large batch by bare torch, under glibc's own limits of memory and with all of
+    it kept, as we have it on a CPU."""
     index = Index(folder / "index.sqlite", create=True)
     scan_videos([make_world(folder / "world", per_class=2, frames=64, size=64, engine="local:1")], index)
+    options = {"frames": 16, "size": (64, 64)}
     config = PretrainConfig(
-        backbone="r3d_18_tiny",
-        batch=16,
-        steps=24,
-        log_every=4,
-        data=[str(index.path)],
-        options={"frames": 16, "size": (64, 64)},
-        workers=1,
+        backbone="r3d_18_tiny", batch=16, steps=24, log_every=4, data=[str(index.path)], options=options, workers=1
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads - 1))  # a core is left to the worker on both sides
@@ -60,13 +54,6 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
         return statistics.median(line["clips_per_second"] for line in run.metrics()[1:]) / config.batch
 
     on_flow = replace(config, backbone_options={"input": "flow"})
-    large = replace(config, backbone="r3d_18_small", batch=64, steps=3)
-    large_batch = _first_batch(build_task(large), videos, large).augmented()
-
-    def kept(largest: int) -> float:
-        keep_freed_memory(largest)
-        return _bare_loop(large, large_batch)
-
     sides: dict[str, Callable[[], float]] = {
         "bare": lambda: _bare_loop(config, batch),
         "loop": lambda: ours(itertools.repeat(batch, config.steps)),
@@ -74,7 +61,7 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
         "worker": lambda: ours(None),
     }
     timed = rates(sides, rounds)
-    timed |= rates({"returned": lambda: kept(GLIBC_LARGEST), "kept": lambda: kept(LARGEST)}, rounds)
+    memory = _memory_row(config, videos, rounds)
     torch.set_num_threads(threads)
     what = f"{config.backbone}, batch {config.batch}"
     return [
@@ -87,14 +74,21 @@ def bench_step(folder: Path, rounds: int) -> list[dict[str, Any]]:
             None,
             "steps/s",
         ),
-        row(
-            f"bare torch keeping freed memory against returning it, {large.backbone}, batch {large.batch}",
-            timed["returned"],
-            timed["kept"],
-            None,
-            "steps/s",
-        ),
+        memory,
     ]
+
+
+def _memory_row(config: PretrainConfig, videos: Sequence[VideoRecord], rounds: int) -> dict[str, Any]:
+    large = replace(config, backbone="r3d_18_small", batch=64, steps=3)
+    batch = _first_batch(build_task(large), videos, large).augmented()
+
+    def kept(largest: int) -> float:
+        keep_freed_memory(largest)
+        return _bare_loop(large, batch)
+
+    timed = rates({"returned": lambda: kept(GLIBC_LARGEST), "kept": lambda: kept(LARGEST)}, rounds)
+    what = f"bare torch keeping freed memory against returning it, {large.backbone}, batch {large.batch}"
+    return row(what, timed["returned"], timed["kept"], None, "steps/s")
 
 
 def _bare_loop(config: PretrainConfig, batch: Batch) -> float:
