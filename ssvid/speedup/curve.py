@@ -2,8 +2,8 @@
 
 SpeedNet scores the video as it would look played at rates 1.25^i, in sliding windows of one decode (windows.py); its scores become the
 fastest natural speed V(t) of every frame (natural_speed.py). Its windows are long at high rates and its scores noisy, while mean motion is
-sharp in time but mistakes a near object for a fast one. So by default V is the geometric mean of the two, which follows both the true
-speed of motion-world videos and the authors' own curve better than either alone; results/speedup.md has all three.
+sharp in time but mistakes a near object for a fast one. So by default V is the geometric mean of the two, which follows the authors' own
+curve better than either alone, and the true speed of motion-world videos as well as motion; results/speedup.md has all three.
 
 A shot shorter than a window is treated like the other shots, and a video without any window as equally natural at every speed. What does
 not move looks the same at every rate, so still windows count as natural up to the highest rate without being scored.
